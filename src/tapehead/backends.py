@@ -1,0 +1,100 @@
+"""Which implementation of an op runs, and the sentences why another cannot.
+
+`"reference"` is the paper's equations as a plain loop in torch, on any device; it defines what is correct.
+`"fused"` runs a whole sequence in one call: C++ on CPU tensors, Triton on CUDA tensors.
+`"auto"` takes the first of `fused`, `reference` that can run. An explicit choice never falls back: it raises
+`BackendError` with every reason.
+
+Every implementation answers one question, *why can you not run this?*, with a tuple of sentences; empty means it can.
+A new one is a row in `_IMPLEMENTATIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+import torch
+
+from tapehead.errors import BackendError
+
+__all__ = ["AUTO_ORDER", "Backend", "BackendError", "Request", "choose", "ops", "why_not"]
+
+Backend = Literal["auto", "reference", "fused"]
+AUTO_ORDER: tuple[str, ...] = ("fused", "reference")
+DTYPES = (torch.float32, torch.float64)
+
+
+class Request(NamedTuple):
+    """What is to be run: all that an implementation may look at to say no."""
+
+    op: str
+    device: torch.device
+    dtype: torch.dtype
+
+
+def _reference(request: Request) -> tuple[str, ...]:
+    if request.dtype not in DTYPES:
+        return (f"it computes in float32 or float64, not {request.dtype}: convert the module and its input.",)
+    return ()
+
+
+def _fused(request: Request) -> tuple[str, ...]:
+    return (f"this version of tapehead has no fused kernel of {request.op} for {request.device.type} tensors.",)
+
+
+_IMPLEMENTATIONS: dict[str, dict[str, Callable[[Request], tuple[str, ...]]]] = {
+    "ntm": {"reference": _reference, "fused": _fused},
+}
+
+
+def ops() -> tuple[str, ...]:
+    """Names of the ops that have backends.
+
+    >>> ops()
+    ('ntm',)
+    """
+    return tuple(_IMPLEMENTATIONS)
+
+
+def why_not(backend: str, request: Request) -> tuple[str, ...]:
+    """Every reason why `backend` cannot run `request`; empty when it can.
+
+    Raises:
+        ValueError: no such op or backend.
+
+    >>> why_not("reference", Request("ntm", torch.device("cpu"), torch.float32))
+    ()
+    """
+    if request.op not in _IMPLEMENTATIONS:
+        raise ValueError(f"backends: expected an op of {ops()}, got {request.op!r}.")
+    check_name(backend)
+    return _IMPLEMENTATIONS[request.op][backend](request)
+
+
+def check_name(backend: str, *, auto: bool = False) -> None:
+    """Raise ValueError unless `backend` is the name of one (or "auto", where that is allowed)."""
+    allowed = get_args(Backend) if auto else AUTO_ORDER
+    if backend not in allowed:
+        raise ValueError(f"backend: expected one of {tuple(allowed)}, got {backend!r}.")
+
+
+def choose(backend: str, request: Request) -> str:
+    """The name of the implementation that runs `request`: `backend` itself, or what "auto" comes to.
+
+    Raises:
+        BackendError: the one asked for, or with "auto" every one, cannot run it.
+
+    >>> choose("auto", Request("ntm", torch.device("cpu"), torch.float64))
+    'reference'
+    """
+    check_name(backend, auto=True)
+    candidates = AUTO_ORDER if backend == "auto" else (backend,)
+    refusals = []
+    for candidate in candidates:
+        reasons = why_not(candidate, request)
+        if not reasons:
+            return candidate
+        refusals += [f"backend {candidate!r} cannot run {request.op}: {reason}" for reason in reasons]
+    hint = "" if backend == "auto" else " backend='auto' takes one that can; `tapehead info` lists them."
+    raise BackendError(" ".join(refusals) + hint)

@@ -1,0 +1,149 @@
+"""The command line: `tapehead train`, `evaluate`, `plot`, `info`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tapehead
+from tapehead.errors import TapeheadError
+
+__all__ = ["main"]
+
+MISSING = 'This needs {error.name}, which is not installed. Install it with: pip install "tapehead[train,plots]"'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0 done, 1 failed, 2 asked wrongly, 130 stopped by the user."""
+    parser = _build_parser()
+    arguments, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
+    if rest and arguments.command != "train":
+        parser.error(f"unknown options: {' '.join(rest)}. `tapehead {arguments.command} --help` lists what there is.")
+    try:
+        return arguments.run(arguments, rest)  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("tapehead"):
+            raise
+        return _fail(MISSING.format(error=error), 1)
+    except KeyboardInterrupt:
+        return _fail("Stopped.", 130)
+    except TapeheadError as error:
+        return _fail(str(error), error.exit_status)
+    except Exception as error:
+        # Lightning's own word for options that do not go together; known only once Lightning is imported.
+        if type(error).__name__ != "MisconfigurationException":
+            raise
+        return _fail(str(error), 2)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"tapehead: {message}", file=sys.stderr)
+    return status
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tapehead",
+        description="Neural Turing Machines: train them on the paper's tasks, evaluate them, look inside.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"tapehead {tapehead.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train",
+        help="train a model on a task, or go on with a run",
+        description="Train a model on a task. `tapehead train TASK --help` lists every option of task, model, "
+        "optimiser, training and Lightning's Trainer.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    train.add_argument("task", nargs="?", help="copy or repeat_copy; left out with --resume")
+    train.add_argument("--model", help="ntm (the default) or lstm")
+    train.add_argument("--recipe", help="a recipe of the package, task/model, or a YAML file")
+    train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    train.add_argument("-h", "--help", action="store_true", help="this, and with TASK every option")
+    train.set_defaults(run=_train, parser=train)
+
+    evaluate = commands.add_parser("evaluate", help="score a trained model at lengths of your choice")
+    evaluate.add_argument("runs", metavar="RUN", nargs="+", help="folder of a run")
+    evaluate.add_argument("--lengths", type=int, nargs="+", default=[10, 20, 30, 50, 80, 120], metavar="L")
+    evaluate.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
+    evaluate.add_argument("--memory-size", type=int, metavar="N", help="slots, when other than trained with")
+    evaluate.add_argument("--sequences", type=int, default=100, metavar="K", help="of each length (default 100)")
+    evaluate.add_argument("--seed", type=int, default=0, help="of the sequences (default 0)")
+    evaluate.set_defaults(run=_evaluate)
+
+    plot = commands.add_parser("plot", help="draw learning curves, answers and the inside of the memory")
+    plot.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs; several give mean and deviation")
+    plot.add_argument("--length", type=int, metavar="L", help="of the sequence drawn (default: the longest trained on)")
+    plot.add_argument("--repeats", type=int, metavar="R", help="repeat copy: how often to repeat it")
+    plot.add_argument("--memory-size", type=int, metavar="N", help="slots, when other than trained with")
+    plot.add_argument("--seed", type=int, default=0, help="of the sequence drawn (default 0)")
+    plot.add_argument("--out", metavar="DIR", help="where the pictures go (default: RUN/plots)")
+    plot.set_defaults(run=_plot)
+
+    info = commands.add_parser("info", help="versions, devices, and which backends can run here")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
+    if arguments.help and arguments.task is None:
+        arguments.parser.print_help()
+        return 0
+    from tapehead.training.train import train
+
+    options = ["--help", *rest] if arguments.help else rest
+    train(
+        options,
+        task=_task_name(arguments.task),
+        model=arguments.model,
+        recipe=arguments.recipe,
+        resume=arguments.resume,
+    )
+    return 0
+
+
+def _task_name(name: str | None) -> str | None:
+    return None if name is None else name.replace("-", "_")
+
+
+def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from tapehead.training.report import evaluate_run
+
+    for run in arguments.runs:
+        evaluate_run(
+            run,
+            lengths=arguments.lengths,
+            repeats=arguments.repeats,
+            memory_size=arguments.memory_size,
+            sequences=arguments.sequences,
+            seed=arguments.seed,
+        )
+    return 0
+
+
+def _plot(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from tapehead.training.pictures import plot_runs
+
+    paths = plot_runs(
+        arguments.runs,
+        length=arguments.length,
+        repeats=arguments.repeats,
+        memory_size=arguments.memory_size,
+        seed=arguments.seed,
+        out=None if arguments.out is None else Path(arguments.out),
+    )
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _info(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from tapehead.info import describe
+
+    print(describe())
+    return 0

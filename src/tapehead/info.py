@@ -1,0 +1,44 @@
+"""`tapehead info`: what is installed, what devices there are, and which backends run on them."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+import tapehead
+from tapehead import backends
+
+__all__ = ["describe"]
+
+PACKAGES = ("torch", "lightning", "jsonargparse", "tensorboard", "rich", "matplotlib", "numpy")
+
+
+def describe() -> str:
+    """The report as text."""
+    lines = [f"tapehead      {tapehead.__version__}", f"python        {platform.python_version()}"]
+    lines += [f"{name:<13} {_version(name)}" for name in PACKAGES]
+    lines.append(f"cpu           {platform.machine()}, {torch.get_num_threads()} threads")
+    devices = [torch.device("cpu")]
+    for index in range(torch.cuda.device_count()):
+        lines.append(f"cuda:{index}        {torch.cuda.get_device_name(index)}")
+        devices.append(torch.device("cuda", index))
+    if len(devices) == 1:
+        lines.append("cuda          no device")
+    for op in backends.ops():
+        for device in devices:
+            lines += ["", f"backends of {op} on {device}:"]
+            for backend in backends.AUTO_ORDER:
+                request = backends.Request(op, device, torch.float32)
+                reasons = backends.why_not(backend, request)
+                chosen = " (auto)" if not reasons and backends.choose("auto", request) == backend else ""
+                lines.append(f"  {backend:<11} " + (f"no: {' '.join(reasons)}" if reasons else f"yes{chosen}"))
+    return "\n".join(lines)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

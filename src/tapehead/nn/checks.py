@@ -1,0 +1,59 @@
+"""Checks of what a user hands to a layer. Each message says who expected what, what came, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from tapehead.backends import DTYPES
+
+__all__ = ["check_choice", "check_dtype", "check_size", "check_tensor"]
+
+
+def check_size(owner: str, name: str, value: Any, minimum: int = 1) -> None:
+    """Raise unless `value` is an int of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{owner}: expected {name} to be an int, got {value!r} of type {type(value).__name__}.")
+    if value < minimum:
+        raise ValueError(f"{owner}: expected {name} >= {minimum}, got {value}.")
+
+
+def check_choice(owner: str, name: str, value: Any, choices: Any) -> None:
+    """Raise unless `value` is one of the strings of a Literal."""
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise ValueError(f"{owner}: expected {name} to be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+
+
+def check_dtype(owner: str, dtype: torch.dtype | None) -> None:
+    """Raise unless parameters of this dtype can be made."""
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"{owner}: expected dtype torch.float32 or torch.float64, got {dtype}.")
+
+
+def check_tensor(owner: str, name: str, value: Any, shape: tuple[int | str, ...], like: Tensor) -> None:
+    """Raise unless `value` is a tensor of this shape, with the dtype and device of `like`.
+
+    A string in `shape` stands for any size and names it in the message.
+    """
+    expected = "(" + ", ".join(map(str, shape)) + ")"
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{owner}: expected {name} to be a Tensor {expected}, got {type(value).__name__}.")
+    actual = tuple(value.shape)
+    fits = len(actual) == len(shape) and all(
+        isinstance(want, str) or want == have for want, have in zip(shape, actual, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"{owner}: expected {name} {expected}, got {actual}.")
+    if value.dtype != like.dtype:
+        raise ValueError(
+            f"{owner}: expected {name} of {like.dtype}, the parameters' dtype, got {value.dtype}. "
+            f"Convert one of them, with .to({like.dtype}) or module.to(dtype)."
+        )
+    if value.device != like.device:
+        raise ValueError(
+            f"{owner}: expected {name} on {like.device}, where the parameters are, got {value.device}. "
+            "Move one of them with .to(device)."
+        )

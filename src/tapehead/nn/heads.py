@@ -1,0 +1,37 @@
+"""The linear map from the controller's output to everything the heads need. Only parameters; the rest is in the ops."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tapehead.ops.ntm import HeadParameters, NTMSettings
+
+__all__ = ["NTMHeads"]
+
+
+class NTMHeads(nn.Module):
+    """Parameters of all read and write heads of an NTM, rows in the order of `NTMSettings.head_sizes`."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        settings: NTMSettings,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        rows = sum(settings.head_sizes)
+        self.weight = nn.Parameter(torch.empty(rows, hidden_size, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(rows, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters: Glorot uniform, biases 0."""
+        nn.init.xavier_uniform_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def tensors(self) -> HeadParameters:
+        """The parameters as the ops take them."""
+        return HeadParameters(self.weight, self.bias)

@@ -1,0 +1,233 @@
+"""What starts a sequence: the memory, the heads' weights, the reads and the controller's state at time 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tapehead.nn.checks import check_choice
+from tapehead.states import LSTMState, NTMState
+
+__all__ = ["Initial", "InitialController", "InitialNTM"]
+
+MemoryKind = Literal["constant", "random", "learned"]
+WeightsKind = Literal["first_slot", "uniform", "random", "learned"]
+ReadsKind = Literal["constant", "random", "learned"]
+ControllerStateKind = Literal["zero", "learned"]
+
+
+@dataclass(frozen=True)
+class Initial:
+    """How a sequence starts. Only what is learned slot by slot ties a model to its memory size.
+
+    "random" is drawn once, when the model is made, saved with it and not trained: the same model always gives the
+    same answer. A memory larger than the one it was made with gets further slots from a fixed seed.
+
+    Attributes:
+        memory: "constant" (every element `constant`), "random" (N(0, std)) or "learned" (starts as random)
+        weights: where every head points: "first_slot", "uniform", "random" (softmax of N(0, 1)) or "learned"
+            (starts as random)
+        reads: like `memory`
+        controller: hidden and cell state of an LSTM controller: "zero" or "learned" (starts at zero)
+        constant: value of constant memory and reads; 1e-6 is what Collier & Beel 2018 found best
+        std: standard deviation of random and learned memory and reads
+
+    Raises:
+        ValueError: an unknown kind, or a negative `std`.
+
+    >>> Initial(memory="learned", std=0.1).weights
+    'first_slot'
+    """
+
+    memory: MemoryKind = "constant"
+    weights: WeightsKind = "first_slot"
+    reads: ReadsKind = "constant"
+    controller: ControllerStateKind = "zero"
+    constant: float = 1e-6
+    std: float = 0.05
+
+    def __post_init__(self) -> None:
+        check_choice("Initial", "memory", self.memory, MemoryKind)
+        check_choice("Initial", "weights", self.weights, WeightsKind)
+        check_choice("Initial", "reads", self.reads, ReadsKind)
+        check_choice("Initial", "controller", self.controller, ControllerStateKind)
+        if not self.std >= 0:
+            raise ValueError(f"Initial: expected std >= 0, got {self.std}.")
+
+
+class _Start(nn.Module):
+    """One tensor that starts every row of a batch: a constant, a fixed draw or a parameter.
+
+    Args:
+        kind: "constant", "random" or "learned"
+        shape: without the batch
+        slot_dim: the dimension that counts slots, or None
+    """
+
+    value: Tensor | None
+
+    def __init__(
+        self,
+        kind: str,
+        shape: tuple[int, ...],
+        *,
+        slot_dim: int | None,
+        constant: float,
+        std: float,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.kind, self.shape, self.slot_dim, self.constant, self.std = kind, shape, slot_dim, constant, std
+        value = None if kind == "constant" else torch.empty(shape, device=device, dtype=dtype)
+        if kind == "learned":
+            self.value = nn.Parameter(value)  # type: ignore[arg-type]
+        else:
+            self.register_buffer("value", value)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        if self.value is not None:
+            nn.init.normal_(self.value, std=self.std)
+
+    def forward(self, memory_size: int, like: Tensor) -> Tensor:
+        """The tensor for a memory of this many slots, without a batch dimension."""
+        if self.value is None:
+            shape = list(self.shape)
+            if self.slot_dim is not None:
+                shape[self.slot_dim] = memory_size
+            return torch.full(shape, self.constant, dtype=like.dtype, device=like.device)
+        if self.slot_dim is None or memory_size == self.shape[self.slot_dim]:
+            return self.value
+        return self._resized(memory_size, self.slot_dim)
+
+    def _resized(self, memory_size: int, slot_dim: int) -> Tensor:
+        assert self.value is not None
+        missing = memory_size - self.shape[slot_dim]
+        if missing < 0:
+            return self.value.narrow(slot_dim, 0, memory_size)
+        shape = list(self.shape)
+        shape[slot_dim] = missing
+        more = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * self.std
+        return torch.cat([self.value, more.to(self.value)], slot_dim)
+
+
+class _StartWeights(nn.Module):
+    """Where each head points at the start: (heads, N), each row a distribution."""
+
+    def __init__(
+        self,
+        kind: WeightsKind,
+        num_heads: int,
+        memory_size: int,
+        *,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.kind, self.num_heads = kind, num_heads
+        drawn = kind if kind in ("random", "learned") else "constant"
+        self.logits = _Start(
+            drawn, (num_heads, memory_size), slot_dim=1, constant=0.0, std=1.0, device=device, dtype=dtype
+        )
+
+    def forward(self, memory_size: int, like: Tensor) -> Tensor:
+        if self.kind == "first_slot":
+            first = torch.zeros(memory_size, dtype=torch.long, device=like.device)
+            first = functional.one_hot(first[:1], memory_size).to(like.dtype)
+            return first.expand(self.num_heads, memory_size)
+        return torch.softmax(self.logits(memory_size, like), -1)
+
+
+class InitialController(nn.Module):
+    """Hidden and cell state, each (L, H), that start an LSTM: zero or learned."""
+
+    hidden: Tensor | None
+    cell: Tensor | None
+
+    def __init__(
+        self,
+        kind: ControllerStateKind,
+        num_layers: int,
+        hidden_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape = (num_layers, hidden_size)
+        for name in ("hidden", "cell"):
+            value = nn.Parameter(torch.empty(self.shape, device=device, dtype=dtype)) if kind == "learned" else None
+            self.register_parameter(name, value)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start at zero."""
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, batch_size: int, like: Tensor) -> LSTMState:
+        """(L, B, H) each."""
+        zeros = torch.zeros(self.shape, dtype=like.dtype, device=like.device)
+        parts = (zeros if value is None else value for value in (self.hidden, self.cell))
+        return LSTMState(*(part.unsqueeze(1).expand(-1, batch_size, -1) for part in parts))
+
+
+class InitialNTM(nn.Module):
+    """Makes the `NTMState` that starts a sequence, as an `Initial` says."""
+
+    def __init__(
+        self,
+        initial: Initial,
+        *,
+        memory_size: int,
+        word_size: int,
+        num_read_heads: int,
+        num_write_heads: int,
+        controller_shape: tuple[int, int] | None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = initial
+        self.memory_size = memory_size
+
+        def start(kind: str, shape: tuple[int, int], slot_dim: int | None) -> _Start:
+            return _Start(
+                kind,
+                shape,
+                slot_dim=slot_dim,
+                constant=initial.constant,
+                std=initial.std,
+                device=device,
+                dtype=dtype,
+            )
+
+        self.memory = start(initial.memory, (memory_size, word_size), 0)
+        self.reads = start(initial.reads, (num_read_heads, word_size), None)
+        self.read_weights = _StartWeights(initial.weights, num_read_heads, memory_size, device=device, dtype=dtype)
+        self.write_weights = _StartWeights(initial.weights, num_write_heads, memory_size, device=device, dtype=dtype)
+        self.controller = None
+        if controller_shape is not None:
+            self.controller = InitialController(initial.controller, *controller_shape, device=device, dtype=dtype)
+
+    def tied_to_memory_size(self) -> str | None:
+        """The option that fixes the number of slots, or None."""
+        tied = [name for name in ("memory", "weights") if getattr(self.options, name) == "learned"]
+        return " and ".join(f"initial.{name}='learned'" for name in tied) or None
+
+    def forward(self, batch_size: int, memory_size: int, like: Tensor) -> NTMState:
+        """The state for a batch and a memory of these sizes, with the dtype and device of `like`."""
+
+        def start(part: nn.Module) -> Tensor:
+            value: Tensor = part(memory_size, like)
+            return value.unsqueeze(0).expand(batch_size, -1, -1)
+
+        controller = None if self.controller is None else self.controller(batch_size, like)
+        return NTMState(
+            start(self.memory), start(self.read_weights), start(self.write_weights), start(self.reads), controller
+        )

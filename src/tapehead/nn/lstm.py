@@ -1,0 +1,120 @@
+"""The LSTM to compare with: `torch.nn.LSTM` under the contract of the other layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
+from tapehead.nn.initial import ControllerStateKind, InitialController
+from tapehead.nn.sequences import open_sequence
+from tapehead.states import LSTMState
+
+__all__ = ["LSTM"]
+
+
+class LSTM(nn.Module):
+    """A stack of LSTM layers, the baseline without external memory.
+
+    Args:
+        input_size: D, width of the input
+        hidden_size: H, width of each layer
+        num_layers: L
+        initial: what starts a sequence, "zero" or "learned" (starts at zero)
+        batch_first: batched input and output are (B, T, ...) instead of (T, B, ...)
+        device: of the parameters
+        dtype: torch.float32 or torch.float64
+
+    Shape:
+        input: (T, B, D), with `batch_first` (B, T, D), unbatched (T, D), or a `PackedSequence`
+        lengths: (B,) integers in 0..T: past its length a row's output is zero, and its state is that of its last step
+        output: (T, B, H) in the form of the input; `output_size` wide
+
+    Raises:
+        TypeError, ValueError: an argument, input or state of the wrong kind, size, dtype or device.
+
+    >>> layer = LSTM(input_size=9, hidden_size=256, num_layers=3)
+    >>> output, state = layer(torch.randn(12, 4, 9))
+    >>> output.shape, state.hidden.shape
+    (torch.Size([12, 4, 256]), torch.Size([3, 4, 256]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        initial: ControllerStateKind = "zero",
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, size in {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}.items():
+            check_size("LSTM", name, size)
+        check_choice("LSTM", "initial", initial, ControllerStateKind)
+        check_dtype("LSTM", dtype)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.batch_first = batch_first
+        self.lstm = nn.LSTM(input_size, hidden_size, num_layers, device=device, dtype=dtype)
+        self.initial = InitialController(initial, num_layers, hidden_size, device=device, dtype=dtype)
+
+    @property
+    def output_size(self) -> int:
+        """H, width of the output."""
+        return self.hidden_size
+
+    def extra_repr(self) -> str:
+        return f"batch_first={self.batch_first}"
+
+    def initial_state(self, batch_size: int | None = None) -> LSTMState:
+        """The state that starts a sequence.
+
+        Args:
+            batch_size: B; None gives an unbatched state
+        """
+        check_size("LSTM.initial_state", "batch_size", 1 if batch_size is None else batch_size)
+        state: LSTMState = self.initial(1 if batch_size is None else batch_size, self.lstm.weight_ih_l0)
+        return state.remove_batch() if batch_size is None else state
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        state: LSTMState | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, LSTMState]:
+        """Run a sequence: the output of every step, and the state after each row's last one."""
+        like: Tensor = self.lstm.weight_ih_l0  # type: ignore[assignment]
+        opened = open_sequence(
+            "LSTM", input, lengths, input_size=self.input_size, batch_first=self.batch_first, like=like
+        )
+        start = self._start(state, opened.input.shape[1], opened.batched)
+        if opened.lengths is None:
+            output, new_state = self.lstm(opened.input, tuple(part.contiguous() for part in start))
+            result = LSTMState(*new_state)
+        else:
+            output, result = self._run_ragged(opened.input, start, opened.lengths)
+        return opened.close(output), result if opened.batched else result.remove_batch()
+
+    def _run_ragged(self, input: Tensor, start: LSTMState, lengths: Tensor) -> tuple[Tensor, LSTMState]:
+        # torch packs no empty rows: run them for one step, and leave that step out.
+        packed = pack_padded_sequence(input, lengths.clamp(min=1).cpu(), enforce_sorted=False)
+        packed_output, new_state = self.lstm(packed, tuple(part.contiguous() for part in start))
+        output, _ = pad_packed_sequence(packed_output, total_length=input.shape[0])
+        empty = (lengths == 0).view(1, -1, 1)
+        output = output.masked_fill(empty, 0)
+        return output, LSTMState(*(torch.where(empty, old, new) for old, new in zip(start, new_state, strict=True)))
+
+    def _start(self, state: LSTMState | None, batch_size: int, batched: bool) -> LSTMState:
+        if state is None:
+            return self.initial_state(batch_size)
+        if not isinstance(state, (LSTMState, tuple)) or len(state) != 2:
+            raise TypeError(f"LSTM: expected state to be an LSTMState, got {type(state).__name__}.")
+        state = LSTMState(*state)
+        shape = (self.num_layers, *((batch_size,) if batched else ()), self.hidden_size)
+        like: Tensor = self.lstm.weight_ih_l0  # type: ignore[assignment]
+        check_tensor("LSTM: state", "hidden", state.hidden, shape, like)
+        check_tensor("LSTM: state", "cell", state.cell, shape, like)
+        return state if batched else state.add_batch()

@@ -1,0 +1,366 @@
+"""The Neural Turing Machine of Graves, Wayne and Danihelka (2014, arXiv 1410.5401): a cell, and a layer over time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from tapehead import backends
+from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
+from tapehead.nn.controller import Controller, ControllerKind
+from tapehead.nn.heads import NTMHeads
+from tapehead.nn.initial import Initial, InitialNTM
+from tapehead.nn.sequences import open_sequence
+from tapehead.ops import ntm
+from tapehead.ops.ntm.parameters import Activation, Addressing, NTMParameters, NTMSettings, Order
+from tapehead.states import LSTMState, NTMState, Trace
+
+__all__ = ["NTM", "NTMCell"]
+
+
+class NTMCell(nn.Module):
+    r"""One step of a Neural Turing Machine, used like `torch.nn.LSTMCell`.
+
+    A controller reads the input and what was read last, and moves heads over a memory of N slots of M numbers:
+
+    - content, eq. 5 and 6: :math:`w^c(i) = \mathrm{softmax}_i(\beta\, K[k, M(i)])`, K the cosine
+    - interpolation, eq. 7: :math:`w^g = g\, w^c + (1 - g)\, w_{t-1}`
+    - shift, eq. 8: :math:`\tilde w(i) = \sum_j w^g(i - j)\, s(j)`
+    - sharpening, eq. 9: :math:`w(i) = \tilde w(i)^\gamma / \sum_j \tilde w(j)^\gamma`
+    - read, eq. 2: :math:`r = \sum_i w(i) M(i)`
+    - erase and add, eq. 3 and 4: :math:`M(i) \leftarrow M(i) (1 - w(i) e) + w(i) a`
+
+    Args:
+        input_size: D, width of the input
+        hidden_size: H, width of each controller layer
+        memory_size: N, slots of the memory; a state made for another N runs as well
+        word_size: M, numbers in a slot
+        num_read_heads: R
+        num_write_heads: W
+        max_shift: farthest a head moves in a step by location, in slots; 0 and up, 2 max_shift + 1 <= N
+        addressing: "content_and_location" (figure 2 of the paper) or "content" (eq. 5 alone)
+        order: "read_write": all heads address M_{t-1}, reads come from M_{t-1}, then the write makes M_t.
+            "write_read": the write heads address M_{t-1} and make M_t, which the read heads address and read
+        key_activation: "linear" or "tanh", of the keys
+        add_activation: "linear" or "tanh", of the add vectors
+        controller: "lstm" or "feedforward" (tanh)
+        num_layers: depth of the controller
+        initial: what starts a sequence, an `Initial`
+        backend: "auto", "reference" or "fused"; see `tapehead.backends`
+        device: of the parameters
+        dtype: torch.float32 or torch.float64
+
+    Shape:
+        input: (B, D) or, unbatched, (D,)
+        state: an `NTMState`; None starts a new sequence
+        output: (B, H + R*M): the controller's output and the reads of this step; `output_size` wide
+
+    Differs from the paper:
+        The paper leaves open what starts a sequence: see `Initial`. With "read_write", the default because it trains
+        better, reads come from M_{t-1}. Gamma is 1 + softplus, beta softplus. Under autocast the cell computes
+        in its parameters' dtype.
+
+    Raises:
+        TypeError, ValueError: an argument, input or state of the wrong kind, size, dtype or device.
+        BackendError: the backend asked for cannot run.
+
+    >>> cell = NTMCell(input_size=9, hidden_size=100)
+    >>> output, state = cell(torch.randn(4, 9))
+    >>> output, state = cell(torch.randn(4, 9), state)
+    >>> output.shape, state.memory.shape
+    (torch.Size([4, 120]), torch.Size([4, 128, 20]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        memory_size: int = 128,
+        word_size: int = 20,
+        num_read_heads: int = 1,
+        num_write_heads: int = 1,
+        max_shift: int = 1,
+        addressing: Addressing = "content_and_location",
+        order: Order = "read_write",
+        key_activation: Activation = "linear",
+        add_activation: Activation = "linear",
+        controller: ControllerKind = "lstm",
+        num_layers: int = 1,
+        initial: Initial | None = None,
+        backend: backends.Backend = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        sizes = {
+            "input_size": input_size,
+            "hidden_size": hidden_size,
+            "memory_size": memory_size,
+            "word_size": word_size,
+            "num_read_heads": num_read_heads,
+            "num_write_heads": num_write_heads,
+            "num_layers": num_layers,
+        }
+        for name, size in sizes.items():
+            check_size(owner, name, size)
+        check_size(owner, "max_shift", max_shift, minimum=0)
+        check_choice(owner, "addressing", addressing, Addressing)
+        check_choice(owner, "order", order, Order)
+        check_choice(owner, "key_activation", key_activation, Activation)
+        check_choice(owner, "add_activation", add_activation, Activation)
+        check_choice(owner, "controller", controller, ControllerKind)
+        check_dtype(owner, dtype)
+        backends.check_name(backend, auto=True)
+        initial = Initial() if initial is None else initial
+        if not isinstance(initial, Initial):
+            raise TypeError(f"{owner}: expected initial to be a tapehead.Initial, got {type(initial).__name__}.")
+        if controller == "feedforward" and initial.controller == "learned":
+            raise ValueError(
+                f"{owner}: expected initial.controller='zero' with a feed-forward controller, got 'learned'. "
+                "A feed-forward controller has no state to learn."
+            )
+
+        self.input_size, self.hidden_size, self.memory_size = input_size, hidden_size, memory_size
+        self.backend: backends.Backend = backend
+        self.settings = NTMSettings(
+            num_read_heads, num_write_heads, word_size, max_shift, addressing, order, key_activation, add_activation
+        )
+        self._check_memory_size(memory_size)
+        reads_size = num_read_heads * word_size
+        self.output_size = hidden_size + reads_size
+        self.controller = Controller(
+            controller, input_size, reads_size, hidden_size, num_layers, device=device, dtype=dtype
+        )
+        self.heads = NTMHeads(hidden_size, self.settings, device=device, dtype=dtype)
+        self.initial = InitialNTM(
+            initial,
+            memory_size=memory_size,
+            word_size=word_size,
+            num_read_heads=num_read_heads,
+            num_write_heads=num_write_heads,
+            controller_shape=(num_layers, hidden_size) if controller == "lstm" else None,
+            device=device,
+            dtype=dtype,
+        )
+
+    def extra_repr(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings._asdict().items())
+        return f"{self.input_size}, {self.hidden_size}, memory_size={self.memory_size}, {settings}"
+
+    def forward(self, input: Tensor, state: NTMState | None = None) -> tuple[Tensor, NTMState]:
+        """One step: (B, D) -> (B, H + R*M) and the new state; (D,) unbatched."""
+        owner, batched = type(self).__name__, not isinstance(input, Tensor) or input.dim() != 1
+        shape = ("B", self.input_size) if batched else (self.input_size,)
+        check_tensor(owner, "input", input, shape, self.heads.weight)
+        steps = (input if batched else input.unsqueeze(0)).unsqueeze(0)
+        if steps.shape[1] == 0:
+            raise ValueError(f"{owner}: expected input of at least one row, got {tuple(input.shape)}.")
+        output, new_state, _ = self.run(steps, self.start(state, steps.shape[1], batched))
+        return (output[0], new_state) if batched else (output[0, 0], new_state.remove_batch())
+
+    def initial_state(self, batch_size: int | None = None, memory_size: int | None = None) -> NTMState:
+        """The state that starts a sequence.
+
+        Args:
+            batch_size: B; None gives an unbatched state
+            memory_size: N, when it is to be another one than the model was made with
+
+        Raises:
+            ValueError: something learned slot by slot ties the model to its memory size.
+
+        >>> NTMCell(9, 100).initial_state(4, memory_size=2048).memory.shape
+        torch.Size([4, 2048, 20])
+        """
+        owner = f"{type(self).__name__}.initial_state"
+        check_size(owner, "batch_size", 1 if batch_size is None else batch_size)
+        memory_size = self.memory_size if memory_size is None else memory_size
+        check_size(owner, "memory_size", memory_size)
+        self._check_memory_size(memory_size)
+        state: NTMState = self.initial(1 if batch_size is None else batch_size, memory_size, self.heads.weight)
+        return state.remove_batch() if batch_size is None else state
+
+    def run(
+        self, input: Tensor, state: NTMState, *, lengths: Tensor | None = None, trace: bool = False
+    ) -> tuple[Tensor, NTMState, Trace | None]:
+        """A checked sequence (T, B, D) from a checked state, through the op; autocast does not reach into it."""
+        parameters = NTMParameters(self.controller.tensors(), self.heads.tensors())
+        arguments = (input, state, parameters, self.settings)
+        device = input.device.type
+        if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+            return ntm.sequence(*arguments, lengths=lengths, trace=trace, backend=self.backend)
+        with torch.autocast(device, enabled=False):
+            return ntm.sequence(*arguments, lengths=lengths, trace=trace, backend=self.backend)
+
+    def start(self, state: NTMState | None, batch_size: int, batched: bool) -> NTMState:
+        """The user's state, checked and batched; without one, the initial state."""
+        if state is None:
+            return self.initial_state(batch_size)
+        owner = f"{type(self).__name__}: state"
+        kind = LSTMState if self.controller.kind == "lstm" else type(None)
+        if not isinstance(state, NTMState) or not isinstance(state.controller, kind):
+            got = type(state).__name__ + (f" with a {type(state[-1]).__name__}" if isinstance(state, NTMState) else "")
+            raise TypeError(
+                f"{owner}: expected an NTMState with a {kind.__name__} as its controller's, got {got}. "
+                "Pass on what the layer returned, or start with initial_state()."
+            )
+        like, settings = self.heads.weight, self.settings
+        rows = (batch_size,) if batched else ()
+        check_tensor(owner, "memory", state.memory, (*rows, "N", settings.word_size), like)
+        memory_size = state.memory.shape[-2]
+        self._check_memory_size(memory_size)
+        check_tensor(owner, "read_weights", state.read_weights, (*rows, settings.num_read_heads, memory_size), like)
+        check_tensor(owner, "write_weights", state.write_weights, (*rows, settings.num_write_heads, memory_size), like)
+        check_tensor(owner, "reads", state.reads, (*rows, settings.num_read_heads, settings.word_size), like)
+        if state.controller is not None:
+            shape = (len(self.controller.layers), *rows, self.hidden_size)
+            check_tensor(owner, "controller.hidden", state.controller.hidden, shape, like)
+            check_tensor(owner, "controller.cell", state.controller.cell, shape, like)
+        return state if batched else state.add_batch()
+
+    def _check_memory_size(self, memory_size: int) -> None:
+        owner, shift_size = type(self).__name__, 2 * self.settings.max_shift + 1
+        if self.settings.addressing == "content_and_location" and memory_size < shift_size:
+            raise ValueError(
+                f"{owner}: expected memory_size >= {shift_size}, the offsets of max_shift={self.settings.max_shift}, "
+                f"got {memory_size}."
+            )
+        tied = self.initial.tied_to_memory_size() if hasattr(self, "initial") else None
+        if tied and memory_size != self.memory_size:
+            raise ValueError(
+                f"{owner}: expected memory_size={self.memory_size}, got {memory_size}. The model is tied to it by "
+                f"{tied}; train one with an initial state that is not learned slot by slot."
+            )
+
+
+class NTM(nn.Module):
+    """A Neural Turing Machine over a whole sequence, used like `torch.nn.LSTM`.
+
+    Takes the arguments of `NTMCell`, which it holds as `cell`, and `batch_first`.
+
+    Args:
+        batch_first: batched input and output are (B, T, ...) instead of (T, B, ...), in traces as well; states are not
+            affected
+
+    Shape:
+        input: (T, B, D), with `batch_first` (B, T, D), unbatched (T, D), or a `PackedSequence`
+        lengths: (B,) integers in 0..T: past its length a row's output is zero, and its state is that of its last step
+        output: (T, B, H + R*M) in the form of the input; `output_size` wide
+
+    Differs from the paper, Raises: see `NTMCell`.
+
+    >>> layer = NTM(input_size=9, hidden_size=100, memory_size=64)
+    >>> output, state = layer(torch.randn(12, 4, 9), lengths=torch.tensor([12, 7, 3, 1]))
+    >>> output.shape, layer.output_size
+    (torch.Size([12, 4, 120]), 120)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        memory_size: int = 128,
+        word_size: int = 20,
+        num_read_heads: int = 1,
+        num_write_heads: int = 1,
+        max_shift: int = 1,
+        addressing: Addressing = "content_and_location",
+        order: Order = "read_write",
+        key_activation: Activation = "linear",
+        add_activation: Activation = "linear",
+        controller: ControllerKind = "lstm",
+        num_layers: int = 1,
+        initial: Initial | None = None,
+        batch_first: bool = False,
+        backend: backends.Backend = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.cell = NTMCell(
+            input_size,
+            hidden_size,
+            memory_size=memory_size,
+            word_size=word_size,
+            num_read_heads=num_read_heads,
+            num_write_heads=num_write_heads,
+            max_shift=max_shift,
+            addressing=addressing,
+            order=order,
+            key_activation=key_activation,
+            add_activation=add_activation,
+            controller=controller,
+            num_layers=num_layers,
+            initial=initial,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+        )
+        self.batch_first = batch_first
+
+    @property
+    def input_size(self) -> int:
+        """D, width of the input."""
+        return self.cell.input_size
+
+    @property
+    def output_size(self) -> int:
+        """H + R*M, width of the output."""
+        return self.cell.output_size
+
+    @property
+    def memory_size(self) -> int:
+        """N, slots of the memory a sequence starts with unless its state says otherwise."""
+        return self.cell.memory_size
+
+    def extra_repr(self) -> str:
+        return f"batch_first={self.batch_first}"
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        state: NTMState | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, NTMState]:
+        """Run a sequence: the output of every step, and the state after each row's last one."""
+        opened, output, new_state, _ = self._run(input, state, lengths, trace=False)
+        return opened.close(output), new_state if opened.batched else new_state.remove_batch()
+
+    def trace(
+        self,
+        input: Tensor | PackedSequence,
+        state: NTMState | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, NTMState, Trace]:
+        """What `forward` gives, and every weighting, key, gate, erase, add, read and memory of every step.
+
+        The trace is padded, never packed.
+
+        >>> output, state, trace = NTM(9, 100).trace(torch.randn(12, 4, 9))
+        >>> trace.write.weights.shape
+        torch.Size([12, 4, 1, 128])
+        """
+        opened, output, new_state, trace = self._run(input, state, lengths, trace=True)
+        assert trace is not None
+        new_state = new_state if opened.batched else new_state.remove_batch()
+        return opened.close(output), new_state, opened.close_padded(trace)
+
+    def initial_state(self, batch_size: int | None = None, memory_size: int | None = None) -> NTMState:
+        """The state that starts a sequence; see `NTMCell.initial_state`."""
+        return self.cell.initial_state(batch_size, memory_size)
+
+    def _run(self, input, state, lengths, *, trace):  # type: ignore[no-untyped-def]
+        cell = self.cell
+        opened = open_sequence(
+            "NTM",
+            input,
+            lengths,
+            input_size=cell.input_size,
+            batch_first=self.batch_first,
+            like=cell.heads.weight,
+        )
+        start = cell.start(state, opened.input.shape[1], opened.batched)
+        return opened, *cell.run(opened.input, start, lengths=opened.lengths, trace=trace)

@@ -1,0 +1,1 @@
+"""Functions on tensors: the papers' equations, without modules or parameters."""

@@ -1,0 +1,44 @@
+"""The NTM's whole sequence as one op, in each of its implementations."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tapehead import backends
+from tapehead.ops.ntm import reference
+from tapehead.ops.ntm.parameters import HeadParameters, NTMParameters, NTMSettings
+from tapehead.states import NTMState, Trace
+
+__all__ = ["HeadParameters", "NTMParameters", "NTMSettings", "sequence"]
+
+
+def sequence(
+    input: Tensor,
+    state: NTMState,
+    parameters: NTMParameters,
+    settings: NTMSettings,
+    *,
+    lengths: Tensor | None = None,
+    trace: bool = False,
+    backend: str = "auto",
+) -> tuple[Tensor, NTMState, Trace | None]:
+    """Run an NTM over a sequence with the backend asked for.
+
+    Args:
+        input: (T, B, D), T >= 1
+        state: what the sequence starts from
+        parameters: of the controller and the heads
+        settings: sizes and choices
+        lengths: (B,) integers in 0..T; None means T for every row
+        trace: whether to return every internal of every step
+        backend: "auto", "reference" or "fused"
+
+    Returns:
+        output (T, B, H + R*M): the controller's output and the reads of each step, zero past a row's length; the
+        state after each row's own last step; the trace, or None
+
+    Raises:
+        BackendError: the backend asked for cannot run here.
+    """
+    backends.choose(backend, backends.Request("ntm", input.device, input.dtype))
+    return reference.sequence(input, state, parameters, settings, lengths=lengths, trace=trace)

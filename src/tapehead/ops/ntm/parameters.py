@@ -1,0 +1,61 @@
+"""What an NTM op is given besides tensors that flow: its sizes and choices, and its parameters."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from torch import Tensor
+
+from tapehead.ops.controller import ControllerParameters
+
+__all__ = ["Activation", "Addressing", "HeadParameters", "NTMParameters", "NTMSettings", "Order"]
+
+Addressing = Literal["content_and_location", "content"]
+Order = Literal["read_write", "write_read"]
+Activation = Literal["linear", "tanh"]
+
+
+class NTMSettings(NamedTuple):
+    """Sizes and choices of an NTM that its tensors do not tell."""
+
+    num_read_heads: int
+    num_write_heads: int
+    word_size: int
+    max_shift: int
+    addressing: Addressing
+    order: Order
+    key_activation: Activation
+    add_activation: Activation
+
+    @property
+    def num_heads(self) -> int:
+        """R + W."""
+        return self.num_read_heads + self.num_write_heads
+
+    @property
+    def head_sizes(self) -> list[int]:
+        """Rows that each kind of head parameter takes in the heads' product, in their order.
+
+        Kind by kind, and within a kind head by head, read heads first: keys, key strengths, interpolation gates,
+        shift weights, gammas (the last three only with location addressing), then erase and add of the write heads.
+        """
+        shift_size = 2 * self.max_shift + 1
+        location = [1, shift_size, 1] if self.addressing == "content_and_location" else []
+        addressing = [size * self.num_heads for size in [self.word_size, 1, *location]]
+        return [*addressing, self.num_write_heads * self.word_size, self.num_write_heads * self.word_size]
+
+
+class HeadParameters(NamedTuple):
+    """Parameters of all heads together: one linear map of the controller's output."""
+
+    weight: Tensor
+    """(sum of `NTMSettings.head_sizes`, H)"""
+    bias: Tensor
+    """(sum of `NTMSettings.head_sizes`,)"""
+
+
+class NTMParameters(NamedTuple):
+    """Every parameter that a sequence uses, but for what starts it."""
+
+    controller: ControllerParameters
+    heads: HeadParameters

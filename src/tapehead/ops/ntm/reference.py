@@ -1,0 +1,164 @@
+"""The NTM as the paper writes it (arXiv 1410.5401, section 3), one step after the other. It defines what is correct."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tapehead.ops.content import content_weights
+from tapehead.ops.controller import feedforward_step, lstm_step, project
+from tapehead.ops.location import interpolate, sharpen, shift
+from tapehead.ops.ntm.parameters import Activation, HeadParameters, NTMParameters, NTMSettings
+from tapehead.states import HeadTrace, LSTMState, NTMState, Trace, map_tensors
+
+__all__ = ["sequence"]
+
+
+class Heads(NamedTuple):
+    """What the controller tells some heads in one step: where to point."""
+
+    key: Tensor  # (B, heads, M)
+    key_strength: Tensor  # (B, heads)
+    interpolation_gate: Tensor | None  # (B, heads)
+    shift_weights: Tensor | None  # (B, heads, S)
+    gamma: Tensor | None  # (B, heads)
+
+    def part(self, start: int, stop: int) -> Heads:
+        """Heads start..stop - 1."""
+        return Heads(*(None if field is None else field[:, start:stop] for field in self))  # type: ignore[arg-type]
+
+
+def sequence(
+    input: Tensor,
+    state: NTMState,
+    parameters: NTMParameters,
+    settings: NTMSettings,
+    *,
+    lengths: Tensor | None = None,
+    trace: bool = False,
+) -> tuple[Tensor, NTMState, Trace | None]:
+    """Run an NTM over a sequence; see `tapehead.ops.ntm.sequence`."""
+    projected = project(input, parameters.controller)
+    outputs, traces = [], []
+    for time in range(input.shape[0]):
+        output, new_state, step_trace = _step(projected[time], state, parameters, settings, trace=trace)
+        if lengths is not None:
+            active = time < lengths
+            output = _where(active, output, torch.zeros_like(output))
+            new_state = _select_state(active, new_state, state)
+            if step_trace is not None:
+                step_trace = map_tensors(lambda field: _where(active, field, torch.zeros_like(field)), step_trace)  # noqa: B023
+        state = new_state
+        outputs.append(output)
+        traces.append(step_trace)
+    return torch.stack(outputs), state, _stack(traces) if trace else None  # type: ignore[arg-type]
+
+
+def _step(
+    projected: Tensor, state: NTMState, parameters: NTMParameters, settings: NTMSettings, *, trace: bool
+) -> tuple[Tensor, NTMState, Trace | None]:
+    """One step: the controller speaks, the heads move, the memory is read and written."""
+    controller_state = state.controller
+    reads = state.reads.flatten(1)
+    if controller_state is None:
+        hidden = feedforward_step(projected, reads, parameters.controller)
+    else:
+        hidden, controller_state = lstm_step(projected, reads, controller_state, parameters.controller)
+
+    heads, erase, add = _speak(hidden, parameters.heads, settings)
+    split = settings.num_read_heads
+    if settings.order == "read_write":
+        # All heads address M_{t-1}; the reads come from M_{t-1}; then the write makes M_t.
+        previous_weights = torch.cat([state.read_weights, state.write_weights], 1)
+        by_content, weights = _address(state.memory, heads, previous_weights)
+        read_content, write_content = by_content[:, :split], by_content[:, split:]
+        read_weights, write_weights = weights[:, :split], weights[:, split:]
+        reads = read_weights @ state.memory
+        memory = _write(state.memory, write_weights, erase, add)
+    else:
+        # The paper's order: the write heads address M_{t-1} and make M_t; the read heads address and read M_t.
+        write_content, write_weights = _address(
+            state.memory, heads.part(split, settings.num_heads), state.write_weights
+        )
+        memory = _write(state.memory, write_weights, erase, add)
+        read_content, read_weights = _address(memory, heads.part(0, split), state.read_weights)
+        reads = read_weights @ memory  # eq. 2: r = sum_i w(i) M(i)
+
+    output = torch.cat([hidden, reads.flatten(1)], 1)
+    new_state = NTMState(memory, read_weights, write_weights, reads, controller_state)
+    if not trace:
+        return output, new_state, None
+    read_trace = HeadTrace(*heads.part(0, split), read_content, read_weights)
+    write_trace = HeadTrace(*heads.part(split, settings.num_heads), write_content, write_weights)
+    return output, new_state, Trace(read_trace, write_trace, erase, add, reads, memory)
+
+
+def _speak(hidden: Tensor, parameters: HeadParameters, settings: NTMSettings) -> tuple[Heads, Tensor, Tensor]:
+    """Turn the controller's output (B, H) into the heads' parameters, each in its range (section 3.3)."""
+    batch_size, num_heads = hidden.shape[0], settings.num_heads
+    parts = functional.linear(hidden, parameters.weight, parameters.bias).split(settings.head_sizes, 1)
+    key = _activate(parts[0].view(batch_size, num_heads, -1), settings.key_activation)
+    key_strength = functional.softplus(parts[1])
+    heads = Heads(key, key_strength, None, None, None)
+    if settings.addressing == "content_and_location":
+        shift_weights = torch.softmax(parts[3].view(batch_size, num_heads, -1), -1)
+        heads = Heads(key, key_strength, torch.sigmoid(parts[2]), shift_weights, 1 + functional.softplus(parts[4]))
+    shape = (batch_size, settings.num_write_heads, settings.word_size)
+    return heads, torch.sigmoid(parts[-2].view(shape)), _activate(parts[-1].view(shape), settings.add_activation)
+
+
+def _activate(tensor: Tensor, activation: Activation) -> Tensor:
+    return torch.tanh(tensor) if activation == "tanh" else tensor
+
+
+def _address(memory: Tensor, heads: Heads, previous_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights by content, and where the heads point in the end (figure 2 of the paper)."""
+    by_content = content_weights(heads.key, heads.key_strength, memory)
+    if heads.interpolation_gate is None or heads.shift_weights is None or heads.gamma is None:
+        return by_content, by_content
+    gated = interpolate(by_content, previous_weights, heads.interpolation_gate)
+    return by_content, sharpen(shift(gated, heads.shift_weights), heads.gamma)
+
+
+def _write(memory: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Tensor:
+    """Erase with every write head, then add with every one: eq. 3 and 4, in no order among the heads."""
+    for head in range(weights.shape[1]):
+        # (B, N, M): M~(i) = M(i) (1 - w(i) e)
+        memory = memory * (1 - weights[:, head].unsqueeze(-1) * erase[:, head].unsqueeze(-2))
+    return torch.baddbmm(memory, weights.transpose(1, 2), add)  # M(i) = M~(i) + w(i) a
+
+
+def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """Rows of `new` where `active` (B,) is true, of `old` elsewhere; the batch is the first dimension."""
+    return torch.where(active.view(-1, *(1,) * (new.dim() - 1)), new, old)
+
+
+def _select_state(active: Tensor, new: NTMState, old: NTMState) -> NTMState:
+    """Each row's new state where it still runs, its old one where it has ended."""
+    controller = None
+    if new.controller is not None and old.controller is not None:
+        pairs = zip(new.controller, old.controller, strict=True)
+        controller = LSTMState(*(torch.where(active.view(1, -1, 1), left, right) for left, right in pairs))
+    return NTMState(
+        _where(active, new.memory, old.memory),
+        _where(active, new.read_weights, old.read_weights),
+        _where(active, new.write_weights, old.write_weights),
+        _where(active, new.reads, old.reads),
+        controller,
+    )
+
+
+def _stack(steps: list[Trace]) -> Trace:
+    """One trace with a leading time dimension out of one trace a step."""
+
+    def stack(fields: list[Tensor | None]) -> Tensor | None:
+        return None if fields[0] is None else torch.stack(fields)  # type: ignore[arg-type]
+
+    def heads(side: list[HeadTrace]) -> HeadTrace:
+        return HeadTrace(*(stack(list(fields)) for fields in zip(*side, strict=True)))  # type: ignore[arg-type]
+
+    rest = (stack(list(fields)) for fields in zip(*(step[2:] for step in steps), strict=True))
+    return Trace(heads([step.read for step in steps]), heads([step.write for step in steps]), *rest)  # type: ignore[arg-type]

@@ -1,0 +1,123 @@
+"""What a layer hands from one step, or one call, to the next; and what it can show of a run.
+
+States are data: immutable named tuples of tensors that go in and come out. Nothing recurrent lives on a module, so a
+state can be kept, detached, indexed, sent to another device or thrown away by whoever holds it.
+
+Letters: **B** batch, **T** time, **H** hidden size, **N** memory slots, **M** word size, **R** read heads,
+**W** write heads, **S** = 2 max_shift + 1 shift offsets, **L** controller layers. An unbatched state has no B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from torch import Tensor
+
+__all__ = ["HeadTrace", "LSTMState", "NTMState", "Trace", "map_tensors"]
+
+Nested = TypeVar("Nested")
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], nested: Nested) -> Nested:
+    """Apply a function to every tensor of nested tuples, keeping their types; None stays None.
+
+    >>> import torch
+    >>> map_tensors(lambda tensor: tensor * 2, LSTMState(torch.ones(1), torch.zeros(1)))
+    LSTMState(hidden=tensor([2.]), cell=tensor([0.]))
+    """
+    if nested is None:
+        return nested
+    if isinstance(nested, Tensor):
+        return function(nested)  # type: ignore[return-value]
+    values: list[Any] = [map_tensors(function, value) for value in nested]  # type: ignore[attr-defined]
+    if hasattr(nested, "_fields"):
+        return type(nested)(*values)
+    return type(nested)(values)  # type: ignore[call-arg]
+
+
+class LSTMState(NamedTuple):
+    """State of an LSTM, in the layout of `torch.nn.LSTM`."""
+
+    hidden: Tensor
+    """(L, B, H)"""
+    cell: Tensor
+    """(L, B, H)"""
+
+    def detach(self) -> LSTMState:
+        """The same numbers, cut from the graph: what truncated back-propagation hands on."""
+        return map_tensors(Tensor.detach, self)
+
+    def add_batch(self) -> LSTMState:
+        """(L, H) -> (L, 1, H)."""
+        return LSTMState(self.hidden.unsqueeze(1), self.cell.unsqueeze(1))
+
+    def remove_batch(self) -> LSTMState:
+        """(L, 1, H) -> (L, H)."""
+        return LSTMState(self.hidden.squeeze(1), self.cell.squeeze(1))
+
+
+class NTMState(NamedTuple):
+    """State of a Neural Turing Machine."""
+
+    memory: Tensor
+    """(B, N, M), M_t"""
+    read_weights: Tensor
+    """(B, R, N), each head a distribution over the slots, w_t"""
+    write_weights: Tensor
+    """(B, W, N), likewise"""
+    reads: Tensor
+    """(B, R, M), r_t: what the read heads read last, part of the controller's next input"""
+    controller: LSTMState | None
+    """State of an LSTM controller; None with a feed-forward controller, which has none"""
+
+    def detach(self) -> NTMState:
+        """The same numbers, cut from the graph: what truncated back-propagation hands on."""
+        return map_tensors(Tensor.detach, self)
+
+    def add_batch(self) -> NTMState:
+        """Add a batch dimension of 1 to every tensor."""
+        tensors = [tensor.unsqueeze(0) for tensor in self[:4]]
+        return NTMState(*tensors, None if self.controller is None else self.controller.add_batch())
+
+    def remove_batch(self) -> NTMState:
+        """Remove the batch dimension of 1 from every tensor."""
+        tensors = [tensor.squeeze(0) for tensor in self[:4]]
+        return NTMState(*tensors, None if self.controller is None else self.controller.remove_batch())
+
+
+class HeadTrace(NamedTuple):
+    """What the read heads, or the write heads, emitted and where they pointed, at every step.
+
+    With `addressing="content"` a head has no gate, shift or gamma: those fields are None.
+    """
+
+    key: Tensor
+    """(T, B, heads, M), k_t"""
+    key_strength: Tensor
+    """(T, B, heads), beta_t >= 0"""
+    interpolation_gate: Tensor | None
+    """(T, B, heads), g_t in 0..1; 1 = content, 0 = previous weights"""
+    shift_weights: Tensor | None
+    """(T, B, heads, S), s_t; entry j is offset j - max_shift"""
+    gamma: Tensor | None
+    """(T, B, heads), gamma_t >= 1"""
+    content_weights: Tensor
+    """(T, B, heads, N), w^c_t"""
+    weights: Tensor
+    """(T, B, heads, N), w_t"""
+
+
+class Trace(NamedTuple):
+    """Every internal of a run, step by step. Steps past a row's length are zero."""
+
+    read: HeadTrace
+    write: HeadTrace
+    erase: Tensor
+    """(T, B, W, M), e_t in 0..1"""
+    add: Tensor
+    """(T, B, W, M), a_t"""
+    reads: Tensor
+    """(T, B, R, M), r_t"""
+    memory: Tensor
+    """(T, B, N, M), M_t after the step's write"""

@@ -1,0 +1,122 @@
+"""What a task is: sizes, a batch of sequences for a size, and a way to show one to people."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch", "Size", "Task", "draw"]
+
+Size = dict[str, int]
+"""What decides how long a sequence is, by name: {"length": 20}, or {"length": 10, "repeats": 3}."""
+
+
+class Batch(NamedTuple):
+    """Sequences to train or test on; T is the longest row's number of steps."""
+
+    input: Tensor
+    """(T, B, D)"""
+    target: Tensor
+    """(T, B, O), zero where the mask is false"""
+    mask: Tensor
+    """(T, B) bool: the steps that count"""
+    lengths: Tensor | None
+    """(B,) steps of each row, or None where every row has T"""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A kind of sequence to learn. Subclasses are frozen dataclasses whose fields are the task's options."""
+
+    @property
+    @abstractmethod
+    def input_size(self) -> int:
+        """D, channels of the input."""
+
+    @property
+    @abstractmethod
+    def target_size(self) -> int:
+        """O, channels of the target."""
+
+    @abstractmethod
+    def sizes(self) -> list[Size]:
+        """Every size that training draws from: being solved means no errors at any of them."""
+
+    @abstractmethod
+    def stage(self, limit: int) -> Task:
+        """The same task with its training sizes cut at `limit`: a stage of a curriculum."""
+
+    @abstractmethod
+    def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
+        """Draw a batch.
+
+        Args:
+            batch_size: B
+            generator: source of chance; None is torch's own
+            size: of every row, inside the training sizes or not; None draws it as the task's options say
+        """
+
+    @abstractmethod
+    def evaluation_size(self, length: int, repeats: int | None = None) -> Size:
+        """The size that a length given by a user means.
+
+        Raises:
+            ValueError: not a size of this task.
+        """
+
+    def channel_names(self) -> list[str]:
+        """A name for each input channel."""
+        return [f"input {index}" for index in range(self.input_size)]
+
+    def to_text(self, batch: Batch, logits: Tensor | None = None, rows: int = 4) -> str:
+        """A batch as text: a line a channel, time from left to right.
+
+        Ones are `#`, zeros `.`, other values their first digit after a sign; steps of the target that do not count
+        are blank. With logits a wrong bit is `x` (should be 0) or `o` (should be 1).
+
+        Args:
+            batch: what `sample` gave
+            logits: (T, B, O), a model's answer
+            rows: how many sequences to print at most
+        """
+        names = self.channel_names()
+        width = max(map(len, names)) if names else 0
+        lines = []
+        shown = min(rows, batch.input.shape[1])
+        for row in range(shown):
+            steps = batch.input.shape[0] if batch.lengths is None else int(batch.lengths[row])
+            lines.append(f"sequence {row + 1} of {batch.input.shape[1]}: {steps} steps")
+            for channel, name in enumerate(names):
+                values = batch.input[:steps, row, channel].tolist()
+                lines.append(f"  {name:<{width}}  " + "".join(map(_symbol, values)))
+            mask = batch.mask[:steps, row].tolist()
+            for channel in range(self.target_size):
+                target = batch.target[:steps, row, channel] > 0.5
+                answer = target if logits is None else logits[:steps, row, channel] > 0
+                marks = {(True, True): "#", (False, False): ".", (False, True): "x", (True, False): "o"}
+                pairs = zip(mask, target.tolist(), answer.tolist(), strict=True)
+                text = "".join(marks[want, have] if counts else " " for counts, want, have in pairs)
+                lines.append(f"  {f'target {channel}':<{width}}  {text}".rstrip())
+        return "\n".join(lines)
+
+
+def _symbol(value: float) -> str:
+    if value in (0.0, 1.0):
+        return "#" if value else "."
+    return "+" if value > 0 else "-"
+
+
+def draw(low: int, high: int, count: int, generator: torch.Generator | None, *, each: bool) -> Tensor:
+    """`count` integers in low..high: each its own where `each`, else all the same one."""
+    drawn = torch.randint(low, high + 1, (count if each else 1,), generator=generator)
+    return drawn if each else drawn.expand(count)
+
+
+def check_range(owner: str, name: str, low: int, high: int, minimum: int = 1) -> None:
+    """Raise unless minimum <= low <= high."""
+    if not minimum <= low <= high:
+        raise ValueError(f"{owner}: expected {minimum} <= min_{name} <= max_{name}, got {low} and {high}.")

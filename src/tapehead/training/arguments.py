@@ -1,0 +1,164 @@
+"""The command line of `tapehead train`: dataclasses and recipes in, one `RunConfig` out."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import SUPPRESS
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jsonargparse import ArgumentParser, Namespace
+
+from tapehead.errors import UsageError
+from tapehead.tasks import TASKS
+from tapehead.training.config import (
+    MODELS,
+    CurriculumConfig,
+    OptimiserConfig,
+    RunConfig,
+    ScheduleConfig,
+    TrainingConfig,
+)
+
+__all__ = ["config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
+
+GROUPS: dict[str, type] = {
+    "optimiser": OptimiserConfig,
+    "schedule": ScheduleConfig,
+    "curriculum": CurriculumConfig,
+    "training": TrainingConfig,
+}
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "accelerator": "auto",
+    "devices": 1,
+    "max_epochs": -1,
+    "log_every_n_steps": 25,
+    "num_sanity_val_steps": 0,
+    "enable_model_summary": False,
+}
+"""What differs from Lightning's own defaults."""
+
+
+class Parsed(NamedTuple):
+    """What a command line came to."""
+
+    config: RunConfig
+    trainer: dict[str, Any]
+    """Trainer options with their classes instantiated"""
+    out: str | None
+
+
+def recipe_names() -> list[str]:
+    """Every recipe of the package, as "task/model"."""
+    root = resources.files("tapehead") / "recipes"
+    folders = [folder for folder in root.iterdir() if folder.is_dir() and folder.name in TASKS]
+    names = (f"{folder.name}/{file.name}" for folder in folders for file in folder.iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str:
+    """The path of a recipe: the one named, "task/model" or a file, or the default one of task and model.
+
+    Raises:
+        UsageError: there is none.
+    """
+    name = recipe or f"{task_name}/{model_name}"
+    if recipe and Path(recipe).is_file():
+        return recipe
+    if "/" not in name:
+        name = f"{task_name}/{name}"
+    if name not in recipe_names():
+        raise UsageError(f"--recipe: no recipe {name!r}, and no such file. There are: {', '.join(recipe_names())}.")
+    return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
+
+
+def build_parser(
+    task_name: str, model_name: str, *, defaults: str | None = None, trainer: bool = True
+) -> ArgumentParser:
+    """The parser for one task and one model.
+
+    Args:
+        task_name: of `TASKS`
+        model_name: of `MODELS`
+        defaults: path of a YAML file that overrides the dataclasses' defaults: a recipe, or a run's configuration
+        trainer: whether the Trainer's options are part of it, which imports Lightning
+    """
+    parser = ArgumentParser(
+        prog=f"tapehead train {task_name}",
+        description=f"Train a model on {task_name}. Recipe: {defaults}.",
+        default_config_files=[defaults] if defaults else [],
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="A YAML file with any of the options below.")
+    # In the files of runs, so that one can be given to --config: another task's or model's is refused.
+    parser.add_argument("--task_name", choices=[task_name], default=task_name, help=SUPPRESS)
+    parser.add_argument("--model_name", choices=[model_name], default=model_name, help=SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help="Of parameters and data; a run repeats to the bit on CPU.")
+    parser.add_argument("--out", type=str | None, default=None, help="The run's folder; must not exist.")
+    parser.add_class_arguments(TASKS[task_name], "task", help=f"The task: {task_name}")
+    parser.add_class_arguments(MODELS[model_name], "model", help=f"The model: {model_name}")
+    for name, group in GROUPS.items():
+        parser.add_class_arguments(group, name, help=(group.__doc__ or "").splitlines()[0])
+    if trainer:
+        from lightning.pytorch import Trainer
+
+        parser.add_class_arguments(Trainer, "trainer", instantiate=False, help="Lightning's Trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+    return parser
+
+
+def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str) -> Parsed:
+    """Options -> configuration; what they leave out comes from the YAML file `defaults`.
+
+    Raises:
+        UsageError: an option that does not exist, or a value that does not fit.
+    """
+    parser = build_parser(task_name, model_name, defaults=defaults)
+    try:
+        namespace = parser.parse_args(list(argv))
+        objects = parser.instantiate_classes(namespace)
+    except Exception as error:
+        raise UsageError(str(error).strip()) from error
+    trainer = namespace.trainer.as_dict()
+    return Parsed(
+        _config(objects, task_name, model_name, trainer),
+        dict(vars(objects.trainer)),
+        namespace.out,
+    )
+
+
+def config_to_dict(config: RunConfig) -> dict[str, Any]:
+    """A configuration as plain data, for YAML."""
+    return dataclasses.asdict(config)
+
+
+def config_from_dict(data: dict[str, Any]) -> RunConfig:
+    """The configuration that `config_to_dict` made plain.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    try:
+        task_name, model_name = data["task_name"], data["model_name"]
+        parser = build_parser(task_name, model_name, trainer=False)
+        plain = {key: value for key, value in data.items() if key != "trainer"}
+        objects = parser.instantiate_classes(parser.parse_object(plain))
+    except Exception as error:
+        raise UsageError(f"not a configuration of tapehead: {type(error).__name__}: {error}") from error
+    return _config(objects, task_name, model_name, data.get("trainer") or {})
+
+
+def _config(objects: Namespace, task_name: str, model_name: str, trainer: dict[str, Any]) -> RunConfig:
+    groups = {name: objects[name] for name in GROUPS}
+    return RunConfig(
+        task_name=task_name,
+        model_name=model_name,
+        seed=objects.seed,
+        task=objects.task,
+        model=objects.model,
+        trainer=trainer,
+        **groups,
+    )

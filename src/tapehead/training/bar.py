@@ -1,0 +1,109 @@
+"""The progress bar of a whole run: sequences, loss, wrong bits and speed. Where nobody watches, a line a validation."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+__all__ = ["RunBar"]
+
+SMOOTHING = 0.02
+"""Share of the newest update in the running means shown."""
+
+
+class RunBar(ProgressBar):
+    """One bar for the run, redrawn a few times a second, whatever the updates cost.
+
+    Args:
+        refresh_seconds: between two redraws
+        console: to draw on
+    """
+
+    def __init__(self, refresh_seconds: float = 0.5, console: Console | None = None) -> None:
+        super().__init__()
+        self.refresh_seconds = refresh_seconds
+        self.console = console or Console()
+        self._enabled = True
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._drawn = 0.0
+        self._loss: float | None = None
+        self._errors = 0.0
+        self._since = (0.0, 0)
+        self._speed = 0.0
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module: Any = pl_module
+        self._since = (time.perf_counter(), module.progress.sequences)
+        self._drawn = self._since[0]
+        if not (self._enabled and self.console.is_terminal):
+            return
+        self._bar = Progress(
+            TextColumn("{task.completed:,.0f} / {task.total:,.0f} sequences"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TextColumn("[dim]left[/]"),
+            TimeRemainingColumn(),
+            console=self.console,
+            auto_refresh=False,
+            expand=True,
+        )
+        self._task = self._bar.add_task(
+            "", total=module.config.training.sequences, completed=module.progress.sequences, state=""
+        )
+        self._bar.start()
+
+    def on_update(self, module: Any, loss: float, errors: float) -> None:
+        """Called after every update; draws only when it is time to."""
+        if self._loss is None:
+            self._loss, self._errors = loss, errors
+        self._loss += SMOOTHING * (loss - self._loss)
+        self._errors += SMOOTHING * (errors - self._errors)
+        now = time.perf_counter()
+        if now - self._drawn >= self.refresh_seconds:
+            self._drawn = now
+            self._draw(module)
+
+    def _draw(self, module: Any) -> None:
+        now, sequences = time.perf_counter(), module.progress.sequences
+        if now > self._since[0] and sequences > self._since[1]:
+            self._speed = (sequences - self._since[1]) / (now - self._since[0])
+        self._since = (now, sequences)
+        if self._bar is None or self._task is None or self._loss is None:
+            return
+        state = (
+            f"loss {self._loss / math.log(2):.2f} bits  wrong bits {self._errors:.2f}  {self._speed:,.0f} sequences/s"
+        )
+        self._bar.update(self._task, completed=sequences, state=state, refresh=True)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking or not self._enabled:
+            return
+        progress = pl_module.progress
+        if progress.bit_errors is None:
+            return
+        solved = "  [bold green]solved[/]" if progress.solved_at_sequences is not None else ""
+        text = (
+            f"{progress.sequences:>9,} sequences  {progress.seconds:>7.1f} s  validation: "
+            f"{progress.bits:8.3f} bits  {progress.bit_errors:7.3f} wrong bits{solved}"
+        )
+        (self._bar.console if self._bar else self.console).print(text, highlight=False)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._bar is not None:
+            self._draw(pl_module)
+            self._bar.stop()
+            self._bar = None

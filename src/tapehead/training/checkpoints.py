@@ -1,0 +1,103 @@
+"""Checkpoints: when they are written, and that they are written whole or not at all."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from tapehead.errors import Interrupted, RunError
+from tapehead.training.runs import Run, replacing
+
+__all__ = ["GracefulStop", "WholeCheckpoints", "model_checkpoints"]
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside the old one and then renames it, so that a full disk leaves the old one whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                torch.save(checkpoint, file)
+        except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
+            kept = sorted(other.name for other in path.parent.glob("*.ckpt"))
+            raise RunError(
+                f"{path}: cannot be written: {error}. Kept: {', '.join(kept) or 'no earlier checkpoint'}. "
+                f"Make room, then go on with --resume {path.parent.parent}"
+            ) from error
+
+
+def model_checkpoints(run: Run, keep_last: int) -> list[Callback]:
+    """The callbacks that keep the latest checkpoints, and the best one by validation."""
+    latest = ModelCheckpoint(
+        dirpath=run.checkpoints,
+        filename="sequences-{sequences:010.0f}",
+        auto_insert_metric_name=False,
+        monitor="sequences",
+        mode="max",
+        save_top_k=keep_last,
+        enable_version_counter=False,
+    )
+    best = ModelCheckpoint(
+        dirpath=run.checkpoints,
+        filename="best",
+        monitor="validation_bits",
+        mode="min",
+        save_top_k=1,
+        enable_version_counter=False,
+    )
+    return [latest, best]
+
+
+class GracefulStop(Checkpoint):
+    """On Ctrl-C or SIGTERM: finish the steps under way, save, and stop. A second Ctrl-C stops at once.
+
+    A `Checkpoint`, so that Lightning calls it after the other callbacks: best.ckpt is up to date when it stops.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.requested = False
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._request)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # The last block of an epoch is followed by a validation: it stops after that one.
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._stop(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop(trainer, pl_module)
+
+    def _stop(self, trainer: Trainer, pl_module: Any) -> None:
+        if not trainer.strategy.reduce_boolean_decision(self.requested, all=False):
+            return
+        path = self.run.checkpoint_path(pl_module.progress.sequences)
+        if not path.is_file():
+            trainer.save_checkpoint(path)
+        raise Interrupted
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()

@@ -1,0 +1,232 @@
+"""Everything that a run can be told, as small dataclasses: they make the command line, its help and the YAML files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+from tapehead.backends import Backend
+from tapehead.nn import LSTM, NTM, Initial, SequenceModel
+from tapehead.nn.controller import ControllerKind
+from tapehead.nn.initial import ControllerStateKind
+from tapehead.ops.ntm.parameters import Activation, Addressing, Order
+from tapehead.tasks import Task
+
+__all__ = [
+    "MODELS",
+    "CurriculumConfig",
+    "LSTMConfig",
+    "NTMConfig",
+    "OptimiserConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "TrainingConfig",
+]
+
+
+def _positive(owner: str, **values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{owner}: expected {name} > 0, got {value}.")
+
+
+@dataclass(frozen=True)
+class NTMConfig:
+    """A Neural Turing Machine.
+
+    Attributes:
+        hidden_size: width of each controller layer
+        memory_size: slots of the memory
+        word_size: numbers in a slot
+        num_read_heads: read heads
+        num_write_heads: write heads
+        max_shift: farthest a head moves in a step by location, in slots
+        addressing: by content and location, or by content alone
+        order: of reading and writing inside a step
+        key_activation: of the keys
+        add_activation: of the add vectors
+        controller: the network that drives the memory
+        num_layers: depth of the controller
+        initial: what starts a sequence
+        backend: which implementation runs it
+    """
+
+    hidden_size: int = 100
+    memory_size: int = 128
+    word_size: int = 20
+    num_read_heads: int = 1
+    num_write_heads: int = 1
+    max_shift: int = 1
+    addressing: Addressing = "content_and_location"
+    order: Order = "read_write"
+    key_activation: Activation = "linear"
+    add_activation: Activation = "linear"
+    controller: ControllerKind = "lstm"
+    num_layers: int = 1
+    initial: Initial = field(default_factory=Initial)
+    backend: Backend = "auto"
+
+    def build(self, input_size: int) -> nn.Module:
+        """The layer."""
+        return NTM(
+            input_size,
+            self.hidden_size,
+            memory_size=self.memory_size,
+            word_size=self.word_size,
+            num_read_heads=self.num_read_heads,
+            num_write_heads=self.num_write_heads,
+            max_shift=self.max_shift,
+            addressing=self.addressing,
+            order=self.order,
+            key_activation=self.key_activation,
+            add_activation=self.add_activation,
+            controller=self.controller,
+            num_layers=self.num_layers,
+            initial=self.initial,
+            backend=self.backend,
+        )
+
+
+@dataclass(frozen=True)
+class LSTMConfig:
+    """A stack of LSTM layers, the baseline without external memory.
+
+    Attributes:
+        hidden_size: width of each layer
+        num_layers: depth
+        initial: what starts a sequence
+    """
+
+    hidden_size: int = 256
+    num_layers: int = 3
+    initial: ControllerStateKind = "zero"
+
+    def build(self, input_size: int) -> nn.Module:
+        """The layer."""
+        return LSTM(input_size, self.hidden_size, self.num_layers, initial=self.initial)
+
+
+MODELS: dict[str, type[NTMConfig] | type[LSTMConfig]] = {"ntm": NTMConfig, "lstm": LSTMConfig}
+"""Every model by the name it has on the command line."""
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How gradients become updates.
+
+    Attributes:
+        name: rmsprop_graves is the form of Graves 2013 (centred, eps inside the root); rmsprop is torch's, centred
+        learning_rate: at its highest
+        decay: of the running means of rmsprop_graves and rmsprop
+        momentum: of rmsprop_graves and rmsprop
+        eps: joins the root of the optimiser; None takes 1e-4 for both RMSprops and 1e-8 for Adam and AdamW
+        betas: decay of the running means of Adam and AdamW
+        weight_decay: of AdamW decoupled, of the others added to the gradient
+        clip: the gradients' norm over all parameters, or each element's value, or not at all
+        clip_limit: what they are clipped to
+    """
+
+    name: Literal["rmsprop_graves", "rmsprop", "adam", "adamw"] = "rmsprop_graves"
+    learning_rate: float = 3e-4
+    decay: float = 0.95
+    momentum: float = 0.9
+    eps: float | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip: Literal["norm", "value", "none"] = "norm"
+    clip_limit: float = 10.0
+
+    def __post_init__(self) -> None:
+        _positive("OptimiserConfig", learning_rate=self.learning_rate, clip_limit=self.clip_limit)
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate over a run.
+
+    Attributes:
+        kind: what happens after the warm-up: nothing, or a decay along a cosine or a line to the end of the run
+        warmup_sequences: over which the rate rises from 0
+        final_fraction: of the learning rate, reached at the end of a decay
+        hold_sequences: for which the full rate is held before a decay begins
+    """
+
+    kind: Literal["constant", "cosine", "linear"] = "constant"
+    warmup_sequences: int = 0
+    final_fraction: float = 0.0
+    hold_sequences: int = 0
+
+
+@dataclass(frozen=True)
+class CurriculumConfig:
+    """Which sizes training draws.
+
+    Attributes:
+        kind: uniform draws from all of the task's sizes; none always takes the largest; incremental goes
+            through stages, each with its own longest length
+        stages: longest length of each stage; the task's own follows as the last
+        advance_below: mean validation bit errors over a stage's sizes at which the next one begins
+    """
+
+    kind: Literal["none", "uniform", "incremental"] = "uniform"
+    stages: tuple[int, ...] = (5, 10)
+    advance_below: float = 0.5
+
+    def __post_init__(self) -> None:
+        if list(self.stages) != sorted(set(self.stages)) or any(stage < 1 for stage in self.stages):
+            raise ValueError(f"CurriculumConfig: expected stages of rising lengths >= 1, got {self.stages}.")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long to train, and how to watch it. Counts are in sequences, over all processes together.
+
+    Attributes:
+        sequences: to train on at the most
+        batch_size: sequences in a step, in each process
+        validate_every: sequences between two validations; a Lightning epoch is this long
+        validation_sequences: of each training size in a validation
+        solved_below: mean bit errors a validation sequence at which the task counts as solved
+        stop_when_solved: or go on to the end
+        keep_last: checkpoints of the latest validations to keep, beside the best one
+    """
+
+    sequences: int = 100_000
+    batch_size: int = 4
+    validate_every: int = 500
+    validation_sequences: int = 32
+    solved_below: float = 0.01
+    stop_when_solved: bool = True
+    keep_last: int = 2
+
+    def __post_init__(self) -> None:
+        _positive(
+            "TrainingConfig",
+            sequences=self.sequences,
+            batch_size=self.batch_size,
+            validate_every=self.validate_every,
+            validation_sequences=self.validation_sequences,
+            keep_last=self.keep_last,
+        )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, whole: with the versions in its folder, this is what it takes to repeat it."""
+
+    task_name: str
+    model_name: str
+    seed: int
+    task: Task
+    model: NTMConfig | LSTMConfig
+    optimiser: OptimiserConfig
+    schedule: ScheduleConfig
+    curriculum: CurriculumConfig
+    training: TrainingConfig
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def build_model(self) -> SequenceModel:
+        """A new model, drawn from torch's generator."""
+        return SequenceModel(self.model.build(self.task.input_size), self.task.target_size)

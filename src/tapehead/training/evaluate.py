@@ -1,0 +1,95 @@
+"""How a trained model does at sizes that a user names, longer ones than it has seen among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from tapehead.nn import SequenceModel
+from tapehead.tasks import Batch, Size, Task
+from tapehead.tasks.stream import generator_for
+from tapehead.training.metrics import Score
+
+__all__ = ["EVALUATION_STREAM", "VALIDATION_STREAM", "evaluate", "score_size"]
+
+VALIDATION_STREAM, EVALUATION_STREAM = 1, 2
+"""Keep validation, evaluation and training from ever drawing the same sequences."""
+
+ROWS = 50
+"""Sequences run at once: enough to fill the machine, few enough for the memory of long ones."""
+
+
+def batches(task: Task, size: Size, sequences: int, *numbers: int) -> list[Batch]:
+    """The fixed sequences of a size, in batches: the same for the same numbers."""
+    generator = generator_for(*numbers, *size.values())
+    counts = [min(ROWS, sequences - start) for start in range(0, sequences, ROWS)]
+    return [task.sample(count, generator, size) for count in counts]
+
+
+@torch.inference_mode()
+def score_size(
+    model: SequenceModel, task: Task, size: Size, sequences: int, *numbers: int, memory_size: int | None = None
+) -> Score:
+    """Score a model on fixed sequences of one size.
+
+    Args:
+        model: to score
+        task: to draw from
+        size: of every sequence
+        sequences: how many
+        numbers: which ones: a stream and a seed
+        memory_size: slots of the memory, when other than trained with
+    """
+    like = next(model.parameters())
+    scores, counts = [], []
+    for batch in batches(task, size, sequences, *numbers):
+        rows = batch.input.shape[1]
+        batch = Batch(*(None if part is None else part.to(like.device) for part in batch))  # type: ignore[arg-type]
+        batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
+        state = None if memory_size is None else model.core.initial_state(rows, memory_size)  # type: ignore[operator]
+        logits, _ = model(batch.input, state)
+        scores.append(Score.of(logits, batch))
+        counts.append(rows)
+    weighted = (
+        sum(value * count for value, count in zip(values, counts, strict=True)) for values in zip(*scores, strict=True)
+    )
+    return Score(*(value / sequences for value in weighted))
+
+
+def evaluate(
+    model: SequenceModel,
+    task: Task,
+    sizes: Sequence[Size],
+    *,
+    sequences: int = 100,
+    seed: int = 0,
+    memory_size: int | None = None,
+    report: Callable[[str, Score], None] | None = None,
+) -> dict[str, Any]:
+    """Score a model at each size.
+
+    Args:
+        model: to score
+        task: it was trained on
+        sizes: to score at, from `Task.evaluation_size`
+        sequences: of each size
+        seed: of the sequences
+        memory_size: slots of the memory, when other than trained with
+        report: called with each size's name and score as soon as they are there
+
+    Returns:
+        what `evaluation.json` holds: {"memory_size": N or None for a model without one, "sequences": ..., "seed": ...,
+        "lengths": {"20": {"bit_errors": ..., "bits": ..., "perfect": ...}, ...}}; a size of several numbers is named
+        "20x10"
+    """
+    results = {}
+    for size in sizes:
+        name = "x".join(map(str, size.values()))
+        score = score_size(model, task, size, sequences, EVALUATION_STREAM, seed, memory_size=memory_size)
+        results[name] = score._asdict()
+        if report is not None:
+            report(name, score)
+    slots = memory_size or getattr(model.core, "memory_size", None)
+    return {"memory_size": slots, "sequences": sequences, "seed": seed, "lengths": results}

@@ -1,0 +1,288 @@
+"""The training step under Lightning: several updates a Lightning step, so that Lightning's own cost does not show.
+
+Lightning spends 2-3 ms on a step (hooks, loggers, bars), as much as an update takes. So what it takes for a batch is a
+*block*: a number of updates to make, each on a batch drawn here. Everything that Lightning does once a batch then
+happens once a block. `tapehead.training.trainer` turns Trainer options that count steps into blocks.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+
+from tapehead.tasks import Batch, Size, Stream
+from tapehead.training.config import RunConfig
+from tapehead.training.evaluate import VALIDATION_STREAM, score_size
+from tapehead.training.metrics import Score, sequence_loss, wrong_bits
+from tapehead.training.optimisers import build_optimiser, build_schedule, clip_gradients
+
+__all__ = ["Blocks", "NonFiniteError", "Progress", "TrainingModule"]
+
+
+class NonFiniteError(Exception):
+    """The loss is NaN or infinite."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come; part of every checkpoint."""
+
+    sequences: int = 0
+    """trained on, over all processes"""
+    seconds: float = 0.0
+    """of training and validation, over all the times the run was resumed"""
+    stage: int = 0
+    """of an incremental curriculum"""
+    skipped: int = 0
+    """updates left out because a gradient was not finite"""
+    solved_at_sequences: int | None = None
+    solved_at_seconds: float | None = None
+    bit_errors: float | None = None
+    """of the latest validation"""
+    bits: float | None = None
+    """of the latest validation"""
+
+
+class Blocks:
+    """What Lightning takes for a data loader: how many updates to make in each block of an epoch.
+
+    >>> list(Blocks(steps=10, block=4))
+    [4, 4, 2]
+    """
+
+    def __init__(self, steps: int, block: int) -> None:
+        self.counts = [min(block, steps - start) for start in range(0, steps, block)]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.counts)
+
+
+class TrainingModule(LightningModule):
+    """Trains a model on a task as a `RunConfig` says.
+
+    Args:
+        config: of the run
+        epoch_steps: updates between two validations
+        block_steps: updates in a Lightning step
+        accumulate: batches whose gradients make one update
+        cycle: repeat the first so many batches for ever (`overfit_batches`); None never repeats
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        epoch_steps: int,
+        block_steps: int,
+        accumulate: int = 1,
+        cycle: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.config = config
+        self.model = config.build_model()
+        self.progress = Progress()
+        self.accumulate = accumulate
+        self.cycle = cycle
+        self.train_blocks = Blocks(epoch_steps, block_steps)
+        self.stream = Stream(config.task, config.training.batch_size, config.seed)
+        self._scores: list[tuple[Size, Score]] = []
+        self._clock: float | None = None
+
+    # Data: Lightning sees only how many updates to make, and which sizes to validate at.
+
+    def train_dataloader(self) -> Blocks:
+        return self.train_blocks
+
+    def val_dataloader(self) -> list[Size]:  # type: ignore[override]
+        return _Sizes(self.config.task.sizes())
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch
+
+    def _draw(self) -> Batch:
+        if self.cycle is not None:
+            self.stream.position %= self.cycle
+        curriculum, task = self.config.curriculum, self.config.task
+        size = None
+        if curriculum.kind == "none":
+            size = task.sizes()[-1]
+        elif curriculum.kind == "incremental":
+            self.stream.task = task.stage(self._limit())
+        batch = self.stream.draw(size)
+        like = next(self.model.parameters())
+        if like.device.type != "cpu" or batch.input.dtype != like.dtype:
+            moved = (part if part is None else part.to(like.device) for part in batch)
+            batch = Batch(*moved)  # type: ignore[arg-type]
+            batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
+        return batch
+
+    def _limit(self) -> int:
+        stages = self.config.curriculum.stages
+        return stages[self.progress.stage] if self.progress.stage < len(stages) else 2**31
+
+    # Updates.
+
+    def configure_optimizers(self) -> Any:
+        optimiser = build_optimiser(self.config.optimiser, self.model.parameters())
+        schedule = build_schedule(
+            self.config.schedule,
+            optimiser,
+            sequences_per_step=self.sequences_per_step,
+            sequences=self.config.training.sequences,
+        )
+        return optimiser if schedule is None else ([optimiser], [schedule])
+
+    @property
+    def sequences_per_step(self) -> int:
+        """Sequences that one update sees, over all processes."""
+        return self.config.training.batch_size * self.accumulate * self.trainer.world_size
+
+    def _steps_left(self) -> int:
+        sequences = self.config.training.sequences - self.progress.sequences
+        left = math.ceil(sequences / self.sequences_per_step)
+        if self.trainer.max_steps >= 0:
+            left = min(left, self.trainer.max_steps - self.trainer.global_step)
+        return max(0, left)
+
+    def on_fit_start(self) -> None:
+        self.stream.rank = self.global_rank
+
+    def on_train_start(self) -> None:
+        self._clock = time.perf_counter()
+        self._observers = [
+            callback.on_update  # type: ignore[attr-defined]
+            for callback in self.trainer.callbacks  # type: ignore[attr-defined]
+            if hasattr(callback, "on_update")
+        ]
+
+    def training_step(self, steps: int, block: int) -> None:
+        """Make a block of updates, and log their means."""
+        steps = min(steps, self._steps_left())
+        start = time.perf_counter()
+        results = [self._update() for _ in range(steps)]
+        self._tick()
+        if steps:
+            loss, errors, norm = (sum(values) / steps for values in zip(*results, strict=True))
+            self.log_dict(
+                {
+                    "step": float(self.trainer.global_step),
+                    "sequences": float(self.progress.sequences),
+                    "seconds": self.progress.seconds,
+                    "train_bits": loss / math.log(2),
+                    "train_bit_errors": errors,
+                    "gradient_norm": norm,
+                    "skipped_updates": float(self.progress.skipped),
+                    "learning_rate": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
+                    "sequences_per_second": steps * self.sequences_per_step / (time.perf_counter() - start),
+                }
+            )
+        if self._steps_left() == 0:
+            self.trainer.should_stop = True
+
+    def _update(self) -> tuple[float, float, float]:
+        """One update; returns the loss in nats a sequence, the wrong bits a sequence, and the gradients' norm."""
+        optimiser = self.optimizers()
+        optimiser.zero_grad()  # type: ignore[union-attr]
+        total_loss = total_errors = 0.0
+        for _ in range(self.accumulate):
+            batch = self._draw()
+            logits, _ = self.model(batch.input, None, batch.lengths)
+            loss = sequence_loss(logits, batch) / self.accumulate
+            value = loss.item()
+            if not math.isfinite(value):
+                raise NonFiniteError(
+                    f"the loss is {value} at update {self.trainer.global_step + 1}, after "
+                    f"{self.progress.sequences} sequences"
+                )
+            self.manual_backward(loss)
+            total_loss += value
+            total_errors += wrong_bits(logits.detach(), batch).sum().item() / logits.shape[1] / self.accumulate
+        norm = self._step(optimiser)
+        self.progress.sequences += self.sequences_per_step
+        for observe in self._observers:
+            observe(self, total_loss, total_errors)
+        return total_loss, total_errors, norm
+
+    def _step(self, optimiser: Any) -> float:
+        """Clip, update and advance the learning rate; an update with gradients that are not finite is left out."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None:
+            scaler.unscale_(optimiser.optimizer)
+        norm = clip_gradients(list(self.model.parameters()), self.config.optimiser).item()
+        finite = math.isfinite(norm)
+        if not finite:
+            self.progress.skipped += 1
+            optimiser.zero_grad()
+        # Stepped all the same, so that Lightning counts it: without gradients nothing moves.
+        optimiser.step()
+        schedule = self.lr_schedulers()
+        if schedule is not None:
+            schedule.step()  # type: ignore[union-attr, call-arg]
+        return norm if finite else 0.0
+
+    def _tick(self) -> None:
+        now = time.perf_counter()
+        if self._clock is not None:
+            self.progress.seconds += now - self._clock
+        self._clock = now
+
+    # Validation: the same sequences each time, so many of every training size.
+
+    def validation_step(self, size: Size, index: int) -> None:
+        """Score one size."""
+        training = self.config.training
+        numbers = (VALIDATION_STREAM, self.config.seed)
+        score = score_size(self.model, self.config.task, size, training.validation_sequences, *numbers)
+        self._scores.append((size, score))
+
+    def on_validation_epoch_end(self) -> None:
+        scores, self._scores = self._scores, []
+        if self.trainer.sanity_checking or not scores:
+            return
+        self._tick()
+        score, progress, training = Score.mean([score for _, score in scores]), self.progress, self.config.training
+        progress.bit_errors, progress.bits = score.bit_errors, score.bits
+        whole = len(scores) == len(self.config.task.sizes())
+        if whole and score.bit_errors <= training.solved_below and progress.solved_at_sequences is None:
+            progress.solved_at_sequences, progress.solved_at_seconds = progress.sequences, progress.seconds
+        if progress.solved_at_sequences is not None and training.stop_when_solved:
+            self.trainer.should_stop = True
+        self._advance_stage(scores)
+        metrics = {f"validation_{name}": value for name, value in score._asdict().items()}
+        counts = {"step": self.trainer.global_step, "sequences": progress.sequences, "stage": progress.stage}
+        self.log_dict({**metrics, **{name: float(count) for name, count in counts.items()}})
+
+    def _advance_stage(self, scores: list[tuple[Size, Score]]) -> None:
+        curriculum, progress = self.config.curriculum, self.progress
+        if curriculum.kind != "incremental" or progress.stage >= len(curriculum.stages):
+            return
+        inside = [score.bit_errors for size, score in scores if size["length"] <= self._limit()]
+        if inside and sum(inside) / len(inside) <= curriculum.advance_below:
+            progress.stage += 1
+
+    # Checkpoints.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._tick()
+        checkpoint["progress"] = asdict(self.progress)
+        checkpoint["stream_position"] = self.stream.position
+        checkpoint["random_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.progress = Progress(**checkpoint["progress"])
+        self.stream.position = checkpoint["stream_position"]
+        torch.set_rng_state(checkpoint["random_state"].cpu())
+
+
+class _Sizes(list):  # type: ignore[type-arg]
+    """The sizes to validate at; a list of its own class, because Lightning takes a plain list for several loaders."""

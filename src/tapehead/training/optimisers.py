@@ -1,0 +1,156 @@
+"""Optimisers and learning-rate schedules, from their options."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from tapehead.training.config import OptimiserConfig, ScheduleConfig
+
+__all__ = ["GravesRMSprop", "build_optimiser", "build_schedule", "clip_gradients"]
+
+
+class GravesRMSprop(torch.optim.Optimizer):
+    r"""RMSprop as Graves 2013 (arXiv 1308.0850, eq. 38-41) writes it, which the NTM paper trains with.
+
+    .. math::
+        n &= \aleph n + (1 - \aleph) g^2 \qquad \bar g = \aleph \bar g + (1 - \aleph) g \\
+        \Delta &= \mu \Delta - \eta\, g / \sqrt{n - \bar g^2 + \epsilon} \qquad w = w + \Delta
+
+    `torch.optim.RMSprop(centered=True)` adds epsilon to the root instead of under it, which leaves the root of a
+    difference of nearly equal numbers, and with rounding of a negative one: NaN.
+
+    Args:
+        parameters: to train
+        learning_rate: eta
+        decay: aleph, of the running means
+        momentum: mu
+        eps: epsilon, under the root
+        weight_decay: times the parameter, added to its gradient
+
+    >>> weight = torch.nn.Parameter(torch.ones(1))
+    >>> weight.grad = torch.ones(1)
+    >>> GravesRMSprop([weight], learning_rate=0.1).step()
+    >>> weight
+    Parameter containing:
+    tensor([0.5417], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        learning_rate: float = 1e-4,
+        decay: float = 0.95,
+        momentum: float = 0.9,
+        eps: float = 1e-4,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {
+            "lr": learning_rate,
+            "decay": decay,
+            "momentum": momentum,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(parameters, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            gradients: Any = [parameter.grad for parameter in parameters]
+            for parameter in parameters:
+                if not self.state[parameter]:
+                    for name in ("square", "mean", "delta"):
+                        self.state[parameter][name] = torch.zeros_like(parameter)
+            square, mean, delta = ([self.state[p][name] for p in parameters] for name in ("square", "mean", "delta"))
+            if group["weight_decay"]:
+                gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+            torch._foreach_mul_(square, group["decay"])
+            torch._foreach_addcmul_(square, gradients, gradients, 1 - group["decay"])
+            torch._foreach_lerp_(mean, gradients, 1 - group["decay"])
+            root = torch._foreach_addcmul(square, mean, mean, -1)
+            torch._foreach_clamp_min_(root, 0)
+            torch._foreach_add_(root, group["eps"])
+            torch._foreach_sqrt_(root)
+            torch._foreach_mul_(delta, group["momentum"])
+            torch._foreach_addcdiv_(delta, gradients, root, -group["lr"])
+            torch._foreach_add_(parameters, delta)
+        return result
+
+
+def build_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser that the options name."""
+    if config.name in ("adam", "adamw"):
+        kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+        eps = 1e-8 if config.eps is None else config.eps
+        return kind(parameters, config.learning_rate, config.betas, eps, config.weight_decay)
+    eps = 1e-4 if config.eps is None else config.eps
+    if config.name == "rmsprop":
+        return torch.optim.RMSprop(
+            parameters,
+            lr=config.learning_rate,
+            alpha=config.decay,
+            eps=eps,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            centered=True,
+        )
+    return GravesRMSprop(parameters, config.learning_rate, config.decay, config.momentum, eps, config.weight_decay)
+
+
+def clip_gradients(parameters: list[nn.Parameter], config: OptimiserConfig) -> Tensor:
+    """Clip the gradients as the options say; returns their norm from before, 0 when there is none."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if config.clip == "norm":
+        torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_limit, norm)
+    elif config.clip == "value":
+        torch._foreach_clamp_min_(gradients, -config.clip_limit)
+        torch._foreach_clamp_max_(gradients, config.clip_limit)
+    return norm
+
+
+def build_schedule(
+    config: ScheduleConfig, optimiser: torch.optim.Optimizer, *, sequences_per_step: int, sequences: int
+) -> LambdaLR | None:
+    """The schedule that the options name, stepped once an update; None when the rate never changes.
+
+    Args:
+        config: the options
+        optimiser: whose rate is scheduled
+        sequences_per_step: that one update sees, over all processes
+        sequences: that the run trains on at the most; a decay ends there
+    """
+    if config.kind == "constant" and config.warmup_sequences == 0:
+        return None
+    return LambdaLR(optimiser, lambda step: rate_factor(config, step * sequences_per_step, sequences))
+
+
+def rate_factor(config: ScheduleConfig, seen: int, sequences: int) -> float:
+    """What the learning rate is multiplied with after `seen` of `sequences` sequences.
+
+    >>> config = ScheduleConfig("linear", warmup_sequences=10, final_fraction=0.0)
+    >>> [rate_factor(config, seen, 110) for seen in (0, 5, 10, 60, 110)]
+    [0.1, 0.5, 1.0, 0.5, 0.0]
+    """
+    if seen < config.warmup_sequences:
+        return max(seen, 1) / config.warmup_sequences
+    start = config.warmup_sequences + config.hold_sequences
+    if config.kind == "constant" or seen <= start:
+        return 1.0
+    done = min(1.0, (seen - start) / max(1, sequences - start))
+    shape = 1 - done if config.kind == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return config.final_fraction + (1 - config.final_fraction) * shape

@@ -1,0 +1,94 @@
+"""`tapehead evaluate`: a run's scores as a table and as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tapehead.errors import UsageError
+from tapehead.tasks import Size, Task
+from tapehead.training.evaluate import evaluate
+from tapehead.training.metrics import Score
+from tapehead.training.runs import Run, write_json
+
+__all__ = ["evaluate_run", "user_sizes"]
+
+
+def user_sizes(task: Task, lengths: Sequence[int], repeats: Sequence[int] | None) -> list[Size]:
+    """The sizes that a user named.
+
+    Raises:
+        UsageError: not sizes of this task.
+    """
+    counts: Sequence[int | None] = repeats or [None]
+    try:
+        return [task.evaluation_size(length, count) for length in lengths for count in counts]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    lengths: Sequence[int],
+    repeats: Sequence[int] | None = None,
+    memory_size: int | None = None,
+    sequences: int = 100,
+    seed: int = 0,
+    console: Console | None = None,
+) -> dict[str, object]:
+    """Score a run's best checkpoint, print a table, write `evaluation.json`.
+
+    Args:
+        path: the run's folder
+        lengths: to score at
+        repeats: of repeat copy; None takes the most trained on
+        memory_size: slots of the memory, when other than trained with
+        sequences: of each size
+        seed: of the sequences
+        console: to print on
+
+    Returns:
+        what was written
+
+    Raises:
+        RunError: the run is missing or damaged.
+        UsageError: a length, a count or a memory size that cannot be.
+    """
+    if sequences < 1:
+        raise UsageError(f"--sequences: expected at least 1, got {sequences}.")
+    run = Run.open(path)
+    config = run.config()
+    sizes = user_sizes(config.task, lengths, repeats)
+    model = run.load_model()
+    if memory_size is not None:
+        _check_memory_size(model.core, memory_size)
+    console = console or Console(highlight=False, soft_wrap=True)
+    slots = memory_size or getattr(model.core, "memory_size", None)
+    title = f"{run.path}: {config.model_name} on {config.task_name}, {sequences} sequences each"
+    table = Table(title=title + (f", {slots} slots" if slots else ""))
+    for heading in ("x".join(sizes[0]), "wrong bits", "bits", "perfect"):
+        table.add_column(heading, justify="right")
+
+    def report(name: str, score: Score) -> None:
+        table.add_row(name, f"{score.bit_errors:.2f}", f"{score.bits:.3f}", f"{score.perfect:.0%}")
+
+    with console.status("evaluating"):
+        results = evaluate(
+            model, config.task, sizes, sequences=sequences, seed=seed, memory_size=memory_size, report=report
+        )
+    write_json(run.path / "evaluation.json", results)
+    console.print(table)
+    return results
+
+
+def _check_memory_size(core: object, memory_size: int) -> None:
+    if not hasattr(core, "memory_size"):
+        raise UsageError(f"--memory-size: {type(core).__name__} has no memory to resize; leave it out.")
+    try:
+        core.initial_state(1, memory_size)  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise UsageError(f"--memory-size: {error}") from error

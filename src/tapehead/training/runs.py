@@ -1,0 +1,262 @@
+"""The folder of a run: what is in it, written so that nothing is ever half there, and read back with clear errors.
+
+::
+
+    RUN/
+      config.yaml        the effective configuration; `tapehead train ... --config` takes it as it is
+      environment.json   versions, commit, command
+      checkpoints/       best.ckpt, and the latest ones, by the sequences trained on
+      logs/              csv/ and tensorboard/, a version each time the run is begun or resumed
+      summary.json       what came out, once training has stopped
+      evaluation.json    what `tapehead evaluate` found
+      plots/             what `tapehead plot` drew
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+import yaml
+
+import tapehead
+from tapehead.errors import RunError, UsageError
+from tapehead.nn import SequenceModel
+from tapehead.training.arguments import config_from_dict, config_to_dict
+from tapehead.training.config import RunConfig
+
+__all__ = ["Run", "environment", "replacing", "write_json"]
+
+MODEL_PREFIX = "model."
+"""Of the model's parameters in a checkpoint: the LightningModule's attribute."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` that takes its place only when all of it is on the disk."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON, whole or not at all."""
+    with replacing(path) as file:
+        file.write((json.dumps(data, indent=2) + "\n").encode())
+
+
+def environment() -> dict[str, Any]:
+    """Versions and command: what a result depends on besides its configuration."""
+    packages = {"tapehead": tapehead.__version__, "torch": torch.__version__}
+    with contextlib.suppress(ImportError):
+        import lightning
+
+        packages["lightning"] = lightning.__version__
+    return {
+        "command": ["tapehead", *sys.argv[1:]],
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": packages,
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that runs, with "+" where it was changed; None for an installed package."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class Run:
+    """A run's folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.logs = self.path / "logs"
+        self.plots = self.path / "plots"
+
+    @classmethod
+    def create(cls, path: str | Path, config: RunConfig) -> Run:
+        """Make the folder, with its configuration.
+
+        Raises:
+            RunError: it exists, or cannot be made.
+        """
+        run = cls(path)
+        try:
+            run.path.mkdir(parents=True)
+        except FileExistsError:
+            raise RunError(
+                f"{path}: exists, and a run is never overwritten. Name another folder with --out, or go on with "
+                f"the run in it: --resume {path}"
+            ) from None
+        except OSError as error:
+            raise RunError(
+                f"{path}: cannot make the run's folder: {error.strerror}. Name another with --out."
+            ) from error
+        run.save_config(config)
+        write_json(run.path / "environment.json", environment())
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """A run that exists.
+
+        Raises:
+            RunError: there is no such folder, or it is no run's.
+        """
+        run = cls(path)
+        if not run.path.is_dir():
+            raise RunError(f"{path}: no such run. Runs are folders; `tapehead train` prints the name of its own.")
+        if not run.config_path.is_file():
+            raise RunError(f"{path}: not a run's folder, it has no config.yaml.")
+        return run
+
+    @property
+    def config_path(self) -> Path:
+        """Of config.yaml."""
+        return self.path / "config.yaml"
+
+    def save_config(self, config: RunConfig) -> None:
+        """Write config.yaml."""
+        with replacing(self.config_path) as file:
+            file.write(yaml.safe_dump(_plain(config_to_dict(config)), sort_keys=False).encode())
+
+    def config_data(self) -> dict[str, Any]:
+        """config.yaml as plain data.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        try:
+            data = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RunError(f"{self.config_path}: damaged, it cannot be read: {error}") from error
+        if not isinstance(data, dict) or not {"task_name", "model_name"} <= data.keys():
+            raise RunError(f"{self.config_path}: damaged, it names no task and model.")
+        return data
+
+    def config(self) -> RunConfig:
+        """The configuration.
+
+        Raises:
+            RunError: config.yaml is damaged or of another version.
+        """
+        try:
+            return config_from_dict(self.config_data())
+        except UsageError as error:
+            raise RunError(f"{self.config_path}: {error}") from error
+
+    def checkpoint_path(self, sequences: int) -> Path:
+        """Where the checkpoint after so many sequences goes."""
+        return self.checkpoints / f"sequences-{sequences:010d}.ckpt"
+
+    def last_checkpoint(self) -> Path:
+        """The latest checkpoint.
+
+        Raises:
+            RunError: there is none.
+        """
+        paths = sorted(self.checkpoints.glob("sequences-*.ckpt"))
+        if not paths:
+            raise RunError(f"{self.path}: no checkpoint to go on from; start the run again under another name.")
+        return paths[-1]
+
+    def best_checkpoint(self) -> Path:
+        """The best checkpoint by validation, or the latest where there is none yet."""
+        best = self.checkpoints / "best.ckpt"
+        return best if best.is_file() else self.last_checkpoint()
+
+    def load_checkpoint(self, path: Path) -> dict[str, Any]:
+        """A checkpoint's contents; nothing in the file is executed.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        try:
+            contents = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises whatever its unpickler and zip reader raise
+            others = [other.name for other in sorted(self.checkpoints.glob("*.ckpt")) if other != path]
+            hint = f" Others in the folder: {', '.join(others)}." if others else ""
+            raise RunError(f"{path}: damaged, it cannot be read ({type(error).__name__}).{hint}") from error
+        if not isinstance(contents, dict) or "state_dict" not in contents:
+            raise RunError(f"{path}: not a checkpoint of tapehead.")
+        return contents
+
+    def load_model(self, path: Path | None = None) -> SequenceModel:
+        """The model as trained, in evaluation mode; from the best checkpoint unless a path is given.
+
+        Raises:
+            RunError: something is missing, damaged, or of another model.
+        """
+        config = self.config()
+        path = path or self.best_checkpoint()
+        weights = {
+            name.removeprefix(MODEL_PREFIX): tensor
+            for name, tensor in self.load_checkpoint(path)["state_dict"].items()
+            if name.startswith(MODEL_PREFIX)
+        }
+        model = config.build_model()
+        dtypes = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
+        if len(dtypes) == 1:
+            model = model.to(dtypes.pop())
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise RunError(f"{path}: of another model than {self.config_path} describes: {error}") from error
+        return model.eval()
+
+    def summary(self) -> dict[str, Any]:
+        """summary.json.
+
+        Raises:
+            RunError: training has not stopped yet, or the file is damaged.
+        """
+        return self._read_json("summary.json", "training has not come to its end; go on with --resume")
+
+    def _read_json(self, name: str, missing: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path}: missing, {missing}.") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: damaged, it cannot be read: {error}") from error
+        return data
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, all the way down: YAML has no tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,164 @@
+"""`tapehead train`: from a command line to a trained model in a run's folder."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from tapehead.errors import Interrupted, TrainingError, UsageError
+from tapehead.tasks import TASKS
+from tapehead.training import trainer as trainers
+from tapehead.training.arguments import find_recipe, parse
+from tapehead.training.config import MODELS, RunConfig
+from tapehead.training.module import NonFiniteError, TrainingModule
+from tapehead.training.runs import Run, write_json
+
+__all__ = ["train"]
+
+FOLDER_VARIABLE = "TAPEHEAD_RUN_FOLDER"
+"""Tells the further processes of a distributed run which folder the first one made."""
+
+
+def train(
+    argv: Sequence[str], *, task: str | None, model: str | None, recipe: str | None = None, resume: str | None = None
+) -> Path:
+    """Train, or go on training.
+
+    Args:
+        argv: options as on the command line, such as ["--seed", "3", "--training.batch_size", "8"]
+        task: its name; None with `resume`
+        model: its name; None takes "ntm", or with `resume` the run's
+        recipe: "task/model" or a file; None takes the one of task and model
+        resume: folder of a run to go on with; options change what it was told
+
+    Returns:
+        the run's folder
+
+    Raises:
+        UsageError: the options do not fit.
+        RunError: the folder exists already, is missing or damaged, or cannot be written.
+        TrainingError: the loss is not finite.
+        Interrupted: the user stopped it; the message says how to go on.
+    """
+    if resume is not None:
+        run, config, options = _resumed(argv, task, model, recipe, resume)
+        checkpoint = run.last_checkpoint()
+        run.load_checkpoint(checkpoint)
+    else:
+        run, config, options = _new(argv, task, model or "ntm", recipe)
+        checkpoint = None
+    with warnings.catch_warnings():
+        _quiet_lightning()
+        torch.manual_seed(config.seed)
+        lightning_trainer, module = trainers.build(config, options, run)
+        _fit(lightning_trainer, module, run, checkpoint)
+    _finish(module, run)
+    return run.path
+
+
+def _new(
+    argv: Sequence[str], task: str | None, model: str, recipe: str | None
+) -> tuple[Run, RunConfig, dict[str, Any]]:
+    if task not in TASKS:
+        raise UsageError(f"train: expected a task of {', '.join(TASKS)}, got {task}.")
+    if model not in MODELS:
+        raise UsageError(f"--model: expected one of {', '.join(MODELS)}, got {model}.")
+    parsed = parse(argv, task, model, find_recipe(task, model, recipe))
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder is not None and os.environ.get("LOCAL_RANK", "0") != "0":
+        return Run(folder), parsed.config, parsed.trainer
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = parsed.out or f"runs/{task}-{model}-seed{parsed.config.seed}-{stamp}"
+    run = Run.create(path, parsed.config)
+    os.environ[FOLDER_VARIABLE] = str(run.path)
+    return run, parsed.config, parsed.trainer
+
+
+def _resumed(
+    argv: Sequence[str], task: str | None, model: str | None, recipe: str | None, resume: str
+) -> tuple[Run, RunConfig, dict[str, Any]]:
+    run = Run.open(resume)
+    old = run.config()
+    for option, asked, have in (("task", task, old.task_name), ("--model", model, old.model_name)):
+        if asked not in (None, have):
+            raise UsageError(f"{option}: {resume} is a run of {have}, not of {asked}. Leave {option} out.")
+    if recipe is not None:
+        raise UsageError("--recipe: a run goes on with its own configuration; leave --recipe out.")
+    parsed = parse(argv, old.task_name, old.model_name, str(run.config_path))
+    if parsed.out is not None:
+        raise UsageError("--out: a run goes on in its own folder; leave --out out.")
+    for name in ("seed", "task", "model"):
+        if getattr(parsed.config, name) != getattr(old, name):
+            raise UsageError(f"--{name}: cannot change when a run goes on. Start a new run instead.")
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        run.save_config(parsed.config)
+    return run, parsed.config, parsed.trainer
+
+
+def _fit(trainer: Any, module: TrainingModule, run: Run, checkpoint: Path | None) -> None:
+    try:
+        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+    except Interrupted:
+        raise Interrupted(f"Stopped and saved. Go on with: tapehead train --resume {run.path}") from None
+    except NonFiniteError as error:
+        kept = sorted(path.name for path in run.checkpoints.glob("*.ckpt"))
+        raise TrainingError(
+            f"Training stopped: {error}. Checkpoints from before: {', '.join(kept) or 'none'}, in {run.checkpoints}. "
+            "Try a lower --optimiser.learning_rate, a lower --optimiser.clip_limit, or another --seed."
+        ) from error
+
+
+def _finish(module: TrainingModule, run: Run) -> None:
+    """Write what came out, and say it."""
+    if not module.trainer.is_global_zero:
+        return
+    config, progress = module.config, module.progress
+    solved = progress.solved_at_sequences is not None
+    summary = {
+        "task": config.task_name,
+        "model": config.model_name,
+        "seed": config.seed,
+        "solved": solved,
+        "solved_at_sequences": progress.solved_at_sequences,
+        "solved_at_seconds": progress.solved_at_seconds,
+        "sequences": progress.sequences,
+        "seconds": progress.seconds,
+        "bit_errors": progress.bit_errors,
+        "bits": progress.bits,
+        "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
+        "skipped_updates": progress.skipped,
+    }
+    write_json(run.path / "summary.json", summary)
+    console = Console(highlight=False, soft_wrap=True)
+    if solved:
+        console.print(
+            f"[bold green]Solved[/] {config.task_name} after {progress.solved_at_sequences:,} sequences and "
+            f"{progress.solved_at_seconds:.1f} s: at most {config.training.solved_below} wrong bits a sequence."
+        )
+    else:
+        errors = "none" if progress.bit_errors is None else f"{progress.bit_errors:.3f} wrong bits a sequence"
+        console.print(f"[bold]Not solved[/] after {progress.sequences:,} sequences. Latest validation: {errors}.")
+    console.print(f"Run: {run.path}")
+
+
+def _quiet_lightning() -> None:
+    """Turn off what Lightning says of data loaders and folders that are not what it thinks they are."""
+    import logging
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for text in (
+        ".*does not have many workers.*",
+        ".*dataloader is not resumable.*",
+        ".*`tensorboardX` has been removed.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*The dirpath has changed.*",
+        ".*Experiment logs directory.*",
+    ):
+        warnings.filterwarnings("ignore", text)

@@ -1,0 +1,113 @@
+"""Lightning's Trainer for a run: every option of its own keeps its meaning, though a Lightning step is a block here.
+
+| option | what becomes of it |
+|---|---|
+| `log_every_n_steps` | the block: so many updates make a Lightning step, logged once |
+| `limit_train_batches`, `val_check_interval` | the updates between two validations, which is an epoch |
+| `accumulate_grad_batches`, `gradient_clip_val`, `gradient_clip_algorithm` | done by the training step |
+| `overfit_batches` | the stream starts over after so many batches; so many sizes are validated |
+| `max_steps`, `min_steps`, `max_time`, `max_epochs`, `fast_dev_run` and the rest | Lightning's, unchanged |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from tapehead.errors import UsageError
+from tapehead.training.bar import RunBar
+from tapehead.training.checkpoints import GracefulStop, WholeCheckpoints, model_checkpoints
+from tapehead.training.config import OptimiserConfig, RunConfig
+from tapehead.training.module import TrainingModule
+from tapehead.training.runs import Run
+
+__all__ = ["build"]
+
+
+def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer, TrainingModule]:
+    """The trainer and the module of a run.
+
+    Args:
+        config: of the run
+        options: of the Trainer, by its own names
+        run: its folder
+
+    Raises:
+        UsageError: an option that cannot keep its meaning.
+    """
+    options = dict(options)
+    accumulate = options.pop("accumulate_grad_batches", None) or 1
+    config = dataclasses.replace(config, optimiser=_clipping(config.optimiser, options))
+    cycle = _cycle(options)
+    module = TrainingModule(
+        config,
+        epoch_steps=_epoch_steps(config, options, accumulate),
+        block_steps=max(1, options.pop("log_every_n_steps", None) or 1),
+        accumulate=accumulate,
+        cycle=cycle,
+    )
+    options.update(log_every_n_steps=1, default_root_dir=options.get("default_root_dir") or str(run.path))
+    if not options.get("barebones"):
+        _add_parts(options, config, run)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*GPU available but not used.*")
+        return Trainer(**options), module
+
+
+def _clipping(optimiser: OptimiserConfig, options: dict[str, Any]) -> OptimiserConfig:
+    limit, algorithm = options.pop("gradient_clip_val", None), options.pop("gradient_clip_algorithm", None)
+    if algorithm is not None:
+        optimiser = dataclasses.replace(optimiser, clip=getattr(algorithm, "value", algorithm))
+    if limit is not None and not limit:
+        return dataclasses.replace(optimiser, clip="none")
+    return optimiser if limit is None else dataclasses.replace(optimiser, clip_limit=float(limit))
+
+
+def _cycle(options: dict[str, Any]) -> int | None:
+    batches = options.pop("overfit_batches", None) or 0
+    if not batches:
+        return None
+    if isinstance(batches, float):
+        raise UsageError(
+            f"--trainer.overfit_batches: expected a number of batches, got {batches}. A share of an endless stream "
+            "is no number."
+        )
+    options["limit_val_batches"] = options.get("limit_val_batches") or batches
+    return int(batches)
+
+
+def _epoch_steps(config: RunConfig, options: dict[str, Any], accumulate: int) -> int:
+    """Updates between two validations, on one process."""
+    training = config.training
+    steps = math.ceil(training.validate_every / (training.batch_size * accumulate))
+    for name in ("limit_train_batches", "val_check_interval"):
+        value = options.get(name)
+        if isinstance(value, float) and not math.isclose(value, 1.0):
+            steps = max(1, round(steps * value)) if value else steps
+        elif isinstance(value, int) and value > 0:
+            steps = value if name == "val_check_interval" else min(steps, value)
+        if isinstance(value, (int, float)) and value:
+            options.pop(name)
+    return steps
+
+
+def _add_parts(options: dict[str, Any], config: RunConfig, run: Run) -> None:
+    """Our callbacks, loggers and checkpoint writer, where the user has not turned them off."""
+    callbacks: list[Callback] = []
+    if options.get("enable_progress_bar") is not False:
+        callbacks.append(RunBar())
+    if options.get("enable_checkpointing") is not False:
+        callbacks += [*model_checkpoints(run, config.training.keep_last), GracefulStop(run)]
+    own = options.get("callbacks") or []
+    options["callbacks"] = [*(own if isinstance(own, list) else [own]), *callbacks]
+
+    if options.get("logger") in (None, True):
+        loggers: list[Logger] = [CSVLogger(run.logs, name="csv"), TensorBoardLogger(run.logs, name="tensorboard")]
+        options["logger"] = loggers
+    plugins = options.get("plugins") or []
+    options["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
