@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and arguments.command != "train":
         parser.error(f"unknown options: {' '.join(rest)}. `tapehead {arguments.command} --help` lists what there is.")
     try:
-        return arguments.run(arguments, rest)  # type: ignore[no-any-return]
+        return arguments.run(arguments, rest)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("tapehead"):
             raise

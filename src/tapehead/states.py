@@ -77,13 +77,15 @@ class NTMState(NamedTuple):
 
     def add_batch(self) -> NTMState:
         """Add a batch dimension of 1 to every tensor."""
-        tensors = [tensor.unsqueeze(0) for tensor in self[:4]]
-        return NTMState(*tensors, None if self.controller is None else self.controller.add_batch())
+        controller = None if self.controller is None else self.controller.add_batch()
+        state = map_tensors(lambda tensor: tensor.unsqueeze(0), self._replace(controller=None))
+        return state._replace(controller=controller)
 
     def remove_batch(self) -> NTMState:
         """Remove the batch dimension of 1 from every tensor."""
-        tensors = [tensor.squeeze(0) for tensor in self[:4]]
-        return NTMState(*tensors, None if self.controller is None else self.controller.remove_batch())
+        controller = None if self.controller is None else self.controller.remove_batch()
+        state = map_tensors(lambda tensor: tensor.squeeze(0), self._replace(controller=None))
+        return state._replace(controller=controller)
 
 
 class HeadTrace(NamedTuple):

@@ -36,7 +36,8 @@ class SequenceModel(nn.Module):
     def __init__(self, core: nn.Module, target_size: int) -> None:
         super().__init__()
         check_size("SequenceModel", "target_size", target_size)
-        if not isinstance(core, nn.Module) or not isinstance(getattr(core, "output_size", None), int):
+        output_size = getattr(core, "output_size", None)
+        if not isinstance(core, nn.Module) or not isinstance(output_size, int):
             raise TypeError(
                 f"SequenceModel: expected core to be a layer with an output_size, got {type(core).__name__}. "
                 "tapehead.NTM and tapehead.LSTM are such layers."
@@ -44,7 +45,7 @@ class SequenceModel(nn.Module):
         self.core = core
         self.target_size = target_size
         like = next(core.parameters())
-        self.readout = nn.Linear(int(core.output_size), target_size, device=like.device, dtype=like.dtype)
+        self.readout = nn.Linear(output_size, target_size, device=like.device, dtype=like.dtype)
 
     def forward(
         self, input: Tensor | PackedSequence, state: Any = None, lengths: Tensor | None = None

@@ -39,14 +39,10 @@ def shift(weights: Tensor, shift_weights: Tensor) -> Tensor:
     >>> shift(torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), torch.tensor([[[0.0, 0.0, 1.0]]]))
     tensor([[[0., 1., 0., 0.]]])
     """
-    size = shift_weights.shape[-1]
-    max_shift = size // 2
-    if max_shift == 0:
-        return weights * shift_weights
-    circle = torch.cat([weights[..., -max_shift:], weights, weights[..., :max_shift]], -1)
-    # Window i holds slots i - max_shift .. i + max_shift: the slots that offsets max_shift .. -max_shift bring to i.
-    windows = circle.unfold(-1, size, 1)
-    return (windows @ shift_weights.flip(-1).unsqueeze(-1)).squeeze(-1)
+    max_shift = shift_weights.shape[-1] // 2
+    # (B, heads, S, N): the weights as each offset alone would move them.
+    moved = torch.stack([weights.roll(offset, -1) for offset in range(-max_shift, max_shift + 1)], -2)
+    return (shift_weights.unsqueeze(-1) * moved).sum(-2)
 
 
 def sharpen(weights: Tensor, gamma: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ class TrainingModule(LightningModule):
     def train_dataloader(self) -> Blocks:
         return self.train_blocks
 
-    def val_dataloader(self) -> list[Size]:  # type: ignore[override]
+    def val_dataloader(self) -> list[Size]:
         return _Sizes(self.config.task.sizes())
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -160,7 +160,7 @@ class TrainingModule(LightningModule):
     def on_train_start(self) -> None:
         self._clock = time.perf_counter()
         self._observers = [
-            callback.on_update  # type: ignore[attr-defined]
+            callback.on_update
             for callback in self.trainer.callbacks  # type: ignore[attr-defined]
             if hasattr(callback, "on_update")
         ]
@@ -227,7 +227,7 @@ class TrainingModule(LightningModule):
         optimiser.step()
         schedule = self.lr_schedulers()
         if schedule is not None:
-            schedule.step()  # type: ignore[union-attr, call-arg]
+            schedule.step()  # type: ignore[union-attr]
         return norm if finite else 0.0
 
     def _tick(self) -> None:
@@ -284,5 +284,5 @@ class TrainingModule(LightningModule):
         torch.set_rng_state(checkpoint["random_state"].cpu())
 
 
-class _Sizes(list):  # type: ignore[type-arg]
+class _Sizes(list):
     """The sizes to validate at; a list of its own class, because Lightning takes a plain list for several loaders."""

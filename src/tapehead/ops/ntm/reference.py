@@ -26,9 +26,10 @@ class Heads(NamedTuple):
     shift_weights: Tensor | None  # (B, heads, S)
     gamma: Tensor | None  # (B, heads)
 
-    def part(self, start: int, stop: int) -> Heads:
-        """Heads start..stop - 1."""
-        return Heads(*(None if field is None else field[:, start:stop] for field in self))  # type: ignore[arg-type]
+    def split(self, counts: list[int]) -> tuple[Heads, Heads]:
+        """The read heads and the write heads."""
+        fields = [(None, None) if field is None else field.split(counts, 1) for field in self]
+        return Heads(*(field[0] for field in fields)), Heads(*(field[1] for field in fields))  # type: ignore[arg-type]
 
 
 def sequence(
@@ -69,30 +70,30 @@ def _step(
         hidden, controller_state = lstm_step(projected, reads, controller_state, parameters.controller)
 
     heads, erase, add = _speak(hidden, parameters.heads, settings)
-    split = settings.num_read_heads
+    counts = [settings.num_read_heads, settings.num_write_heads]
     if settings.order == "read_write":
         # All heads address M_{t-1}; the reads come from M_{t-1}; then the write makes M_t.
         previous_weights = torch.cat([state.read_weights, state.write_weights], 1)
         by_content, weights = _address(state.memory, heads, previous_weights)
-        read_content, write_content = by_content[:, :split], by_content[:, split:]
-        read_weights, write_weights = weights[:, :split], weights[:, split:]
+        read_content, write_content = by_content.split(counts, 1)
+        read_weights, write_weights = weights.split(counts, 1)
         reads = read_weights @ state.memory
         memory = _write(state.memory, write_weights, erase, add)
     else:
         # The paper's order: the write heads address M_{t-1} and make M_t; the read heads address and read M_t.
-        write_content, write_weights = _address(
-            state.memory, heads.part(split, settings.num_heads), state.write_weights
-        )
+        read_heads, write_heads = heads.split(counts)
+        write_content, write_weights = _address(state.memory, write_heads, state.write_weights)
         memory = _write(state.memory, write_weights, erase, add)
-        read_content, read_weights = _address(memory, heads.part(0, split), state.read_weights)
+        read_content, read_weights = _address(memory, read_heads, state.read_weights)
         reads = read_weights @ memory  # eq. 2: r = sum_i w(i) M(i)
 
     output = torch.cat([hidden, reads.flatten(1)], 1)
     new_state = NTMState(memory, read_weights, write_weights, reads, controller_state)
     if not trace:
         return output, new_state, None
-    read_trace = HeadTrace(*heads.part(0, split), read_content, read_weights)
-    write_trace = HeadTrace(*heads.part(split, settings.num_heads), write_content, write_weights)
+    read_heads, write_heads = heads.split(counts)
+    read_trace = HeadTrace(*read_heads, read_content, read_weights)
+    write_trace = HeadTrace(*write_heads, write_content, write_weights)
     return output, new_state, Trace(read_trace, write_trace, erase, add, reads, memory)
 
 
