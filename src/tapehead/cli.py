@@ -55,12 +55,13 @@ def _build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train a model on a task, or go on with a run",
-        description="Train a model on a task. `tapehead train TASK --help` lists every option of task, model, "
+        usage="tapehead train [TASK] [--model MODEL] [--recipe RECIPE] [--resume RUN] [options]",
+        description="Train a model on a task, copy or repeat_copy. "
+        "`tapehead train TASK --help` lists every option of task, model, "
         "optimiser, training and Lightning's Trainer.",
         add_help=False,
         allow_abbrev=False,
     )
-    train.add_argument("task", nargs="?", help="copy or repeat_copy; left out with --resume")
     train.add_argument("--model", help="ntm (the default) or lstm")
     train.add_argument("--recipe", help="a recipe of the package, task/model, or a YAML file")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
@@ -91,7 +92,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
-    if arguments.help and arguments.task is None:
+    # The task is the first word. argparse would take the value of an option that it does not know for it.
+    task = rest.pop(0).replace("-", "_") if rest and not rest[0].startswith("-") else None
+    if arguments.help and task is None:
         arguments.parser.print_help()
         return 0
     from tapehead.training.train import train
@@ -99,16 +102,12 @@ def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
     options = ["--help", *rest] if arguments.help else rest
     train(
         options,
-        task=_task_name(arguments.task),
+        task=task,
         model=arguments.model,
         recipe=arguments.recipe,
         resume=arguments.resume,
     )
     return 0
-
-
-def _task_name(name: str | None) -> str | None:
-    return None if name is None else name.replace("-", "_")
 
 
 def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -38,7 +38,7 @@ def check_tensor(owner: str, name: str, value: Any, shape: tuple[int | str, ...]
 
     A string in `shape` stands for any size and names it in the message.
     """
-    expected = "(" + ", ".join(map(str, shape)) + ")"
+    expected = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
     if not isinstance(value, Tensor):
         raise TypeError(f"{owner}: expected {name} to be a Tensor {expected}, got {type(value).__name__}.")
     actual = tuple(value.shape)

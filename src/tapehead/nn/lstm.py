@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
 from tapehead.nn.initial import ControllerStateKind, InitialController
+from tapehead.nn.precision import outside_autocast
 from tapehead.nn.sequences import open_sequence
 from tapehead.states import LSTMState
 
@@ -91,11 +92,12 @@ class LSTM(nn.Module):
             "LSTM", input, lengths, input_size=self.input_size, batch_first=self.batch_first, like=like
         )
         start = self._start(state, opened.input.shape[1], opened.batched)
-        if opened.lengths is None:
-            output, new_state = self.lstm(opened.input, tuple(part.contiguous() for part in start))
-            result = LSTMState(*new_state)
-        else:
-            output, result = self._run_ragged(opened.input, start, opened.lengths)
+        with outside_autocast(opened.input):
+            if opened.lengths is None:
+                output, new_state = self.lstm(opened.input, tuple(part.contiguous() for part in start))
+                result = LSTMState(*new_state)
+            else:
+                output, result = self._run_ragged(opened.input, start, opened.lengths)
         return opened.close(output), result if opened.batched else result.remove_batch()
 
     def _run_ragged(self, input: Tensor, start: LSTMState, lengths: Tensor) -> tuple[Tensor, LSTMState]:

@@ -11,6 +11,7 @@ from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tens
 from tapehead.nn.controller import Controller, ControllerKind
 from tapehead.nn.heads import NTMHeads
 from tapehead.nn.initial import Initial, InitialNTM
+from tapehead.nn.precision import outside_autocast
 from tapehead.nn.sequences import open_sequence
 from tapehead.ops import ntm
 from tapehead.ops.ntm.parameters import Activation, Addressing, NTMParameters, NTMSettings, Order
@@ -122,6 +123,11 @@ class NTMCell(nn.Module):
                 f"{owner}: expected initial.controller='zero' with a feed-forward controller, got 'learned'. "
                 "A feed-forward controller has no state to learn."
             )
+        if addressing == "content" and initial.weights == "learned":
+            raise ValueError(
+                f"{owner}: expected initial.weights other than 'learned' with addressing='content', got 'learned'. "
+                "Addressing by content alone does not look at the weights before."
+            )
 
         self.input_size, self.hidden_size, self.memory_size = input_size, hidden_size, memory_size
         self.backend: backends.Backend = backend
@@ -187,12 +193,10 @@ class NTMCell(nn.Module):
     ) -> tuple[Tensor, NTMState, Trace | None]:
         """A checked sequence (T, B, D) from a checked state, through the op; autocast does not reach into it."""
         parameters = NTMParameters(self.controller.tensors(), self.heads.tensors())
-        arguments = (input, state, parameters, self.settings)
-        device = input.device.type
-        if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-            return ntm.sequence(*arguments, lengths=lengths, trace=trace, backend=self.backend)
-        with torch.autocast(device, enabled=False):
-            return ntm.sequence(*arguments, lengths=lengths, trace=trace, backend=self.backend)
+        with outside_autocast(input):
+            return ntm.sequence(
+                input, state, parameters, self.settings, lengths=lengths, trace=trace, backend=self.backend
+            )
 
     def start(self, state: NTMState | None, batch_size: int, batched: bool) -> NTMState:
         """The user's state, checked and batched; without one, the initial state."""

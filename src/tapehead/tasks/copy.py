@@ -84,7 +84,9 @@ class Copy(Task):
         if length < 1:
             raise ValueError(f"Copy: expected a length >= 1, got {length}.")
         if repeats is not None:
-            raise ValueError("Copy: repeats are not part of this task; leave them out.")
+            raise ValueError(
+                f"Copy: expected no repeats, got {repeats}. They are not part of this task; leave them out."
+            )
         return {"length": length}
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:

@@ -75,7 +75,7 @@ class Task(ABC):
     def to_text(self, batch: Batch, logits: Tensor | None = None, rows: int = 4) -> str:
         """A batch as text: a line a channel, time from left to right.
 
-        Ones are `#`, zeros `.`, other values their first digit after a sign; steps of the target that do not count
+        Ones are `#`, zeros `.`, other values their sign; steps of the target that do not count
         are blank. With logits a wrong bit is `x` (should be 0) or `o` (should be 1).
 
         Args:

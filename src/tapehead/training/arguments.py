@@ -119,7 +119,7 @@ def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str) -
     parser = build_parser(task_name, model_name, defaults=defaults)
     try:
         namespace = parser.parse_args(list(argv))
-        objects = parser.instantiate_classes(namespace)
+        objects = parser.instantiate(namespace)
     except Exception as error:
         raise UsageError(str(error).strip()) from error
     trainer = namespace.trainer.as_dict()
@@ -145,7 +145,7 @@ def config_from_dict(data: dict[str, Any]) -> RunConfig:
         task_name, model_name = data["task_name"], data["model_name"]
         parser = build_parser(task_name, model_name, trainer=False)
         plain = {key: value for key, value in data.items() if key != "trainer"}
-        objects = parser.instantiate_classes(parser.parse_object(plain))
+        objects = parser.instantiate(parser.parse_object(plain))
     except Exception as error:
         raise UsageError(f"not a configuration of tapehead: {type(error).__name__}: {error}") from error
     return _config(objects, task_name, model_name, data.get("trainer") or {})

@@ -94,7 +94,7 @@ class GracefulStop(Checkpoint):
             return
         path = self.run.checkpoint_path(pl_module.progress.sequences)
         if not path.is_file():
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(path, weights_only=False)
         raise Interrupted
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

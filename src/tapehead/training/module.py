@@ -1,8 +1,9 @@
 """The training step under Lightning: several updates a Lightning step, so that Lightning's own cost does not show.
 
 Lightning spends 2-3 ms on a step (hooks, loggers, bars), as much as an update takes. So what it takes for a batch is a
-*block*: a number of updates to make, each on a batch drawn here. Everything that Lightning does once a batch then
-happens once a block. `tapehead.training.trainer` turns Trainer options that count steps into blocks.
+*block* of updates, each on a batch drawn here. Everything that Lightning does once a batch then happens once a block.
+An epoch ends where the count of updates reaches a multiple of its length, so that a run that was stopped and resumed
+validates where it would have. `tapehead.training.trainer` turns Trainer options that count steps into blocks.
 """
 
 from __future__ import annotations
@@ -50,20 +51,20 @@ class Progress:
 
 
 class Blocks:
-    """What Lightning takes for a data loader: how many updates to make in each block of an epoch.
+    """What Lightning takes for a data loader: the blocks of an epoch, by number.
 
-    >>> list(Blocks(steps=10, block=4))
-    [4, 4, 2]
+    >>> list(Blocks(3))
+    [0, 1, 2]
     """
 
-    def __init__(self, steps: int, block: int) -> None:
-        self.counts = [min(block, steps - start) for start in range(0, steps, block)]
+    def __init__(self, count: int) -> None:
+        self.count = count
 
     def __len__(self) -> int:
-        return len(self.counts)
+        return self.count
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.counts)
+        return iter(range(self.count))
 
 
 class TrainingModule(LightningModule):
@@ -93,7 +94,8 @@ class TrainingModule(LightningModule):
         self.progress = Progress()
         self.accumulate = accumulate
         self.cycle = cycle
-        self.train_blocks = Blocks(epoch_steps, block_steps)
+        self.epoch_steps = epoch_steps
+        self.block_steps = block_steps
         self.stream = Stream(config.task, config.training.batch_size, config.seed)
         self._scores: list[tuple[Size, Score]] = []
         self._clock: float | None = None
@@ -101,7 +103,7 @@ class TrainingModule(LightningModule):
     # Data: Lightning sees only how many updates to make, and which sizes to validate at.
 
     def train_dataloader(self) -> Blocks:
-        return self.train_blocks
+        return Blocks(math.ceil(self.epoch_steps / self.block_steps))
 
     def val_dataloader(self) -> list[Size]:
         return _Sizes(self.config.task.sizes())
@@ -154,20 +156,27 @@ class TrainingModule(LightningModule):
             left = min(left, self.trainer.max_steps - self.trainer.global_step)
         return max(0, left)
 
+    def _find_epoch_end(self) -> None:
+        self._epoch_end = (self.trainer.global_step // self.epoch_steps + 1) * self.epoch_steps
+
     def on_fit_start(self) -> None:
         self.stream.rank = self.global_rank
 
     def on_train_start(self) -> None:
         self._clock = time.perf_counter()
+        self._find_epoch_end()
         self._observers = [
             callback.on_update
             for callback in self.trainer.callbacks  # type: ignore[attr-defined]
             if hasattr(callback, "on_update")
         ]
 
-    def training_step(self, steps: int, block: int) -> None:
+    def on_train_epoch_start(self) -> None:
+        self._find_epoch_end()
+
+    def training_step(self, block: int, index: int) -> None:
         """Make a block of updates, and log their means."""
-        steps = min(steps, self._steps_left())
+        steps = min(self.block_steps, self._epoch_end - self.trainer.global_step, self._steps_left())
         start = time.perf_counter()
         results = [self._update() for _ in range(steps)]
         self._tick()
@@ -264,6 +273,8 @@ class TrainingModule(LightningModule):
 
     def _advance_stage(self, scores: list[tuple[Size, Score]]) -> None:
         curriculum, progress = self.config.curriculum, self.progress
+        if self.trainer.global_step % self.epoch_steps:
+            return  # the last look at a run that was stopped in between: it must not change how the run goes on
         if curriculum.kind != "incremental" or progress.stage >= len(curriculum.stages):
             return
         inside = [score.bit_errors for size, score in scores if size["length"] <= self._limit()]

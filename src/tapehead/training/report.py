@@ -14,7 +14,7 @@ from tapehead.training.evaluate import evaluate
 from tapehead.training.metrics import Score
 from tapehead.training.runs import Run, write_json
 
-__all__ = ["evaluate_run", "user_sizes"]
+__all__ = ["check_memory_size", "evaluate_run", "user_sizes"]
 
 
 def user_sizes(task: Task, lengths: Sequence[int], repeats: Sequence[int] | None) -> list[Size]:
@@ -65,7 +65,7 @@ def evaluate_run(
     sizes = user_sizes(config.task, lengths, repeats)
     model = run.load_model()
     if memory_size is not None:
-        _check_memory_size(model.core, memory_size)
+        check_memory_size(model.core, memory_size)
     console = console or Console(highlight=False, soft_wrap=True)
     slots = memory_size or getattr(model.core, "memory_size", None)
     title = f"{run.path}: {config.model_name} on {config.task_name}, {sequences} sequences each"
@@ -85,7 +85,12 @@ def evaluate_run(
     return results
 
 
-def _check_memory_size(core: object, memory_size: int) -> None:
+def check_memory_size(core: object, memory_size: int) -> None:
+    """Raise unless a core can run with a memory of so many slots.
+
+    Raises:
+        UsageError: it has no memory, or cannot have one of that size.
+    """
     if not hasattr(core, "memory_size"):
         raise UsageError(f"--memory-size: {type(core).__name__} has no memory to resize; leave it out.")
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Sequence
@@ -148,17 +150,26 @@ def _finish(module: TrainingModule, run: Run) -> None:
     console.print(f"Run: {run.path}")
 
 
+class _Noise(logging.Filter):
+    """Drops what Lightning says of hardware that is not there, and its tips."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not re.search(
+            r"available: (True|False)|^.?.? ?Tip:|litlogger|`Trainer.fit` stopped", record.getMessage()
+        )
+
+
 def _quiet_lightning() -> None:
     """Turn off what Lightning says of data loaders and folders that are not what it thinks they are."""
-    import logging
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
+        logging.getLogger(name).addFilter(_Noise())
     for text in (
         ".*does not have many workers.*",
         ".*dataloader is not resumable.*",
-        ".*`tensorboardX` has been removed.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*The dirpath has changed.*",
-        ".*Experiment logs directory.*",
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*sync_dist=True.*",  # every process validates on the same sequences
+        ".*GPU available but not used.*",
     ):
         warnings.filterwarnings("ignore", text)

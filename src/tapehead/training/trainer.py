@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -40,23 +39,33 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
     Raises:
         UsageError: an option that cannot keep its meaning.
     """
-    options = dict(options)
+    options = {name: _whole(name, value) for name, value in options.items()}
     accumulate = options.pop("accumulate_grad_batches", None) or 1
     config = dataclasses.replace(config, optimiser=_clipping(config.optimiser, options))
     cycle = _cycle(options)
-    module = TrainingModule(
-        config,
-        epoch_steps=_epoch_steps(config, options, accumulate),
-        block_steps=max(1, options.pop("log_every_n_steps", None) or 1),
-        accumulate=accumulate,
-        cycle=cycle,
-    )
+    block_steps = max(1, options.pop("log_every_n_steps", None) or 1)
+    watch = {name: options.pop(name, None) for name in ("limit_train_batches", "val_check_interval")}
     options.update(log_every_n_steps=1, default_root_dir=options.get("default_root_dir") or str(run.path))
     if not options.get("barebones"):
         _add_parts(options, config, run)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*GPU available but not used.*")
-        return Trainer(**options), module
+    if watch["limit_train_batches"] == 0:
+        options["limit_train_batches"] = 0
+    trainer = Trainer(**options)
+    sequences_per_step = config.training.batch_size * accumulate * trainer.world_size
+    module = TrainingModule(
+        config,
+        epoch_steps=_epoch_steps(math.ceil(config.training.validate_every / sequences_per_step), **watch),
+        block_steps=block_steps,
+        accumulate=accumulate,
+        cycle=cycle,
+    )
+    return trainer, module
+
+
+def _whole(name: str, value: Any) -> Any:
+    """A number of batches that was parsed as 7.0 is 7; only shares, up to 1.0, are floats."""
+    counts = name.startswith("limit_") or name in ("val_check_interval", "overfit_batches")
+    return int(value) if counts and isinstance(value, float) and value > 1 and value.is_integer() else value
 
 
 def _clipping(optimiser: OptimiserConfig, options: dict[str, Any]) -> OptimiserConfig:
@@ -81,19 +90,14 @@ def _cycle(options: dict[str, Any]) -> int | None:
     return int(batches)
 
 
-def _epoch_steps(config: RunConfig, options: dict[str, Any], accumulate: int) -> int:
-    """Updates between two validations, on one process."""
-    training = config.training
-    steps = math.ceil(training.validate_every / (training.batch_size * accumulate))
-    for name in ("limit_train_batches", "val_check_interval"):
-        value = options.get(name)
-        if isinstance(value, float) and not math.isclose(value, 1.0):
-            steps = max(1, round(steps * value)) if value else steps
-        elif isinstance(value, int) and value > 0:
-            steps = value if name == "val_check_interval" else min(steps, value)
-        if isinstance(value, (int, float)) and value:
-            options.pop(name)
-    return steps
+def _epoch_steps(steps: int, limit_train_batches: float | None, val_check_interval: float | None) -> int:
+    """Updates between two validations: an epoch of so many, limited or cut into shares as the Trainer would."""
+    for value in (limit_train_batches, val_check_interval):
+        if isinstance(value, float):
+            steps = round(steps * value)
+        elif value is not None:
+            steps = min(steps, value) if value is limit_train_batches else value
+    return max(1, steps)
 
 
 def _add_parts(options: dict[str, Any], config: RunConfig, run: Run) -> None:

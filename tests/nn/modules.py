@@ -1,0 +1,52 @@
+"""The one list of tapehead's public modules. A new model is a row here, and every generic test runs on it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tapehead import LSTM, NTM, Initial, NTMCell, SequenceModel
+
+D, H = 3, 4
+NTM_OPTIONS: dict[str, Any] = {"memory_size": 5, "word_size": 2}
+LEARNED = Initial(memory="learned", weights="learned", reads="learned", controller="learned")
+RANDOM = Initial(memory="random", weights="random", reads="random")
+
+
+class Public(NamedTuple):
+    """A module to make, and what torch itself cannot do with it."""
+
+    name: str
+    type: type[nn.Module]
+    make: Callable[..., nn.Module]  # make(device=..., dtype=...)
+    is_cell: bool = False
+    fullgraph: bool = True
+    vmap: bool = True
+
+    def input(self, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Tensor:
+        return torch.randn((2, D) if self.is_cell else (3, 2, D), dtype=dtype).to(device)
+
+
+def _model(core: type[nn.Module], **options: Any) -> Callable[..., nn.Module]:
+    return lambda **place: SequenceModel(core(D, H, **options, **place), 2)
+
+
+def _of(module: type[nn.Module], **options: Any) -> Callable[..., nn.Module]:
+    return lambda **place: module(D, H, **options, **place)
+
+
+# torch compiles nn.LSTM only with graph breaks, has no batching rule for it, and in bfloat16 not on every processor.
+NO_LSTM = {"fullgraph": False, "vmap": False}
+
+PUBLIC = [
+    Public("LSTM", LSTM, _of(LSTM), **NO_LSTM),
+    Public("LSTM-learned", LSTM, _of(LSTM, num_layers=2, initial="learned"), **NO_LSTM),
+    Public("NTM", NTM, _of(NTM, **NTM_OPTIONS)),
+    Public("NTM-learned", NTM, _of(NTM, **NTM_OPTIONS, initial=LEARNED, order="write_read", num_layers=2)),
+    Public("NTM-random", NTM, _of(NTM, **NTM_OPTIONS, initial=RANDOM, controller="feedforward")),
+    Public("NTMCell", NTMCell, _of(NTMCell, **NTM_OPTIONS), is_cell=True),
+    Public("NTMCell-content", NTMCell, _of(NTMCell, **NTM_OPTIONS, addressing="content"), is_cell=True),
+    Public("SequenceModel-NTM", SequenceModel, _model(NTM, **NTM_OPTIONS)),
+    Public("SequenceModel-LSTM", SequenceModel, _model(LSTM), **NO_LSTM),
+]

@@ -1,0 +1,33 @@
+"""The tasks once more, as their docs draw them: one sequence at a time, one step after the other, in plain lists."""
+
+import math
+
+Steps = list[list[float]]
+
+
+def copy_sequence(vectors: Steps) -> tuple[Steps, Steps, list[bool]]:
+    """Input, target and mask of one sequence that shows these vectors."""
+    bits = len(vectors[0])
+    input = [[*vector, 0.0] for vector in vectors] + [[0.0] * bits + [1.0]]
+    target, mask = [[0.0] * bits for _ in input], [False for _ in input]
+    for vector in vectors:
+        input.append([0.0] * (bits + 1))
+        target.append(list(vector))
+        mask.append(True)
+    return input, target, mask
+
+
+def repeat_copy_sequence(vectors: Steps, repeats: int, low: int, high: int) -> tuple[Steps, Steps, list[bool]]:
+    """The same for repeat copy, trained on low..high repeats."""
+    bits, counts = len(vectors[0]), range(low, high + 1)
+    mean = sum(counts) / len(counts)
+    deviation = math.sqrt(sum((count - mean) ** 2 for count in counts) / len(counts)) or 1.0
+    shown = (repeats - mean) / deviation
+    input = [[*vector, 0.0, 0.0] for vector in vectors] + [[0.0] * bits + [1.0, shown]]
+    target, mask = [[0.0] * (bits + 1) for _ in input], [False for _ in input]
+    answer = [[*vector, 0.0] for _ in range(repeats) for vector in vectors] + [[0.0] * bits + [1.0]]
+    for vector in answer:
+        input.append([0.0] * (bits + 2))
+        target.append(vector)
+        mask.append(True)
+    return input, target, mask

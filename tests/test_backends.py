@@ -1,0 +1,64 @@
+"""Which implementation runs; an explicit choice never falls back, and a refusal gives its reasons."""
+
+import pytest
+import torch
+
+from tapehead import NTM, BackendError, NTMCell, backends
+from tapehead.backends import Request
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("op", backends.ops())
+def test_reference_runs_everywhere(op: str, dtype: torch.dtype):
+    for device in ("cpu", "meta", "cuda"):
+        request = Request(op, torch.device(device), dtype)
+        assert backends.why_not("reference", request) == ()
+        assert backends.choose("reference", request) == "reference"
+        assert backends.choose("auto", request) in backends.AUTO_ORDER
+
+
+@pytest.mark.parametrize("op", backends.ops())
+def test_auto_takes_the_first_that_can(op: str, monkeypatch: pytest.MonkeyPatch):
+    implementations = dict.fromkeys(backends.AUTO_ORDER, lambda request: ())
+    monkeypatch.setitem(backends._IMPLEMENTATIONS, op, implementations)
+    assert backends.choose("auto", Request(op, CPU, torch.float32)) == backends.AUTO_ORDER[0]
+
+
+@pytest.mark.parametrize("op", backends.ops())
+@pytest.mark.parametrize("backend", ["auto", *backends.AUTO_ORDER])
+def test_refusal_holds_every_reason(op: str, backend: str, monkeypatch: pytest.MonkeyPatch):
+    refusals = {name: lambda request, n=name: (f"{n} one.", f"{n} two.") for name in backends.AUTO_ORDER}
+    monkeypatch.setitem(backends._IMPLEMENTATIONS, op, refusals)
+    with pytest.raises(BackendError) as caught:
+        backends.choose(backend, Request(op, CPU, torch.float32))
+    for name in backends.AUTO_ORDER:
+        for reason in refusals[name](None):
+            assert (reason in str(caught.value)) == (backend in ("auto", name))
+
+
+def test_explicit_choice_of_a_layer_never_falls_back(monkeypatch: pytest.MonkeyPatch):
+    refuse = {"fused": lambda request: ("no such kernel here.",)}
+    monkeypatch.setitem(backends._IMPLEMENTATIONS, "ntm", backends._IMPLEMENTATIONS["ntm"] | refuse)
+    input = torch.zeros(2, 1, 3)
+    for module, given in ((NTM, input), (NTMCell, input[0])):
+        with pytest.raises(BackendError, match=r"'fused' cannot run ntm: no such kernel here. backend='auto'"):
+            module(3, 4, backend="fused")(given)
+        module(3, 4, backend="auto")(given)
+
+
+def test_dtype_that_nothing_computes_in():
+    layer = NTM(3, 4).bfloat16()
+    with pytest.raises(BackendError, match=r"float32 or float64, not torch.bfloat16: convert the module and its input"):
+        layer(torch.zeros(2, 1, 3, dtype=torch.bfloat16))
+
+
+def test_unknown_names():
+    request = Request("ntm", CPU, torch.float32)
+    with pytest.raises(ValueError, match=r"expected one of .*'fused'.*, got 'quick'"):
+        backends.choose("quick", request)
+    with pytest.raises(ValueError, match=r"expected one of .*, got 'auto'"):
+        backends.why_not("auto", request)
+    with pytest.raises(ValueError, match=r"expected an op of .*, got 'gru'"):
+        backends.why_not("reference", request._replace(op="gru"))

@@ -1,0 +1,132 @@
+"""A run that was stopped goes on as if it never had."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import torch
+
+from tapehead.cli import main
+from tapehead.training.checkpoints import GracefulStop
+from tests.training.tiny import same, train, weights
+
+VARIANTS = {
+    "plain": [],
+    "schedule and Adam": ["--schedule.kind=cosine", "--schedule.warmup_sequences=8", "--optimiser.name=adam"],
+    "curriculum": ["--curriculum.kind=incremental", "--curriculum.stages=[1,2]", "--curriculum.advance_below=1000"],
+    "mixed lengths": ["--task.mixed_lengths=true"],
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    paths = {name: tmp_path_factory.mktemp("whole") / "run" for name in VARIANTS}
+    for name, path in paths.items():
+        assert train(path, *VARIANTS[name]) == 0
+    return paths
+
+
+def validations(path):
+    rows = []
+    for file in sorted((path / "logs" / "csv").glob("version_*/metrics.csv")):
+        lines = [line.split(",") for line in file.read_text().splitlines()]
+        columns = [lines[0].index(name) for name in ("sequences", "validation_bits")]
+        rows += [tuple(line[column] for column in columns) for line in lines[1:] if line[columns[1]]]
+    return rows
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_stopped_by_a_limit(tmp_path, uninterrupted, name):
+    assert train(tmp_path / "run", *VARIANTS[name], "--trainer.max_steps=13") == 0
+    assert not same(weights(tmp_path / "run"), weights(uninterrupted[name]))
+    assert main(["train", "--resume", str(tmp_path / "run"), "--trainer.max_steps", "-1"]) == 0
+    assert same(weights(tmp_path / "run"), weights(uninterrupted[name]))
+
+
+@pytest.mark.parametrize("update", [1, 3, 8, 10, 16])
+def test_stopped_by_the_user_within_a_block_at_its_end_and_at_a_validation(
+    tmp_path, uninterrupted, monkeypatch, capsys, update
+):
+    count = 0
+
+    def on_update(self, module, loss, errors):
+        nonlocal count
+        count += 1
+        if count == update:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(GracefulStop, "on_update", on_update, raising=False)
+    assert train(tmp_path / "run") == 130
+    assert f"tapehead train --resume {tmp_path / 'run'}" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert update <= count < 24
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert same(weights(tmp_path / "run"), weights(uninterrupted["plain"]))
+    assert validations(tmp_path / "run") == validations(uninterrupted["plain"])
+
+
+def test_a_finished_run_can_be_given_more(tmp_path, uninterrupted):
+    assert train(tmp_path / "run", "--training.sequences=32") == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 0
+    assert same(weights(tmp_path / "run"), weights(uninterrupted["plain"]))
+
+
+def test_a_finished_run_resumed_with_nothing_more_stays_as_it_is(tmp_path):
+    assert train(tmp_path / "run") == 0
+    before = weights(tmp_path / "run")
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert same(weights(tmp_path / "run"), before)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["repeat_copy"], "is a run of copy"),
+        (["--model", "lstm"], "is a run of ntm"),
+        (["--recipe", "copy/ntm"], "leave --recipe out"),
+        (["--out", "elsewhere"], "leave --out out"),
+        (["--seed", "5"], "--seed: cannot change"),
+        (["--model.hidden_size", "9"], "--model: cannot change"),
+        (["--task.bits", "3"], "--task: cannot change"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_run_goes_on_only_as_itself(tmp_path, uninterrupted, capsys, extra, said):
+    task, options = (extra, []) if not extra[0].startswith("-") else ([], extra)
+    assert main(["train", *task, "--resume", str(uninterrupted["plain"]), *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_missing_and_damaged_runs_are_named(tmp_path, capsys):
+    assert main(["train", "--resume", str(tmp_path / "none")]) == 1
+    assert "no such run" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["train", "--resume", str(tmp_path / "empty")]) == 1
+    assert "no config.yaml" in capsys.readouterr().err
+
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    last = tmp_path / "run" / "checkpoints" / "sequences-0000000016.ckpt"
+    whole = last.read_bytes()
+    last.write_bytes(whole[: len(whole) // 2])
+    capsys.readouterr()
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert "damaged" in error
+    assert "best.ckpt" in error
+    last.unlink()
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 1
+    assert "no checkpoint" in capsys.readouterr().err
+    (tmp_path / "run" / "config.yaml").write_text("model: [")
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 1
+    assert "config.yaml: damaged" in capsys.readouterr().err
+
+
+def test_random_numbers_that_a_model_draws_go_on_where_they_were(tmp_path):
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    torch.manual_seed(123)
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 0
+    assert train(tmp_path / "whole") == 0
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))

@@ -1,0 +1,146 @@
+"""`tapehead train`: what a run leaves, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tapehead.cli import main
+from tapehead.training.runs import Run
+from tests.training.tiny import same, train, weights
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "finished"
+    assert train(path) == 0
+    return path
+
+
+def test_a_run_leaves_all_that_it_takes_to_repeat_and_judge_it(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary.keys() >= {
+        "task", "model", "seed", "solved", "solved_at_sequences", "solved_at_seconds", "sequences", "seconds",
+        "bit_errors", "bits", "parameters",
+    }  # fmt: skip
+    assert (summary["task"], summary["model"], summary["seed"]) == ("copy", "ntm", 0)
+    assert summary["sequences"] == 48
+    assert summary["parameters"] == sum(p.numel() for p in Run.open(finished).load_model().parameters())
+    environment = json.loads((finished / "environment.json").read_text())
+    assert environment["packages"].keys() >= {"tapehead", "torch", "lightning"}
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    assert config["task"]["max_length"] == 3
+    assert config["trainer"]["log_every_n_steps"] == 3
+    assert sorted(path.name for path in (finished / "checkpoints").iterdir()) == [
+        "best.ckpt", "sequences-0000000032.ckpt", "sequences-0000000048.ckpt",
+    ]  # fmt: skip
+    assert (finished / "logs" / "csv" / "version_0" / "metrics.csv").is_file()
+    assert list((finished / "logs" / "tensorboard" / "version_0").glob("events*"))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(finished, tmp_path):
+    assert train(tmp_path / "again") == 0
+    assert train(tmp_path / "other", "--seed=1") == 0
+    assert same(weights(finished), weights(tmp_path / "again"))
+    assert not same(weights(finished), weights(tmp_path / "other"))
+
+
+def test_a_run_repeats_from_its_own_configuration(finished, tmp_path):
+    assert main(["train", "copy", "--config", str(finished / "config.yaml"), "--out", str(tmp_path / "again")]) == 0
+    assert same(weights(finished), weights(tmp_path / "again"))
+
+
+def test_an_existing_run_is_never_overwritten(finished, capsys):
+    before = sorted(finished.rglob("*"))
+    assert train(finished) == 1
+    assert "never overwritten" in capsys.readouterr().err
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_the_default_folder_names_task_model_and_seed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train("", "--seed=7", "--trainer.fast_dev_run=true") == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("copy-ntm-seed7-")
+
+
+def test_training_stops_when_solved_and_says_when(tmp_path, capsys):
+    assert train(tmp_path / "run", "--training.solved_below=1000") == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["solved"]
+    assert summary["solved_at_sequences"] == summary["sequences"] == 16
+    assert 0 < summary["solved_at_seconds"] <= summary["seconds"]
+    assert "Solved copy after 16 sequences" in capsys.readouterr().out
+    assert train(tmp_path / "on", "--training.solved_below=1000", "--training.stop_when_solved=false") == 0
+    summary = json.loads((tmp_path / "on" / "summary.json").read_text())
+    assert (summary["solved_at_sequences"], summary["sequences"]) == (16, 48)
+
+
+@pytest.mark.parametrize(("task", "model"), [("copy", "lstm"), ("repeat-copy", "ntm"), ("repeat_copy", "lstm")])
+def test_every_task_trains_every_model(tmp_path, task, model):
+    extra = ["--task.max_repeats=2"] if task != "copy" else []
+    assert train(tmp_path / "run", *extra, task=task, model=model) == 0
+    assert Run.open(tmp_path / "run").summary()["task"] == task.replace("-", "_")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ["--task.mixed_lengths=true"],
+        ["--model.controller=feedforward", "--model.order=write_read", "--model.num_read_heads=2"],
+        ["--optimiser.name=adamw", "--optimiser.weight_decay=0.1", "--schedule.kind=linear"],
+        ["--optimiser.name=rmsprop", "--optimiser.clip=value", "--schedule.warmup_sequences=8"],
+        ["--optimiser.name=adam", "--optimiser.clip=none", "--curriculum.kind=none"],
+        ["--model.initial.memory=learned", "--model.initial.controller=learned"],
+    ],
+    ids=lambda extra: " ".join(extra),
+)
+def test_options_reach_the_run(tmp_path, extra):
+    assert train(tmp_path / "run", *extra) == 0
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    for word in extra:
+        name, value = word.removeprefix("--").split("=")
+        found = config
+        for key in name.split("."):
+            found = found[key]
+        assert str(found).lower() == value
+
+
+def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):
+    options = ["--curriculum.kind=incremental", "--curriculum.stages=[1,2]", "--curriculum.advance_below=1000"]
+    assert train(tmp_path / "run", *options) == 0
+    rows = (tmp_path / "run" / "logs" / "csv" / "version_0" / "metrics.csv").read_text().splitlines()
+    column = rows[0].split(",").index("stage")
+    assert [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]] == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "sing"], "expected a task of copy, repeat_copy"),
+        (["train"], "expected a task of copy, repeat_copy"),
+        (["train", "copy", "--model", "gru"], "expected one of ntm, lstm"),
+        (["train", "copy", "--recipe", "copy/no-such"], "no recipe 'copy/no-such'"),
+        (["train", "copy", "--task.colour", "red"], "task.colour"),
+        (["train", "copy", "--task.max_length", "long"], "task.max_length"),
+        (["train", "copy", "--task.max_length", "0"], "min_length <= max_length"),
+        (["train", "copy", "--model.backend", "fused", "--model.memory_size", "8"], "no fused kernel"),
+        (["train", "copy", "--model.max_shift", "-1"], "max_shift >= 0"),
+        (["train", "copy", "--model.max_shift", "64"], "memory_size >= 129"),
+        (["train", "copy", "--model.initial.std", "-1"], "std >= 0"),
+        (["train", "copy", "--training.batch_size", "0"], "batch_size > 0"),
+        (["train", "copy", "--optimiser.name", "sgd"], "optimiser.name"),
+        (["train", "copy", "--trainer.colour", "red"], "trainer.colour"),
+        (["train", "copy", "--trainer.overfit_batches", "0.5"], "overfit_batches"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_wrong_word_gets_a_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.rglob("*.ckpt"))

@@ -1,0 +1,42 @@
+"""Runs so small that a test can train them: the real command, in this process, on a task of a few bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tapehead.cli import main
+from tapehead.training.runs import Run
+
+TASK = {"task.bits": 2, "task.max_length": 3}
+MODEL = {"model.hidden_size": 8}
+MEMORY = {"model.memory_size": 8, "model.word_size": 4}
+TRAINING = {
+    "training.sequences": 48,
+    "training.batch_size": 2,
+    "training.validate_every": 16,
+    "training.validation_sequences": 2,
+    "trainer.log_every_n_steps": 3,
+    "trainer.accelerator": "cpu",
+    "trainer.enable_progress_bar": "false",
+}
+
+
+def train(out: Path, *extra: str, task: str = "copy", model: str = "ntm") -> int:
+    """Train into a folder; returns the command's exit status."""
+    options = {**TASK, **MODEL, **(MEMORY if model == "ntm" else {}), **TRAINING}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    return main(["train", task, "--model", model, "--out", str(out), *words, *extra])
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """Of the latest checkpoint of a run."""
+    run = Run.open(path)
+    state: dict[str, torch.Tensor] = run.load_checkpoint(run.last_checkpoint())["state_dict"]
+    return state
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """Whether two sets of weights are the same to the bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
