@@ -1,0 +1,21 @@
+"""Pictures of runs: functions that take data and return a matplotlib `Figure`. They never see a model.
+
+Only matplotlib's object-oriented interface is used, so nothing here touches what pyplot has open.
+"""
+
+from tapehead.plots.answer import draw_answer
+from tapehead.plots.curves import RunCurves, draw_curves
+from tapehead.plots.internals import draw_internals
+from tapehead.plots.metrics import Series, mean_and_deviation, read_metrics
+from tapehead.plots.style import png
+
+__all__ = [
+    "RunCurves",
+    "Series",
+    "draw_answer",
+    "draw_curves",
+    "draw_internals",
+    "mean_and_deviation",
+    "png",
+    "read_metrics",
+]

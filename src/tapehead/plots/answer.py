@@ -1,0 +1,129 @@
+"""What a model was shown, what it should have answered, and what it did: figures 3 and 8 of the NTM paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from torch import Tensor
+
+from tapehead.plots.style import ERROR, INK, UNSIGNED, colour_bar, heat_map, mark_answer, stack, styled
+
+__all__ = ["draw_answer"]
+
+ROW = 0.13
+"""Height of a channel in inches: just enough for a line of 8 point letters."""
+
+MOST_NUMBERS = 6
+"""How many values other than 0 and 1 are written beside their cells."""
+
+
+@styled
+def draw_answer(
+    input: Tensor,
+    target: Tensor,
+    output: Tensor,
+    mask: Tensor,
+    *,
+    input_names: Sequence[str] = (),
+    target_names: Sequence[str] = (),
+    title: str | None = None,
+) -> Figure:
+    """Input, target, output and error of one sequence, a row for each channel, time from left to right.
+
+    Steps that do not count are pale. The error is |output - target|; a cross marks a bit on the wrong side of 0.5.
+
+    Args:
+        input: what was shown
+        target: 0 or 1
+        output: probabilities in 0..1
+        mask: the steps that count
+        input_names: of the input channels
+        target_names: of the target channels
+        title: of the picture
+
+    Shape:
+        input: (T, D)
+        target, output: (T, O)
+        mask: (T,), bool, some of it true
+
+    Raises:
+        ValueError: the shapes do not go together, or no step counts.
+    """
+    shown, wanted, said = (part.detach().double().cpu().numpy().T for part in (input, target, output))
+    counts = mask.bool().cpu().numpy()
+    steps = counts.shape[0]
+    if not (wanted.shape == said.shape and shown.shape[1] == wanted.shape[1] == steps):
+        raise ValueError(
+            f"draw_answer: expected input (T, D), target and output (T, O) and mask (T,), got {tuple(input.shape)}, "
+            f"{tuple(target.shape)}, {tuple(output.shape)} and {tuple(mask.shape)}."
+        )
+    if not counts.any():
+        raise ValueError("draw_answer: expected a mask with a step that counts, got none.")
+    wanted, said = np.where(counts, wanted, np.nan), np.where(counts, said, np.nan)
+    wrong = counts & ((said > 0.5) != (wanted > 0.5))
+
+    heights = [max(0.3, ROW * rows) for rows in (len(shown), len(wanted), len(wanted), len(wanted))]
+    figure, (strip, *panels) = stack(heights, title)
+    for axes, values, names in zip(
+        panels, (shown, wanted, said), (input_names, target_names, target_names), strict=False
+    ):
+        image = heat_map(axes, values, colours=UNSIGNED, low=0, high=1, separate=True)
+        _name_channels(axes, values.shape[0], names)
+    colour_bar(figure, image, panels[:3], "bit, or probability of a 1", aspect=25)
+    _write_numbers(panels[0], shown)
+    error = heat_map(panels[3], abs(said - wanted), colours=ERROR, low=0, high=1, separate=True)
+    _name_channels(panels[3], wanted.shape[0], target_names)
+    colour_bar(figure, error, panels[3:], "error")
+    rows, columns = np.nonzero(wrong)
+    panels[3].scatter(columns, rows, s=min(16, (400 / steps) ** 2), marker="x", color="black", linewidth=0.9)
+
+    total = int(counts.sum()) * wanted.shape[0]
+    panels[0].set_title("Input")
+    panels[1].set_title("Target")
+    panels[2].set_title("Output")
+    if len(rows):
+        summary = f"{len(rows):,} of {total:,} bits are wrong (crosses)"
+    else:
+        summary = f"none of {total:,} bits is wrong; the largest error is {np.nanmax(abs(said - wanted)):.2g}"
+    panels[3].set_title(f"Error: {summary}")
+    mark_answer([strip, *panels], int(counts.argmax()), steps)
+    return figure
+
+
+def _name_channels(axes: Axes, rows: int, names: Sequence[str]) -> None:
+    """Label the rows: of a numbered series, such as bit 0 to bit 7, the first and the last."""
+    if len(names) != rows:
+        axes.set_ylabel("channel")
+        return
+    series = [re.sub(r"\s*\d+$", "", name) for name in names]
+    inner = [
+        0 < row < rows - 1 and series[row - 1] == series[row] == series[row + 1] != names[row] for row in range(rows)
+    ]
+    axes.set_yticks(
+        [row for row in range(rows) if not inner[row]], [names[row] for row in range(rows) if not inner[row]]
+    )
+
+
+def _write_numbers(axes: Axes, values: np.ndarray) -> None:
+    """Write values other than 0 and 1 beside their cells, where they are few."""
+    rows, columns = np.nonzero((values != 0) & (values != 1))
+    if len(rows) > MOST_NUMBERS:
+        return
+    for row, column in zip(rows, columns, strict=True):
+        left = column > values.shape[1] / 2
+        axes.annotate(
+            f"{values[row, column]:.2f}",
+            (column + (-0.5 if left else 0.5), row),
+            xytext=(-3 if left else 3, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center_baseline",
+            fontsize=8,
+            color="white",
+            path_effects=[withStroke(linewidth=2.5, foreground=INK)],
+        )

@@ -1,0 +1,151 @@
+"""Learning curves: of one run, or of several with mean and deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
+
+from tapehead.plots.metrics import Series, mean_and_deviation
+from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
+
+__all__ = ["RunCurves", "draw_curves"]
+
+
+class RunCurves(NamedTuple):
+    """What the learning curves of a run need."""
+
+    name: str
+    """of its kind, such as "copy, ntm": runs of the same name are averaged"""
+    metrics: dict[str, Series]
+    """as `read_metrics` gives them"""
+    solved_at: int | None = None
+    """sequences after which it was solved"""
+
+
+@styled
+def draw_curves(runs: Sequence[RunCurves], *, solved_below: float = 0.01, title: str | None = None) -> Figure:
+    """Bits and wrong bits per sequence, over the sequences trained on.
+
+    One run: training and validation, and where it was solved. Several: a thin line for each, and for those of the
+    same name the mean, thick, within a band of one standard deviation on each side, as far as all of them have come.
+    Wrong bits reach exactly 0, so the scale is logarithmic above `solved_below` and linear below it.
+
+    Args:
+        runs: at least one
+        solved_below: mean wrong bits at which a run counts as solved
+        title: of the picture; None gives a run its name
+
+    Raises:
+        ValueError: there are no runs, or none has logged what is drawn.
+    """
+    if not any({"train_bits", "train_bit_errors", "validation_bit_errors"} & run.metrics.keys() for run in runs):
+        raise ValueError("nothing to draw: no run has logged its bits or wrong bits")
+    threshold = solved_below if solved_below > 0 else 0.01
+    if len(runs) == 1:
+        return _draw_one(runs[0], threshold, title or runs[0].name)
+    return _draw_several(runs, threshold, title)
+
+
+def _draw_one(run: RunCurves, threshold: float, title: str) -> Figure:
+    figure = new_figure(4.9, title)
+    bits, errors = figure.subplots(2, 1, sharex=True)
+    handles: dict[str, Line2D | Patch] = {}
+    for axes, metric in ((bits, "bits"), (errors, "bit_errors")):
+        for name, label, colour, width in (
+            ("train", "training", COLOURS[0], 1.0),
+            ("validation", "validation", COLOURS[1], 1.8),
+        ):
+            series = run.metrics.get(f"{name}_{metric}")
+            if series is not None:
+                marker = "o" if len(series.values) == 1 else None
+                (handles[label],) = axes.plot(*series, color=colour, linewidth=width, marker=marker, markersize=3)
+                handles[label].set_label(label)
+    _finish(bits, "bits per sequence", threshold)
+    _finish(errors, "wrong bits per sequence", threshold)
+    handles["threshold"] = _mark_threshold(errors, threshold)
+    if run.solved_at is not None:
+        dashes = {"color": COLOURS[2], "linewidth": 1.4, "linestyle": (0, (4, 2))}
+        for axes in (bits, errors):
+            handles["solved"] = axes.axvline(run.solved_at, **dashes)
+        handles["solved"].set_label(f"solved after {run.solved_at:,} sequences")
+    errors.set_xlabel("sequences trained on")
+    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=4, columnspacing=1.4)
+    return figure
+
+
+def _draw_several(runs: Sequence[RunCurves], threshold: float, title: str | None) -> Figure:
+    names = list(dict.fromkeys(run.name for run in runs))
+    colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
+    figure = new_figure(7.3 + 0.1 * len(names), title)
+    panels: list[Axes] = list(figure.subplots(3, 1, sharex=True))
+    for axes, metric in zip(panels, ("train_bits", "train_bit_errors", "validation_bit_errors"), strict=True):
+        for name in names:
+            _draw_group(axes, [run for run in runs if run.name == name], metric, colours[name])
+        _finish(axes, "bits per sequence" if metric == "train_bits" else "wrong bits per sequence", threshold)
+        axes.set_title("Training" if metric.startswith("train") else "Validation")
+    _mark_threshold(panels[1], threshold)
+    threshold_patch = _mark_threshold(panels[2], threshold)
+    panels[-1].set_xlabel("sequences trained on")
+    counts = {name: sum(run.name == name for run in runs) for name in names}
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=colours[name], linewidth=2.2, label=f"{name} ({count} {'run' if count == 1 else 'runs'})")
+        for name, count in counts.items()
+    ]
+    if max(counts.values()) > 1:
+        handles += [
+            Line2D([], [], color=QUIET, linewidth=0.7, alpha=0.6, label="each run"),
+            Line2D([], [], color=QUIET, linewidth=2.2, label="mean, as far as all have come"),
+            Patch(color=QUIET, alpha=0.2, linewidth=0, label="mean ± one standard deviation"),
+        ]
+    if any(run.solved_at is not None for run in runs):
+        handles.append(Line2D([], [], color=INK, linestyle="", marker="*", markersize=7, label="solved"))
+    figure.legend(handles=[*handles, threshold_patch], loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw_group(axes: Axes, runs: Sequence[RunCurves], metric: str, colour: str) -> None:
+    """The runs of one name: each, their mean, and the deviation around it."""
+    present = [run for run in runs if metric in run.metrics]
+    alone = len(present) == 1
+    for run in present:
+        series = run.metrics[metric]
+        axes.plot(*series, color=colour, linewidth=1.6 if alone else 0.7, alpha=1 if alone else 0.45)
+        if run.solved_at is not None:
+            height = np.interp(run.solved_at, *series)
+            axes.plot(run.solved_at, height, "*", color=colour, markersize=7, clip_on=False, zorder=5)
+    together = mean_and_deviation([run.metrics[metric] for run in present])
+    if together is not None and not alone:
+        sequences, mean, deviation = together
+        axes.fill_between(
+            sequences, np.maximum(mean - deviation, 0), mean + deviation, color=colour, alpha=0.18, linewidth=0
+        )
+        axes.plot(sequences, mean, color=colour, linewidth=2.2)
+
+
+def _finish(axes: Axes, label: str, threshold: float) -> None:
+    """Scale, ticks and label of a panel; its lines are drawn already."""
+    axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
+    top = max((float(np.max(line.get_ydata(), initial=0.0)) for line in axes.lines), default=1.0)
+    decades = np.arange(np.floor(np.log10(threshold)), np.ceil(np.log10(max(top, threshold * 10))) + 1)
+    axes.yaxis.set_major_locator(FixedLocator([0.0, *(value for value in 10.0**decades if value >= threshold)]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axes.set_ylim(-threshold / 5, max(top, threshold * 10) * 1.4)  # so that a line at exactly 0 is seen
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    axes.set_ylabel(label)
+
+
+def _mark_threshold(axes: Axes, threshold: float) -> Patch:
+    """Shade where a run counts as solved; returns what the legend says of it."""
+    axes.axhspan(-threshold / 5, threshold, color=COLOURS[2], alpha=0.14, linewidth=0)
+    return Patch(color=COLOURS[2], alpha=0.14, linewidth=0, label=f"at most {threshold:g}: counts as solved")

@@ -1,0 +1,186 @@
+"""`tapehead plot`: a run's learning curves, an answer, and the inside of the memory, as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from tapehead.errors import RunError, UsageError
+from tapehead.nn import SequenceModel
+from tapehead.plots import RunCurves, draw_answer, draw_curves, draw_internals, png, read_metrics
+from tapehead.states import Trace
+from tapehead.tasks import Batch, Size, Task
+from tapehead.tasks.stream import generator_for
+from tapehead.training.config import RunConfig
+from tapehead.training.evaluate import EVALUATION_STREAM
+from tapehead.training.report import check_memory_size, user_sizes
+from tapehead.training.runs import Run, replacing
+
+__all__ = ["plot_runs"]
+
+
+class Loaded(NamedTuple):
+    """A run, and all that is drawn of it."""
+
+    run: Run
+    config: RunConfig
+    curves: RunCurves
+    model: SequenceModel
+    size: Size
+
+
+def plot_runs(
+    runs: Sequence[str | Path],
+    *,
+    length: int | None = None,
+    repeats: int | None = None,
+    memory_size: int | None = None,
+    seed: int = 0,
+    out: Path | None = None,
+) -> list[Path]:
+    """Draw the learning curves of all the runs together, and of each its answer to one sequence and its memory.
+
+    A model without a memory gets no picture of one. Nothing is drawn before all the runs are found to be whole.
+
+    Args:
+        runs: their folders; those of the same task and model are taken for seeds of one experiment
+        length: of the sequence; None takes the longest trained on
+        repeats: of repeat copy; None takes the most trained on
+        memory_size: slots of the memory, when other than trained with
+        seed: of the sequence
+        out: where the pictures go, with several runs in a folder for each below it; None takes each run's `plots`,
+            and the first run's for the learning curves
+
+    Returns:
+        the files written
+
+    Raises:
+        RunError: a run is missing or damaged, has logged nothing, or a picture cannot be written.
+        UsageError: a length or a memory size that cannot be, or the same run twice.
+    """
+    loaded = [_load(path, length, repeats, memory_size) for path in runs]
+    names = [one.run.path.resolve() for one in loaded]
+    if len(set(names)) < len(names):
+        raise UsageError("plot: the same run is named twice; its curves would count as those of two seeds.")
+    folders = _folders([one.run for one in loaded], out)
+    curves_name = "learning_curves.png" if len(loaded) == 1 else f"learning_curves_{len(loaded)}_runs.png"
+    written = [_save(_draw_curves(loaded), (out or loaded[0].run.plots) / curves_name)]
+    for one, folder in zip(loaded, folders, strict=True):
+        written += _draw_sequence(one, folder, memory_size, seed)
+    return written
+
+
+def _load(path: str | Path, length: int | None, repeats: int | None, memory_size: int | None) -> Loaded:
+    run = Run.open(path)
+    config = run.config()
+    if length is None:
+        length = config.task.sizes()[-1]["length"]
+    size = user_sizes(config.task, [length], None if repeats is None else [repeats])[0]
+    try:
+        metrics = read_metrics(run.logs / "csv")
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{error}. Without them there are no learning curves; has the run trained, and logged?"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunError(str(error)) from error
+    summary = run.summary() if (run.path / "summary.json").is_file() else {}
+    curves = RunCurves(f"{config.task_name}, {config.model_name}", metrics, summary.get("solved_at_sequences"))
+    model = run.load_model()
+    if memory_size is not None:
+        check_memory_size(model.core, memory_size)
+    return Loaded(run, config, curves, model, size)
+
+
+def _folders(runs: Sequence[Run], out: Path | None) -> list[Path]:
+    """Where the pictures of each run go."""
+    if out is None:
+        return [run.plots for run in runs]
+    if len(runs) == 1:
+        return [out]
+    names = [run.path.resolve().name for run in runs]
+    if len(set(names)) < len(names):
+        names = [f"{number}-{name}" for number, name in enumerate(names, start=1)]
+    return [out / name for name in names]
+
+
+def _draw_curves(loaded: Sequence[Loaded]) -> Figure:
+    configs = [one.config for one in loaded]
+    title = _title(configs[0]) if len(configs) == 1 else f"Learning curves of {len(configs)} runs"
+    try:
+        return draw_curves(
+            [one.curves for one in loaded],
+            solved_below=max(config.training.solved_below for config in configs),
+            title=title,
+        )
+    except ValueError as error:
+        raise RunError(f"{loaded[0].run.path}: {error}.") from error
+
+
+def _draw_sequence(one: Loaded, folder: Path, memory_size: int | None, seed: int) -> list[Path]:
+    """Run the model on one sequence, and draw what comes out and, where there is a memory, what went on in it."""
+    task, size = one.config.task, one.size
+    batch = task.sample(1, generator_for(EVALUATION_STREAM, seed, *size.values()), size)
+    output, trace = _trace(one.model, batch, memory_size)
+    described = ", ".join(f"{name} {number}" for name, number in size.items())
+    slots = "" if memory_size is None else f", {memory_size} slots"
+    unseen = "" if size in task.sizes() else " (not trained on)"
+    title = f"{_title(one.config)}: {described}{unseen}{slots}"
+    name = "x".join(map(str, size.values())) + ("" if memory_size is None else f"_slots_{memory_size}")
+    name += "" if seed == 0 else f"_seed_{seed}"
+    mask = batch.mask[:, 0]
+    answer = draw_answer(
+        batch.input[:, 0],
+        batch.target[:, 0],
+        output,
+        mask,
+        input_names=task.channel_names(),
+        target_names=_target_names(task),
+        title=title,
+    )
+    written = [_save(answer, folder / f"answer_{name}.png")]
+    if trace is not None:
+        start = int(mask.int().argmax())
+        written.append(_save(draw_internals(trace, start, title=title), folder / f"internals_{name}.png"))
+    return written
+
+
+@torch.inference_mode()
+def _trace(model: SequenceModel, batch: Batch, memory_size: int | None) -> tuple[Tensor, Trace | None]:
+    """Probabilities (T, O) of a batch of one, and the trace of a core that has one."""
+    core = model.core
+    input = batch.input.to(next(model.parameters()).dtype)
+    state = None if memory_size is None else core.initial_state(1, memory_size)  # type: ignore[operator]
+    if hasattr(core, "trace"):
+        hidden, _, trace = core.trace(input, state)  # type: ignore[operator]
+        logits = model.readout(hidden)
+    else:
+        (logits, _), trace = model(input, state), None
+    return logits[:, 0].sigmoid(), trace
+
+
+def _title(config: RunConfig) -> str:
+    return f"{config.task_name}, {config.model_name}, seed {config.seed}"
+
+
+def _target_names(task: Task) -> list[str]:
+    """The bits under the names they have in the input; what a target has besides them under its number."""
+    bits = [name for name in task.channel_names() if name.startswith("bit ")][: task.target_size]
+    return bits + [f"target {index}" for index in range(len(bits), task.target_size)]
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    """Write a figure, whole or not at all."""
+    data = png(figure)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}. Name another folder with --out.") from error
+    return path

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from tapehead.plots import draw_answer
+from tapehead.tasks import Copy, RepeatCopy
+from tests.plots.pixels import assert_drawn, panels, titles
+
+
+def draw(task, size, output=None, **options):
+    batch = task.sample(1, size=size)
+    target, mask = batch.target[:, 0], batch.mask[:, 0]
+    output = target if output is None else output
+    return batch, draw_answer(batch.input[:, 0], target, output, mask, **options)
+
+
+def test_all_four_are_drawn_where_they_count():
+    task = Copy(bits=3)
+    batch, figure = draw(task, {"length": 4}, title="an answer", input_names=task.channel_names())
+    assert_drawn(figure)
+    shown = panels(figure)
+    assert [name.split(":")[0] for name in shown] == ["Input", "Target", "Output", "Error"]
+    np.testing.assert_array_equal(shown["Input"].T, batch.input[:, 0])
+    assert not np.ma.getmaskarray(shown["Input"]).any()
+    np.testing.assert_array_equal(~np.ma.getmaskarray(shown["Target"])[0], batch.mask[:, 0])
+    np.testing.assert_array_equal(shown["Target"][:, 5:].T, batch.target[5:, 0])
+    assert figure.axes[4].get_xlabel() == "time (step)"
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["bit 0", "bit 2", "delimiter"]
+    assert figure.get_suptitle() == "an answer"
+
+
+def test_wrong_bits_are_marked_and_counted():
+    task = Copy(bits=2)
+    batch = task.sample(1, size={"length": 3})
+    output = (batch.target[:, 0] * 0.8 + 0.1).clone()
+    output[5, 1] = 1 - output[5, 1]
+    output[0, 0] = 1 - output[0, 0]  # asked nothing there
+    figure = draw_answer(batch.input[:, 0], batch.target[:, 0], output, batch.mask[:, 0])
+    assert titles(figure)[-1] == "Error: 1 of 6 bits are wrong (crosses)"
+    error = figure.axes[4]
+    crosses = error.collections[-1].get_offsets()
+    np.testing.assert_array_equal(crosses, [[5, 1]])
+    np.testing.assert_allclose(error.images[0].get_array()[:, 4:].max(), 0.9)
+
+
+def test_a_perfect_answer_says_so():
+    _, figure = draw(Copy(bits=2), {"length": 3})
+    assert titles(figure)[-1] == "Error: none of 6 bits is wrong; the largest error is 0"
+
+
+def test_a_number_is_written_beside_its_cell():
+    task = RepeatCopy(bits=2, max_repeats=5)
+    _, figure = draw(task, {"length": 2, "repeats": 5}, input_names=task.channel_names())
+    assert [text.get_text() for text in figure.axes[1].texts] == ["1.41"]
+    assert_drawn(figure)
+
+
+@pytest.mark.parametrize("length", [1, 120])
+def test_short_and_long(length):
+    _, figure = draw(Copy(), {"length": length}, torch.rand(2 * length + 1, 8))
+    assert_drawn(figure)
+
+
+def test_wrong_shapes():
+    with pytest.raises(ValueError, match="expected input"):
+        draw_answer(torch.zeros(3, 2), torch.zeros(3, 1), torch.zeros(4, 1), torch.ones(3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="a step that counts"):
+        draw_answer(torch.zeros(3, 2), torch.zeros(3, 1), torch.zeros(3, 1), torch.zeros(3, dtype=torch.bool))

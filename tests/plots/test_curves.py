@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from tapehead.plots import RunCurves, Series, draw_curves
+from tests.plots.pixels import assert_drawn, titles
+
+TRAIN, ERRORS, VALIDATION = "train_bits", "train_bit_errors", "validation_bit_errors"
+
+
+def make_run(name="copy, ntm", solved_at=None, scale=1.0, end=1000):
+    sequences = np.arange(100.0, end + 1, 100)
+    bits = scale * 50 / sequences
+    errors = np.where(sequences > 700, 0.0, bits)
+    metrics = {TRAIN: bits, ERRORS: errors, VALIDATION: errors, "validation_bits": bits}
+    return RunCurves(name, {key: Series(sequences, values) for key, values in metrics.items()}, solved_at)
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_one_run():
+    figure = draw_curves([make_run(solved_at=800)], title="a run")
+    assert_drawn(figure)
+    bits, errors = figure.axes
+    assert (bits.get_ylabel(), errors.get_ylabel()) == ("bits per sequence", "wrong bits per sequence")
+    assert errors.get_xlabel() == "sequences trained on"
+    assert "solved after 800 sequences" in legend(figure)
+    assert figure.get_suptitle() == "a run"
+
+
+def test_zero_and_the_threshold_are_on_the_scale():
+    figure = draw_curves([make_run()], solved_below=0.05)
+    errors = figure.axes[1]
+    assert errors.get_yscale() == "symlog"
+    assert errors.get_ylim()[0] < 0
+    assert {0, 0.1, 1} <= set(errors.get_yticks())
+    assert "at most 0.05: counts as solved" in legend(figure)
+
+
+def test_a_run_that_is_not_solved_says_nothing_of_it():
+    assert not any(text.startswith("solved") for text in legend(draw_curves([make_run()])))
+
+
+def test_several_runs_have_mean_and_deviation():
+    runs = [make_run(scale=scale) for scale in (1, 2, 4)]
+    figure = draw_curves(runs)
+    assert_drawn(figure)
+    assert titles(figure) == ["Training", "Training", "Validation"]
+    lines = sorted(figure.axes[0].lines, key=lambda line: line.get_linewidth())
+    assert len(lines) == 4
+    values = np.stack([run.metrics[TRAIN].values for run in runs])
+    np.testing.assert_allclose(lines[-1].get_ydata(), values.mean(axis=0))
+    corners = figure.axes[0].collections[0].get_paths()[0].vertices
+    top = (values.mean(axis=0) + values.std(axis=0, ddof=1)).max()
+    np.testing.assert_allclose(corners[:, 1].max(), top)
+
+
+def test_runs_are_grouped_by_name():
+    runs = [make_run(), make_run(scale=2, end=600), make_run("copy, lstm")]
+    figure = draw_curves(runs)
+    assert {"copy, ntm (2 runs)", "copy, lstm (1 run)"} <= set(legend(figure))
+    means = [line for line in figure.axes[0].lines if line.get_linewidth() > 2]
+    assert [line.get_xdata()[-1] for line in means] == [600]
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 2
+
+
+def test_runs_of_no_common_range_and_with_metrics_missing():
+    early, late = make_run(end=300), make_run()
+    late.metrics[TRAIN] = Series(np.array([900.0]), np.array([1.0]))
+    del early.metrics[VALIDATION], late.metrics[VALIDATION]
+    assert_drawn(draw_curves([early, late]))
+
+
+def test_nothing_to_draw():
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw_curves([RunCurves("copy, ntm", {})])
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw_curves([])

@@ -1,0 +1,29 @@
+import subprocess
+import sys
+
+import matplotlib
+import pytest
+from matplotlib.figure import Figure
+
+from tapehead.plots import draw_curves, png
+from tests.plots.pixels import pixels
+from tests.plots.test_curves import make_run
+
+
+def test_a_users_settings_change_nothing():
+    plain = pixels(draw_curves([make_run()]))
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "black", "savefig.dpi": 10, "lines.linewidth": 9}):
+        settings = dict(matplotlib.rcParams)
+        assert (pixels(draw_curves([make_run()])) == plain).all()
+        assert dict(matplotlib.rcParams) == settings
+
+
+def test_a_png_is_a_png():
+    assert png(Figure(figsize=(1, 1))).startswith(b"\x89PNG")
+
+
+@pytest.mark.slow_start
+def test_pictures_need_no_pyplot_and_no_training():
+    script = "import sys, tapehead.plots; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"matplotlib.pyplot", "lightning", "tapehead.training", "tapehead.tasks"} & set(done.stdout.split())

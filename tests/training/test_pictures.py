@@ -1,0 +1,165 @@
+import json
+import shutil
+
+import pytest
+import torch
+from matplotlib.image import imread
+
+from tapehead.errors import RunError, UsageError
+from tapehead.training.arguments import config_from_dict
+from tapehead.training.pictures import plot_runs
+from tapehead.training.runs import Run
+
+METRICS = """sequences,train_bits,train_bit_errors,validation_bits,validation_bit_errors
+100,8,4,,
+100,,,7,3
+200,1,0.5,,
+200,,,0.5,0
+"""
+
+
+def make_run(path, model="ntm", task="copy", seed=0, summary=True, **sizes):
+    """The folder of a run that never trained."""
+    torch.manual_seed(seed)
+    small = {"hidden_size": 6} if model == "lstm" else {"hidden_size": 6, "memory_size": 12, "word_size": 4, **sizes}
+    config = config_from_dict(
+        {
+            "task_name": task,
+            "model_name": model,
+            "seed": seed,
+            "task": {"bits": 3, "max_length": 4},
+            "model": small,
+        }
+    )
+    run = Run.create(path, config)
+    weights = {f"model.{name}": tensor for name, tensor in config.build_model().state_dict().items()}
+    run.checkpoints.mkdir()
+    torch.save({"state_dict": weights}, run.checkpoints / "best.ckpt")
+    log = run.logs / "csv" / "version_0" / "metrics.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text(METRICS)
+    if summary:
+        (run.path / "summary.json").write_text(json.dumps({"solved_at_sequences": 200}))
+    return run.path
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+def assert_pictures(paths):
+    for path in paths:
+        assert imread(path)[..., :3].std() > 0.02
+
+
+def test_one_run(run):
+    paths = plot_runs([run])
+    assert paths == [run / "plots" / name for name in ("learning_curves.png", "answer_4.png", "internals_4.png")]
+    assert_pictures(paths)
+    assert sorted(path.name for path in (run / "plots").iterdir()) == sorted(path.name for path in paths)
+
+
+def test_the_sequence_can_be_chosen(run, tmp_path):
+    paths = plot_runs([str(run)], length=6, memory_size=20, seed=3, out=tmp_path / "new" / "out")
+    assert [path.name for path in paths[1:]] == [
+        "answer_6_slots_20_seed_3.png",
+        "internals_6_slots_20_seed_3.png",
+    ]
+    assert {path.parent for path in paths} == {tmp_path / "new" / "out"}
+
+
+def test_a_picture_repeats_and_follows_the_seed(tmp_path):
+    run = make_run(tmp_path / "run", model="lstm")
+    first, again = (plot_runs([run], out=tmp_path / name)[1].read_bytes() for name in ("a", "b"))
+    other = plot_runs([run], seed=1, out=tmp_path / "c")[1].read_bytes()
+    assert first == again != other
+
+
+def test_a_model_without_a_memory_has_no_internals(tmp_path):
+    paths = plot_runs([make_run(tmp_path / "run", model="lstm")])
+    assert [path.name for path in paths] == ["learning_curves.png", "answer_4.png"]
+    assert_pictures(paths)
+
+
+def test_repeat_copy_and_several_heads(tmp_path):
+    run = make_run(tmp_path / "run", task="repeat_copy", num_read_heads=2, num_write_heads=2)
+    paths = plot_runs([run], repeats=2)
+    assert [path.name for path in paths[1:]] == ["answer_4x2.png", "internals_4x2.png"]
+    assert_pictures(paths)
+
+
+def test_repeats_are_the_most_trained_on(tmp_path):
+    run = make_run(tmp_path / "run", task="repeat_copy", model="lstm")
+    assert plot_runs([run])[1].name == "answer_4x10.png"
+
+
+def test_several_runs(tmp_path):
+    runs = [make_run(tmp_path / str(seed), model="lstm", seed=seed) for seed in (1, 2)]
+    runs.append(make_run(tmp_path / "ntm", summary=False))
+    paths = plot_runs(runs)
+    assert_pictures(paths)
+    assert paths[0] == runs[0] / "plots" / "learning_curves_3_runs.png"
+    assert [path.parent.parent.name for path in paths[1:]] == ["1", "2", "ntm", "ntm"]
+
+
+def test_several_runs_into_one_folder(tmp_path):
+    runs = [make_run(tmp_path / parent / "run", model=model) for parent, model in (("a", "ntm"), ("b", "lstm"))]
+    paths = plot_runs(runs, out=tmp_path / "out")
+    assert [str(path.relative_to(tmp_path / "out")) for path in paths] == [
+        "learning_curves_2_runs.png",
+        "1-run/answer_4.png",
+        "1-run/internals_4.png",
+        "2-run/answer_4.png",
+    ]
+    assert not (runs[0] / "plots").exists()
+
+
+def test_a_run_whose_training_has_not_ended(tmp_path):
+    assert_pictures(plot_runs([make_run(tmp_path / "run", model="lstm", summary=False)]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 0}, "length >= 1"),
+        ({"repeats": 2}, "repeats"),
+        ({"memory_size": 0}, "--memory-size"),
+        ({"memory_size": 2}, "--memory-size"),
+    ],
+)
+def test_what_cannot_be_drawn(run, options, message):
+    with pytest.raises(UsageError, match=message):
+        plot_runs([run], **options)
+    assert not (run / "plots").exists()
+
+
+def test_no_memory_to_resize(tmp_path):
+    with pytest.raises(UsageError, match="no memory to resize"):
+        plot_runs([make_run(tmp_path / "run", model="lstm")], memory_size=20)
+
+
+def test_the_same_run_twice(run):
+    with pytest.raises(UsageError, match="named twice"):
+        plot_runs([run, f"{run}/../run"])
+
+
+def test_missing_and_damaged(run, tmp_path):
+    with pytest.raises(RunError, match="no such run"):
+        plot_runs([run, tmp_path / "none"])
+    log = run / "logs" / "csv" / "version_0" / "metrics.csv"
+    log.write_text("sequences,train_bits\nwhat,2\n")
+    with pytest.raises(RunError, match=r"metrics\.csv: damaged"):
+        plot_runs([run])
+    log.write_text("sequences,gradient_norm\n100,2\n")
+    with pytest.raises(RunError, match="nothing to draw"):
+        plot_runs([run])
+    shutil.rmtree(run / "logs")
+    with pytest.raises(RunError, match="no metrics"):
+        plot_runs([run])
+
+
+def test_a_folder_that_cannot_be_written(run, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="cannot be written"):
+        plot_runs([run], out=tmp_path / "file" / "out")

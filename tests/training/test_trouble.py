@@ -1,0 +1,109 @@
+"""What goes wrong on a user's machine: NaN, a full disk, a checkpoint that would run code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+
+import pytest
+import torch
+
+from tapehead.cli import main
+from tapehead.training.runs import Run, replacing
+from tests.training.tiny import same, train, weights
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_what_to_do(tmp_path, capsys):
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    before = weights(tmp_path / "run")
+    capsys.readouterr()
+    options = ["--training.sequences", "400", "--optimiser.learning_rate", "1e38"]
+    assert main(["train", "--resume", str(tmp_path / "run"), *options]) == 1
+    error = capsys.readouterr().err
+    for said in ("update", "sequences-0000000016.ckpt", "--optimiser.learning_rate", "Traceback"):
+        assert (said in error) == (said != "Traceback")
+    assert same(weights(tmp_path / "run"), before)
+
+
+def test_an_update_with_gradients_that_are_not_finite_is_left_out_and_counted(tmp_path, monkeypatch):
+    from tapehead.training.module import TrainingModule
+
+    backward, seen = TrainingModule.manual_backward, []
+
+    def spoilt(self, loss):
+        backward(self, loss)
+        seen.append({name: p.detach().clone() for name, p in self.named_parameters()})
+        if len(seen) == 5:
+            self.model.readout.weight.grad[0, 0] = float("inf")
+
+    monkeypatch.setattr(TrainingModule, "manual_backward", spoilt)
+    assert train(tmp_path / "run", "--optimiser.name=adam") == 0
+    assert Run.open(tmp_path / "run").summary()["skipped_updates"] == 1
+    moved = [not same(seen[update], seen[update + 1]) for update in range(7)]
+    assert moved == [True, True, True, True, False, True, True]
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, capsys):
+    synchronise, saved = os.fsync, []
+
+    def full(file):
+        name = os.readlink(f"/proc/self/fd/{file}")
+        if ".ckpt" in name:
+            saved.append(name)
+            if len(saved) == 4:  # the second validation's best.ckpt
+                raise OSError(errno.ENOSPC, "No space left on device")
+        synchronise(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert train(tmp_path / "run") == 1
+    monkeypatch.undo()
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert f"--resume {tmp_path / 'run'}" in error
+    assert not list((tmp_path / "run").rglob("*.part"))
+    assert train(tmp_path / "whole") == 0
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+def test_a_write_that_fails_leaves_the_file_before(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as file:
+        file.write(b"new")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    with replacing(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+
+
+class Payload:
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("words", [["evaluate"], ["train", "--resume"]], ids=lambda words: words[0])
+def test_a_checkpoint_executes_nothing(tmp_path, capsys, words):
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    Payload.path = str(tmp_path / "executed")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        torch.save({"state_dict": Payload()}, path)
+    capsys.readouterr()
+    assert main([*words, str(tmp_path / "run")]) == 1
+    assert "damaged" in capsys.readouterr().err
+    assert not (tmp_path / "executed").exists()
+    with pytest.raises(FileNotFoundError):  # the payload itself works: elsewhere it would have been executed
+        Payload.path = str(tmp_path / "no" / "folder")
+        pickle.loads(pickle.dumps(Payload()))
+
+
+def test_weights_of_another_model_are_refused(tmp_path, capsys):
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    assert train(tmp_path / "other", "--training.sequences=16", "--model.hidden_size=9") == 0
+    best = "checkpoints/best.ckpt"
+    (tmp_path / "run" / best).write_bytes((tmp_path / "other" / best).read_bytes())
+    assert main(["evaluate", str(tmp_path / "run")]) == 1
+    assert "of another model" in capsys.readouterr().err
