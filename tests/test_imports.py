@@ -27,7 +27,8 @@ ALLOWED = {
     "training": {"training", "tasks", *NN, "torch", "lightning", "jsonargparse", "yaml", "rich", "tensorboard"},
     "studies": {"studies", "training", "errors", "torch", "yaml", "rich"},
     "info": {*NN, "torch"},
-    "cli": {"cli", "info", "studies", "training", "plots", "tasks", *NN, "torch", "rich", "lightning"},
+    "pictures": {"plots", "training", "tasks", "errors", "nn", "states", "torch", "matplotlib"},
+    "cli": {"cli", "info", "pictures", "studies", "training", "plots", "tasks", *NN, "torch", "rich", "lightning"},
 }
 ALLOWED["__init__"] = NN | {"torch"}  # the public face
 ALLOWED["__main__"] = {"cli"}

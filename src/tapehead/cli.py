@@ -126,7 +126,7 @@ def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _plot(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from tapehead.training.pictures import plot_runs
+    from tapehead.pictures import plot_runs
 
     paths = plot_runs(
         arguments.runs,

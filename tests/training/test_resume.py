@@ -74,6 +74,18 @@ def test_a_finished_run_can_be_given_more(tmp_path, uninterrupted):
     assert same(weights(tmp_path / "run"), weights(uninterrupted["plain"]))
 
 
+def test_a_run_that_goes_on_follows_its_new_options(tmp_path, uninterrupted):
+    for name in ("plain", "schedule and Adam"):
+        run = tmp_path / name
+        assert train(run, *VARIANTS[name], "--training.sequences=16") == 0
+        assert main(["train", "--resume", str(run), "--training.sequences=48", "--optimiser.learning_rate=1e-9"]) == 0
+        stopped = tmp_path / f"{name}, stopped"
+        assert train(stopped, *VARIANTS[name], "--training.sequences=16") == 0
+        for tensor, before in zip(weights(run).values(), weights(stopped).values(), strict=True):
+            assert (tensor - before).abs().max() < 0.05  # what momentum carries on; the old rate moves 0.1 and more
+        assert not same(weights(run), weights(stopped))
+
+
 def test_a_finished_run_resumed_with_nothing_more_stays_as_it_is(tmp_path):
     assert train(tmp_path / "run") == 0
     before = weights(tmp_path / "run")
@@ -91,6 +103,7 @@ def test_a_finished_run_resumed_with_nothing_more_stays_as_it_is(tmp_path):
         (["--seed", "5"], "--seed: cannot change"),
         (["--model.hidden_size", "9"], "--model: cannot change"),
         (["--task.bits", "3"], "--task: cannot change"),
+        (["--optimiser.name", "adam"], "--optimiser.name: cannot change"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -70,9 +70,14 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, capsys)
 def test_a_write_that_fails_leaves_the_file_before(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as file:
-        file.write(b"new")
-        raise ZeroDivisionError
+
+    def fail():
+        with replacing(path) as file:
+            file.write(b"new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     with replacing(path) as file:
@@ -95,9 +100,8 @@ def test_a_checkpoint_executes_nothing(tmp_path, capsys, words):
     assert main([*words, str(tmp_path / "run")]) == 1
     assert "damaged" in capsys.readouterr().err
     assert not (tmp_path / "executed").exists()
-    with pytest.raises(FileNotFoundError):  # the payload itself works: elsewhere it would have been executed
-        Payload.path = str(tmp_path / "no" / "folder")
-        pickle.loads(pickle.dumps(Payload()))
+    pickle.loads(pickle.dumps(Payload()))  # the payload itself works: elsewhere it would have been executed
+    assert (tmp_path / "executed").exists()
 
 
 def test_weights_of_another_model_are_refused(tmp_path, capsys):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,8 +38,8 @@ class WholeCheckpoints(TorchCheckpointIO):
             ) from error
 
 
-def model_checkpoints(run: Run, keep_last: int) -> list[Callback]:
-    """The callbacks that keep the latest checkpoints, and the best one by validation."""
+def model_checkpoints(run: Run, keep_last: int, *, validating: bool) -> list[Callback]:
+    """The callbacks that keep the latest checkpoints, and, where the run validates, the best one."""
     latest = ModelCheckpoint(
         dirpath=run.checkpoints,
         filename="sequences-{sequences:010.0f}",
@@ -47,6 +49,8 @@ def model_checkpoints(run: Run, keep_last: int) -> list[Callback]:
         save_top_k=keep_last,
         enable_version_counter=False,
     )
+    if not validating:
+        return [latest]
     best = ModelCheckpoint(
         dirpath=run.checkpoints,
         filename="best",
@@ -67,12 +71,20 @@ class GracefulStop(Checkpoint):
     def __init__(self, run: Run) -> None:
         self.run = run
         self.requested = False
-        self._previous: dict[signal.Signals, Any] = {}
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._request)
+    @contextlib.contextmanager
+    def handling_signals(self) -> Iterator[None]:
+        """Take the signals over; around `fit`, because Lightning puts back the handlers that it finds at its start."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous = [signal.signal(number, self._request) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, previous, strict=True):
+                signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
@@ -96,8 +108,3 @@ class GracefulStop(Checkpoint):
         if not path.is_file():
             trainer.save_checkpoint(path, weights_only=False)
         raise Interrupted
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous.clear()

@@ -144,6 +144,19 @@ class TrainingModule(LightningModule):
         )
         return optimiser if schedule is None else ([optimiser], [schedule])
 
+    def _apply_options(self) -> None:
+        """Make a resumed optimiser and schedule follow the run's options, not those it was saved with."""
+        optimiser: Any = self.optimizers()
+        fresh = build_optimiser(self.config.optimiser, [torch.nn.Parameter(torch.empty(1))]).defaults
+        schedule: Any = self.lr_schedulers()
+        factor = 1.0
+        if schedule is not None:
+            schedule.base_lrs = [fresh["lr"]] * len(schedule.base_lrs)
+            factor = schedule.lr_lambdas[0](schedule.last_epoch)
+        for group in optimiser.param_groups:
+            group.update(fresh)
+            group["lr"] = fresh["lr"] * factor
+
     @property
     def sequences_per_step(self) -> int:
         """Sequences that one update sees, over all processes."""
@@ -165,6 +178,7 @@ class TrainingModule(LightningModule):
     def on_train_start(self) -> None:
         self._clock = time.perf_counter()
         self._find_epoch_end()
+        self._apply_options()
         self._observers = [
             callback.on_update
             for callback in self.trainer.callbacks  # type: ignore[attr-defined]
@@ -180,7 +194,7 @@ class TrainingModule(LightningModule):
         start = time.perf_counter()
         results = [self._update() for _ in range(steps)]
         self._tick()
-        if steps:
+        if steps and not self.trainer.barebones:
             loss, errors, norm = (sum(values) / steps for values in zip(*results, strict=True))
             self.log_dict(
                 {
@@ -267,6 +281,8 @@ class TrainingModule(LightningModule):
         if progress.solved_at_sequences is not None and training.stop_when_solved:
             self.trainer.should_stop = True
         self._advance_stage(scores)
+        if self.trainer.barebones:
+            return
         metrics = {f"validation_{name}": value for name, value in score._asdict().items()}
         counts = {"step": self.trainer.global_step, "sequences": progress.sequences, "stage": progress.stage}
         self.log_dict({**metrics, **{name: float(count) for name, count in counts.items()}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ from tapehead.errors import Interrupted, TrainingError, UsageError
 from tapehead.tasks import TASKS
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import find_recipe, parse
+from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.config import MODELS, RunConfig
 from tapehead.training.module import NonFiniteError, TrainingModule
 from tapehead.training.runs import Run, write_json
@@ -73,6 +75,10 @@ def _new(
     if model not in MODELS:
         raise UsageError(f"--model: expected one of {', '.join(MODELS)}, got {model}.")
     parsed = parse(argv, task, model, find_recipe(task, model, recipe))
+    try:
+        parsed.config.build_model()
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder is not None and os.environ.get("LOCAL_RANK", "0") != "0":
         return Run(folder), parsed.config, parsed.trainer
@@ -99,6 +105,8 @@ def _resumed(
     for name in ("seed", "task", "model"):
         if getattr(parsed.config, name) != getattr(old, name):
             raise UsageError(f"--{name}: cannot change when a run goes on. Start a new run instead.")
+    if parsed.config.optimiser.name != old.optimiser.name:
+        raise UsageError("--optimiser.name: cannot change when a run goes on. Start a new run instead.")
     if os.environ.get("LOCAL_RANK", "0") == "0":
         run.save_config(parsed.config)
     return run, parsed.config, parsed.trainer
@@ -106,7 +114,11 @@ def _resumed(
 
 def _fit(trainer: Any, module: TrainingModule, run: Run, checkpoint: Path | None) -> None:
     try:
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+        with contextlib.ExitStack() as stack:
+            for callback in trainer.callbacks:
+                if isinstance(callback, GracefulStop):
+                    stack.enter_context(callback.handling_signals())
+            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     except Interrupted:
         raise Interrupted(f"Stopped and saved. Go on with: tapehead train --resume {run.path}") from None
     except NonFiniteError as error:

@@ -45,8 +45,9 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
     cycle = _cycle(options)
     block_steps = max(1, options.pop("log_every_n_steps", None) or 1)
     watch = {name: options.pop(name, None) for name in ("limit_train_batches", "val_check_interval")}
-    options.update(log_every_n_steps=1, default_root_dir=options.get("default_root_dir") or str(run.path))
+    options["default_root_dir"] = options.get("default_root_dir") or str(run.path)
     if not options.get("barebones"):
+        options["log_every_n_steps"] = 1
         _add_parts(options, config, run)
     if watch["limit_train_batches"] == 0:
         options["limit_train_batches"] = 0
@@ -106,7 +107,9 @@ def _add_parts(options: dict[str, Any], config: RunConfig, run: Run) -> None:
     if options.get("enable_progress_bar") is not False:
         callbacks.append(RunBar())
     if options.get("enable_checkpointing") is not False:
-        callbacks += [*model_checkpoints(run, config.training.keep_last), GracefulStop(run)]
+        validating = options.get("limit_val_batches") != 0
+        callbacks += model_checkpoints(run, config.training.keep_last, validating=validating)
+        callbacks.append(GracefulStop(run))
     own = options.get("callbacks") or []
     options["callbacks"] = [*(own if isinstance(own, list) else [own]), *callbacks]
 

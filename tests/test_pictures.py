@@ -6,8 +6,8 @@ import torch
 from matplotlib.image import imread
 
 from tapehead.errors import RunError, UsageError
+from tapehead.pictures import plot_runs
 from tapehead.training.arguments import config_from_dict
-from tapehead.training.pictures import plot_runs
 from tapehead.training.runs import Run
 
 METRICS = """sequences,train_bits,train_bit_errors,validation_bits,validation_bit_errors
