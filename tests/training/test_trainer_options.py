@@ -31,6 +31,8 @@ def rows(path, column):
         ("fast_dev_run=2", 2),
         ("max_steps=7", 7),
         ("max_epochs=2", 16),
+        ("min_steps=27", 27),
+        ("min_epochs=4", 32),
         ("max_time=00:00:00:00", 0),
     ],
 )

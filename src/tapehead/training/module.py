@@ -165,9 +165,16 @@ class TrainingModule(LightningModule):
     def _steps_left(self) -> int:
         sequences = self.config.training.sequences - self.progress.sequences
         left = math.ceil(sequences / self.sequences_per_step)
+        if self._must_go_on():
+            left = max(left, self.block_steps)
         if self.trainer.max_steps >= 0:
             left = min(left, self.trainer.max_steps - self.trainer.global_step)
         return max(0, left)
+
+    def _must_go_on(self) -> bool:
+        """Whether the Trainer was told to train for longer than this, by `min_steps` or `min_epochs`."""
+        trainer = self.trainer
+        return trainer.global_step < (trainer.min_steps or 0) or trainer.current_epoch < (trainer.min_epochs or 0)
 
     def _find_epoch_end(self) -> None:
         self._epoch_end = (self.trainer.global_step // self.epoch_steps + 1) * self.epoch_steps
