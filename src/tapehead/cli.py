@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tapehead
 from tapehead.errors import TapeheadError
@@ -27,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (error.name or "").startswith("tapehead"):
             raise
         return _fail(MISSING.format(error=error), 1)
+    except BrokenPipeError:  # whoever read our output has gone, as `head` does
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 0
     except KeyboardInterrupt:
         return _fail("Stopped.", 130)
     except TapeheadError as error:
@@ -52,6 +57,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tapehead {tapehead.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    exact: dict[str, Any] = {"allow_abbrev": False}
     train = commands.add_parser(
         "train",
         help="train a model on a task, or go on with a run",
@@ -60,7 +66,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "`tapehead train TASK --help` lists every option of task, model, "
         "optimiser, training and Lightning's Trainer.",
         add_help=False,
-        allow_abbrev=False,
+        **exact,
     )
     train.add_argument("--model", help="ntm (the default) or lstm")
     train.add_argument("--recipe", help="a recipe of the package, task/model, or a YAML file")
@@ -68,7 +74,9 @@ def _build_parser() -> argparse.ArgumentParser:
     train.add_argument("-h", "--help", action="store_true", help="this, and with TASK every option")
     train.set_defaults(run=_train, parser=train)
 
-    evaluate = commands.add_parser("evaluate", help="score a trained model at lengths of your choice")
+    evaluate = commands.add_parser(
+        "evaluate", help="score a trained model at lengths of your choice", allow_abbrev=False
+    )
     evaluate.add_argument("runs", metavar="RUN", nargs="+", help="folder of a run")
     evaluate.add_argument("--lengths", type=int, nargs="+", default=[10, 20, 30, 50, 80, 120], metavar="L")
     evaluate.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
@@ -77,7 +85,9 @@ def _build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=0, help="of the sequences (default 0)")
     evaluate.set_defaults(run=_evaluate)
 
-    plot = commands.add_parser("plot", help="draw learning curves, answers and the inside of the memory")
+    plot = commands.add_parser(
+        "plot", help="draw learning curves, answers and the inside of the memory", allow_abbrev=False
+    )
     plot.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs; several give mean and deviation")
     plot.add_argument("--length", type=int, metavar="L", help="of the sequence drawn (default: the longest trained on)")
     plot.add_argument("--repeats", type=int, metavar="R", help="repeat copy: how often to repeat it")
@@ -86,7 +96,7 @@ def _build_parser() -> argparse.ArgumentParser:
     plot.add_argument("--out", metavar="DIR", help="where the pictures go (default: RUN/plots)")
     plot.set_defaults(run=_plot)
 
-    info = commands.add_parser("info", help="versions, devices, and which backends can run here")
+    info = commands.add_parser("info", help="versions, devices, and which backends can run here", **exact)
     info.set_defaults(run=_info)
     return parser
 

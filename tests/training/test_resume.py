@@ -37,6 +37,19 @@ def validations(path):
     return rows
 
 
+def interrupt_at(monkeypatch, update):
+    """Press Ctrl-C during an update; returns a list that gets an entry an update."""
+    updates = []
+
+    def on_update(self, module, loss, errors):
+        updates.append(loss)
+        if len(updates) == update:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(GracefulStop, "on_update", on_update, raising=False)
+    return updates
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_stopped_by_a_limit(tmp_path, uninterrupted, name):
     assert train(tmp_path / "run", *VARIANTS[name], "--trainer.max_steps=13") == 0
@@ -49,23 +62,28 @@ def test_stopped_by_a_limit(tmp_path, uninterrupted, name):
 def test_stopped_by_the_user_within_a_block_at_its_end_and_at_a_validation(
     tmp_path, uninterrupted, monkeypatch, capsys, update
 ):
-    count = 0
-
-    def on_update(self, module, loss, errors):
-        nonlocal count
-        count += 1
-        if count == update:
-            os.kill(os.getpid(), signal.SIGINT)
-
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(GracefulStop, "on_update", on_update, raising=False)
+    updates = interrupt_at(monkeypatch, update)
     assert train(tmp_path / "run") == 130
     assert f"tapehead train --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is handler
-    assert update <= count < 24
+    assert update <= len(updates) < 24
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
     assert same(weights(tmp_path / "run"), weights(uninterrupted["plain"]))
     assert validations(tmp_path / "run") == validations(uninterrupted["plain"])
+
+
+def test_what_came_out_is_forgotten_while_a_run_goes_on(tmp_path, monkeypatch):
+    assert train(tmp_path / "run", "--training.sequences=32") == 0
+    interrupt_at(monkeypatch, 2)
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 130
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_stopping_a_run_that_saves_nothing(tmp_path, monkeypatch, capsys):
+    interrupt_at(monkeypatch, 2)
+    assert train(tmp_path / "run", "--trainer.enable_checkpointing=false") == 130
+    assert "nothing is saved" in capsys.readouterr().err
 
 
 def test_a_finished_run_can_be_given_more(tmp_path, uninterrupted):

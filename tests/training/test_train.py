@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import pytest
@@ -67,7 +68,7 @@ def test_the_default_folder_names_task_model_and_seed(tmp_path, monkeypatch):
 
 
 def test_training_stops_when_solved_and_says_when(tmp_path, capsys):
-    assert train(tmp_path / "run", "--training.solved_below=1000") == 0
+    assert train(tmp_path / "run", "--training.solved_below=1000", "--training.sequences_after_solved=0") == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["solved"]
     assert summary["solved_at_sequences"] == summary["sequences"] == 16
@@ -76,6 +77,17 @@ def test_training_stops_when_solved_and_says_when(tmp_path, capsys):
     assert train(tmp_path / "on", "--training.solved_below=1000", "--training.stop_when_solved=false") == 0
     summary = json.loads((tmp_path / "on" / "summary.json").read_text())
     assert (summary["solved_at_sequences"], summary["sequences"]) == (16, 48)
+
+
+def test_once_solved_a_run_goes_on_for_a_while_at_a_lower_rate(tmp_path):
+    options = ["--training.solved_below=1000", "--training.sequences_after_solved=10", "--optimiser.learning_rate=0.01"]
+    assert train(tmp_path / "run", *options, "--schedule.solved_fraction=0.5") == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["solved_at_sequences"], summary["sequences"]) == (16, 32)  # the next validation after 26
+    with (tmp_path / "run" / "logs" / "csv" / "version_0" / "metrics.csv").open() as file:
+        rates = [(float(row["sequences"]), row["learning_rate"]) for row in csv.DictReader(file)]
+    assert {round(float(rate), 6) for sequences, rate in rates if rate and sequences <= 16} == {0.01}
+    assert {round(float(rate), 6) for sequences, rate in rates if rate and sequences > 16} == {0.005}
 
 
 @pytest.mark.parametrize(("task", "model"), [("copy", "lstm"), ("repeat-copy", "ntm"), ("repeat_copy", "lstm")])
@@ -108,6 +120,13 @@ def test_options_reach_the_run(tmp_path, extra):
         assert str(found).lower() == value
 
 
+def test_a_recipe_brings_its_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--task.max_length=2", "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--model.hidden_size=4"]
+    assert main(["train", "copy", "--recipe", "copy/lstm", "--out", "run", *tiny]) == 0
+    assert Run.open("run").config().model_name == "lstm"
+
+
 def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):
     options = ["--curriculum.kind=incremental", "--curriculum.stages=[1,2]", "--curriculum.advance_below=1000"]
     assert train(tmp_path / "run", *options) == 0
@@ -134,6 +153,20 @@ def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):
         (["train", "copy", "--optimiser.name", "sgd"], "optimiser.name"),
         (["train", "copy", "--trainer.colour", "red"], "trainer.colour"),
         (["train", "copy", "--trainer.overfit_batches", "0.5"], "overfit_batches"),
+        (["train", "copy", "--model", "ntm", "--recipe", "copy/lstm"], "is for lstm, not for ntm"),
+        (["train", "copy", "--seed", "-1"], "seed"),
+        (["train", "copy", "--seed", "99999999999999999999"], "seed"),
+        (["train", "copy", "--optimiser.momentum", "-1"], "0 <= momentum < 1"),
+        (["train", "copy", "--optimiser.betas", "[0.9, 1.5]"], "0 <= betas < 1"),
+        (["train", "copy", "--optimiser.eps", "-1"], "eps > 0"),
+        (["train", "copy", "--schedule.warmup_sequences", "-5"], "warmup_sequences >= 0"),
+        (["train", "copy", "--trainer.gradient_clip_algorithm", "colour"], "gradient_clip_algorithm"),
+        (["train", "copy", "--trainer.gradient_clip_val", "-1"], "clip_limit > 0"),
+        (["train", "copy", "--trainer.accelerator", "colour"], "accelerator"),
+        (["train", "copy", "--trainer.strategy", "colour"], "strategy"),
+        (["train", "copy", "--trainer.devices", "0"], "devices"),
+        (["train", "copy", "--trainer.precision", "16-true"], "16-mixed"),
+        (["train", "--seed", "3", "copy"], "as the first word"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -144,3 +177,5 @@ def test_a_wrong_word_gets_a_sentence_and_leaves_nothing(tmp_path, monkeypatch, 
     assert said in error
     assert "Traceback" not in error
     assert not list(tmp_path.rglob("*.ckpt"))
+    if "fused" not in words:  # which is known only once the first sequence runs
+        assert not list(tmp_path.iterdir())

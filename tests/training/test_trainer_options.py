@@ -50,6 +50,7 @@ def test_limits(tmp_path, option, updates):
         ("val_check_interval=0.5", [8, 16, 24, 32, 40, 48]),
         ("check_val_every_n_epoch=3", [48]),
         ("limit_val_batches=0", []),
+        ("limit_val_batches=1", [16, 32, 48]),
     ],
 )
 def test_when_validations_come(tmp_path, option, validations):
@@ -57,6 +58,11 @@ def test_when_validations_come(tmp_path, option, validations):
     with (tmp_path / "run" / "logs" / "csv" / "version_0" / "metrics.csv").open() as file:
         found = [float(row["sequences"]) for row in csv.DictReader(file) if row.get("validation_bits")]
     assert found == validations
+
+
+def test_a_run_that_validates_on_some_sizes_only_is_not_solved(tmp_path):
+    assert train(tmp_path / "run", "--trainer.limit_val_batches=1", "--training.solved_below=1000") == 0
+    assert not summary(tmp_path / "run")["solved"]
 
 
 def test_what_is_logged_how_often(tmp_path):

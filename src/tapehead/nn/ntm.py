@@ -11,7 +11,7 @@ from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tens
 from tapehead.nn.controller import Controller, ControllerKind
 from tapehead.nn.heads import NTMHeads
 from tapehead.nn.initial import Initial, InitialNTM
-from tapehead.nn.precision import outside_autocast
+from tapehead.nn.precision import outside_autocast, own_dtype, under_autocast
 from tapehead.nn.sequences import open_sequence
 from tapehead.ops import ntm
 from tapehead.ops.ntm.parameters import Activation, Addressing, NTMParameters, NTMSettings, Order
@@ -160,6 +160,8 @@ class NTMCell(nn.Module):
         """One step: (B, D) -> (B, H + R*M) and the new state; (D,) unbatched."""
         owner, batched = type(self).__name__, not isinstance(input, Tensor) or input.dim() != 1
         shape = ("B", self.input_size) if batched else (self.input_size,)
+        if under_autocast(self.heads.weight):
+            input = own_dtype(input, self.heads.weight)
         check_tensor(owner, "input", input, shape, self.heads.weight)
         steps = (input if batched else input.unsqueeze(0)).unsqueeze(0)
         if steps.shape[1] == 0:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tapehead.nn.checks import check_tensor
+from tapehead.nn.precision import own_dtype, under_autocast
 from tapehead.states import map_tensors
 
 __all__ = ["Opened", "open_sequence"]
@@ -75,6 +76,10 @@ def open_sequence(
         TypeError: something is not a tensor of the right kind.
         ValueError: a shape, dtype, device or length does not fit.
     """
+    if under_autocast(like):  # what comes from other layers is in autocast's dtype, but recurrences are not
+        if isinstance(input, PackedSequence):
+            input = input._replace(data=own_dtype(input.data, like))
+        input = own_dtype(input, like)
     if isinstance(input, PackedSequence):
         if lengths is not None:
             raise ValueError(

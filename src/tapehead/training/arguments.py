@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from importlib import resources
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import restricted_number_type
 
 from tapehead.errors import UsageError
 from tapehead.tasks import TASKS
@@ -40,6 +42,9 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
 }
 """What differs from Lightning's own defaults."""
+
+
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**63)])
 
 
 class Parsed(NamedTuple):
@@ -75,6 +80,20 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str:
     return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
 
 
+def model_of_recipe(task_name: str, model_name: str | None, recipe: str | None) -> str:
+    """The model to train: the one named, else the one that a recipe of the package is for, else the NTM.
+
+    Raises:
+        UsageError: the recipe is for another model than the one named.
+    """
+    for_model = None
+    if recipe and not Path(recipe).is_file():
+        for_model = next((name for name in MODELS if recipe.split("/")[-1].split("-")[0] == name), None)
+    if model_name and for_model not in (None, model_name):
+        raise UsageError(f"--recipe: {recipe} is for {for_model}, not for {model_name}. Leave --model out.")
+    return model_name or for_model or "ntm"
+
+
 def build_parser(
     task_name: str, model_name: str, *, defaults: str | None = None, trainer: bool = True
 ) -> ArgumentParser:
@@ -96,7 +115,7 @@ def build_parser(
     # In the files of runs, so that one can be given to --config: another task's or model's is refused.
     parser.add_argument("--task_name", choices=[task_name], default=task_name, help=SUPPRESS)
     parser.add_argument("--model_name", choices=[model_name], default=model_name, help=SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help="Of parameters and data; a run repeats to the bit on CPU.")
+    parser.add_argument("--seed", type=Seed, default=0, help="Of parameters and data; a run repeats to the bit on CPU.")
     parser.add_argument("--out", type=str | None, default=None, help="The run's folder; must not exist.")
     parser.add_class_arguments(TASKS[task_name], "task", help=f"The task: {task_name}")
     parser.add_class_arguments(MODELS[model_name], "model", help=f"The model: {model_name}")
@@ -122,12 +141,19 @@ def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str) -
         objects = parser.instantiate(namespace)
     except Exception as error:
         raise UsageError(str(error).strip()) from error
-    trainer = namespace.trainer.as_dict()
+    trainer = {**namespace.trainer.as_dict(), **_whole_numbers(argv)}
     return Parsed(
         _config(objects, task_name, model_name, trainer),
-        dict(vars(objects.trainer)),
+        {**vars(objects.trainer), **_whole_numbers(argv)},
         namespace.out,
     )
+
+
+def _whole_numbers(argv: Sequence[str]) -> dict[str, int]:
+    """Numbers of batches as the user wrote them: 1 is one batch and 1.0 all of them, but both are parsed as 1.0."""
+    text = " ".join(argv).replace("=", " ")
+    found = re.findall(r"--trainer\.(limit_\w+|val_check_interval|overfit_batches) (\d+)(?!\S)", text)
+    return {name: int(number) for name, number in found}
 
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:
@@ -156,7 +182,7 @@ def _config(objects: Namespace, task_name: str, model_name: str, trainer: dict[s
     return RunConfig(
         task_name=task_name,
         model_name=model_name,
-        seed=objects.seed,
+        seed=int(objects.seed),
         task=objects.task,
         model=objects.model,
         trainer=trainer,

@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from tapehead.errors import Interrupted, RunError
 from tapehead.training.runs import Run, replacing
 
-__all__ = ["GracefulStop", "WholeCheckpoints", "model_checkpoints"]
+__all__ = ["GracefulStop", "SavingStop", "WholeCheckpoints", "model_checkpoints"]
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -62,14 +62,10 @@ def model_checkpoints(run: Run, keep_last: int, *, validating: bool) -> list[Cal
     return [latest, best]
 
 
-class GracefulStop(Checkpoint):
-    """On Ctrl-C or SIGTERM: finish the steps under way, save, and stop. A second Ctrl-C stops at once.
+class GracefulStop(Callback):
+    """On Ctrl-C or SIGTERM: finish the updates under way, and stop. A second Ctrl-C stops at once."""
 
-    A `Checkpoint`, so that Lightning calls it after the other callbacks: best.ckpt is up to date when it stops.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self) -> None:
         self.requested = False
 
     @contextlib.contextmanager
@@ -104,7 +100,24 @@ class GracefulStop(Checkpoint):
     def _stop(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.strategy.reduce_boolean_decision(self.requested, all=False):
             return
+        self.save(trainer, pl_module)
+        raise Interrupted
+
+    def save(self, trainer: Trainer, pl_module: Any) -> None:
+        """Nothing is saved where checkpoints are turned off."""
+
+
+class SavingStop(Checkpoint, GracefulStop):
+    """Saves before it stops.
+
+    A `Checkpoint`, so that Lightning calls it after the other callbacks: best.ckpt is up to date when it stops.
+    """
+
+    def __init__(self, run: Run) -> None:
+        GracefulStop.__init__(self)
+        self.run = run
+
+    def save(self, trainer: Trainer, pl_module: Any) -> None:
         path = self.run.checkpoint_path(pl_module.progress.sequences)
         if not path.is_file():
             trainer.save_checkpoint(path, weights_only=False)
-        raise Interrupted

@@ -9,6 +9,7 @@ from torch import nn
 
 from tapehead.backends import Backend
 from tapehead.nn import LSTM, NTM, Initial, SequenceModel
+from tapehead.nn.checks import check_choice
 from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import ControllerStateKind
 from tapehead.ops.ntm.parameters import Activation, Addressing, Order
@@ -139,7 +140,15 @@ class OptimiserConfig:
     clip_limit: float = 10.0
 
     def __post_init__(self) -> None:
-        _positive("OptimiserConfig", learning_rate=self.learning_rate, clip_limit=self.clip_limit)
+        eps = 1.0 if self.eps is None else self.eps
+        _positive("OptimiserConfig", learning_rate=self.learning_rate, clip_limit=self.clip_limit, eps=eps)
+        shares = [("decay", self.decay), ("momentum", self.momentum), *(("betas", beta) for beta in self.betas)]
+        for name, share in shares:
+            if not 0 <= share < 1:
+                raise ValueError(f"OptimiserConfig: expected 0 <= {name} < 1, got {share}.")
+        if self.weight_decay < 0:
+            raise ValueError(f"OptimiserConfig: expected weight_decay >= 0, got {self.weight_decay}.")
+        check_choice("OptimiserConfig", "clip", self.clip, Literal["norm", "value", "none"])
 
 
 @dataclass(frozen=True)
@@ -151,12 +160,19 @@ class ScheduleConfig:
         warmup_sequences: over which the rate rises from 0
         final_fraction: of the learning rate, reached at the end of a decay
         hold_sequences: for which the full rate is held before a decay begins
+        solved_fraction: of all that, once the task is solved: a lower rate keeps it so
     """
 
     kind: Literal["constant", "cosine", "linear"] = "constant"
     warmup_sequences: int = 0
     final_fraction: float = 0.0
     hold_sequences: int = 0
+    solved_fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_sequences", "hold_sequences", "final_fraction", "solved_fraction"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"ScheduleConfig: expected {name} >= 0, got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
@@ -190,6 +206,7 @@ class TrainingConfig:
         validation_sequences: of each training size in a validation
         solved_below: mean bit errors a validation sequence at which the task counts as solved
         stop_when_solved: or go on to the end
+        sequences_after_solved: to go on for, at the rate of `schedule.solved_fraction`, before stopping when solved
         keep_last: checkpoints of the latest validations to keep, beside the best one
     """
 
@@ -199,6 +216,7 @@ class TrainingConfig:
     validation_sequences: int = 32
     solved_below: float = 0.01
     stop_when_solved: bool = True
+    sequences_after_solved: int = 0
     keep_last: int = 2
 
     def __post_init__(self) -> None:
@@ -210,6 +228,10 @@ class TrainingConfig:
             validation_sequences=self.validation_sequences,
             keep_last=self.keep_last,
         )
+        if self.sequences_after_solved < 0:
+            raise ValueError(
+                f"TrainingConfig: expected sequences_after_solved >= 0, got {self.sequences_after_solved}."
+            )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tapehead.tasks import Batch, Size, Stream
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
 from tapehead.training.metrics import Score, sequence_loss, wrong_bits
-from tapehead.training.optimisers import build_optimiser, build_schedule, clip_gradients
+from tapehead.training.optimisers import build_optimiser, clip_gradients, rate_factor
 
 __all__ = ["Blocks", "NonFiniteError", "Progress", "TrainingModule"]
 
@@ -135,27 +135,13 @@ class TrainingModule(LightningModule):
     # Updates.
 
     def configure_optimizers(self) -> Any:
-        optimiser = build_optimiser(self.config.optimiser, self.model.parameters())
-        schedule = build_schedule(
-            self.config.schedule,
-            optimiser,
-            sequences_per_step=self.sequences_per_step,
-            sequences=self.config.training.sequences,
-        )
-        return optimiser if schedule is None else ([optimiser], [schedule])
+        return build_optimiser(self.config.optimiser, self.model.parameters())
 
     def _apply_options(self) -> None:
-        """Make a resumed optimiser and schedule follow the run's options, not those it was saved with."""
-        optimiser: Any = self.optimizers()
+        """Make a resumed optimiser follow the run's options, not those it was saved with."""
         fresh = build_optimiser(self.config.optimiser, [torch.nn.Parameter(torch.empty(1))]).defaults
-        schedule: Any = self.lr_schedulers()
-        factor = 1.0
-        if schedule is not None:
-            schedule.base_lrs = [fresh["lr"]] * len(schedule.base_lrs)
-            factor = schedule.lr_lambdas[0](schedule.last_epoch)
-        for group in optimiser.param_groups:
+        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
             group.update(fresh)
-            group["lr"] = fresh["lr"] * factor
 
     @property
     def sequences_per_step(self) -> int:
@@ -244,7 +230,7 @@ class TrainingModule(LightningModule):
         return total_loss, total_errors, norm
 
     def _step(self, optimiser: Any) -> float:
-        """Clip, update and advance the learning rate; an update with gradients that are not finite is left out."""
+        """Clip, set the learning rate and update; an update with gradients that are not finite is left out."""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if scaler is not None:
             scaler.unscale_(optimiser.optimizer)
@@ -253,11 +239,13 @@ class TrainingModule(LightningModule):
         if not finite:
             self.progress.skipped += 1
             optimiser.zero_grad()
+        config, progress = self.config, self.progress
+        solved = progress.solved_at_sequences is not None
+        factor = rate_factor(config.schedule, progress.sequences, config.training.sequences, solved=solved)
+        for group in optimiser.param_groups:
+            group["lr"] = config.optimiser.learning_rate * factor
         # Stepped all the same, so that Lightning counts it: without gradients nothing moves.
         optimiser.step()
-        schedule = self.lr_schedulers()
-        if schedule is not None:
-            schedule.step()  # type: ignore[union-attr]
         return norm if finite else 0.0
 
     def _tick(self) -> None:
@@ -286,7 +274,8 @@ class TrainingModule(LightningModule):
         if whole and score.bit_errors <= training.solved_below and progress.solved_at_sequences is None:
             progress.solved_at_sequences, progress.solved_at_seconds = progress.sequences, progress.seconds
         if progress.solved_at_sequences is not None and training.stop_when_solved:
-            self.trainer.should_stop = True
+            after = progress.sequences - progress.solved_at_sequences
+            self.trainer.should_stop |= after >= training.sequences_after_solved
         self._advance_stage(scores)
         if self.trainer.barebones:
             return

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules, from their options."""
+"""Optimisers and learning rates, from their options."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from tapehead.training.config import OptimiserConfig, ScheduleConfig
 
-__all__ = ["GravesRMSprop", "build_optimiser", "build_schedule", "clip_gradients"]
+__all__ = ["GravesRMSprop", "build_optimiser", "clip_gradients", "rate_factor"]
 
 
 class GravesRMSprop(torch.optim.Optimizer):
@@ -123,29 +122,15 @@ def clip_gradients(parameters: list[nn.Parameter], config: OptimiserConfig) -> T
     return norm
 
 
-def build_schedule(
-    config: ScheduleConfig, optimiser: torch.optim.Optimizer, *, sequences_per_step: int, sequences: int
-) -> LambdaLR | None:
-    """The schedule that the options name, stepped once an update; None when the rate never changes.
-
-    Args:
-        config: the options
-        optimiser: whose rate is scheduled
-        sequences_per_step: that one update sees, over all processes
-        sequences: that the run trains on at the most; a decay ends there
-    """
-    if config.kind == "constant" and config.warmup_sequences == 0:
-        return None
-    return LambdaLR(optimiser, lambda step: rate_factor(config, step * sequences_per_step, sequences))
-
-
-def rate_factor(config: ScheduleConfig, seen: int, sequences: int) -> float:
-    """What the learning rate is multiplied with after `seen` of `sequences` sequences.
+def rate_factor(config: ScheduleConfig, seen: int, sequences: int, *, solved: bool = False) -> float:
+    """What the learning rate is multiplied with after `seen` of `sequences` sequences, and once the task is solved.
 
     >>> config = ScheduleConfig("linear", warmup_sequences=10, final_fraction=0.0)
     >>> [rate_factor(config, seen, 110) for seen in (0, 5, 10, 60, 110)]
     [0.1, 0.5, 1.0, 0.5, 0.0]
     """
+    if solved:
+        return config.solved_fraction * rate_factor(config, seen, sequences)
     if seen < config.warmup_sequences:
         return max(seen, 1) / config.warmup_sequences
     start = config.warmup_sequences + config.hold_sequences

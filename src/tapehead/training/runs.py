@@ -103,28 +103,33 @@ class Run:
         self.logs = self.path / "logs"
         self.plots = self.path / "plots"
 
-    @classmethod
-    def create(cls, path: str | Path, config: RunConfig) -> Run:
-        """Make the folder, with its configuration.
+    def check_new(self) -> None:
+        """Raise RunError if the folder exists."""
+        if self.path.exists():
+            raise RunError(
+                f"{self.path}: exists, and a run is never overwritten. Name another folder with --out, or go on with "
+                f"the run in it: --resume {self.path}"
+            )
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder, with the configuration.
 
         Raises:
             RunError: it exists, or cannot be made.
         """
-        run = cls(path)
+        self.check_new()
         try:
-            run.path.mkdir(parents=True)
-        except FileExistsError:
-            raise RunError(
-                f"{path}: exists, and a run is never overwritten. Name another folder with --out, or go on with "
-                f"the run in it: --resume {path}"
-            ) from None
+            self.path.mkdir(parents=True)
         except OSError as error:
-            raise RunError(
-                f"{path}: cannot make the run's folder: {error.strerror}. Name another with --out."
-            ) from error
-        run.save_config(config)
-        write_json(run.path / "environment.json", environment())
-        return run
+            reason = f"{self.path}: cannot make the run's folder: {error.strerror}"
+            raise RunError(f"{reason}. Name another with --out.") from error
+        self.save_config(config)
+        write_json(self.path / "environment.json", environment())
+
+    def reopen(self, config: RunConfig) -> None:
+        """Go on in the folder: the configuration may have changed, and what came out is not known yet."""
+        self.save_config(config)
+        (self.path / "summary.json").unlink(missing_ok=True)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -191,9 +196,19 @@ class Run:
         return paths[-1]
 
     def best_checkpoint(self) -> Path:
-        """The best checkpoint by validation, or the latest where there is none yet."""
+        """The best checkpoint by validation, or the latest where there is none yet.
+
+        Raises:
+            RunError: there is no checkpoint at all.
+        """
         best = self.checkpoints / "best.ckpt"
-        return best if best.is_file() else self.last_checkpoint()
+        if best.is_file():
+            return best
+        if not list(self.checkpoints.glob("sequences-*.ckpt")):
+            raise RunError(
+                f"{self.path}: no checkpoint in it; it was stopped before the first one, or told to save none."
+            )
+        return self.last_checkpoint()
 
     def load_checkpoint(self, path: Path) -> dict[str, Any]:
         """A checkpoint's contents; nothing in the file is executed.

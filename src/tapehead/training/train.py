@@ -18,8 +18,8 @@ from rich.console import Console
 from tapehead.errors import Interrupted, TrainingError, UsageError
 from tapehead.tasks import TASKS
 from tapehead.training import trainer as trainers
-from tapehead.training.arguments import find_recipe, parse
-from tapehead.training.checkpoints import GracefulStop
+from tapehead.training.arguments import find_recipe, model_of_recipe, parse
+from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import MODELS, RunConfig
 from tapehead.training.module import NonFiniteError, TrainingModule
 from tapehead.training.runs import Run, write_json
@@ -51,17 +51,24 @@ def train(
         TrainingError: the loss is not finite.
         Interrupted: the user stopped it; the message says how to go on.
     """
+    checkpoint = None
     if resume is not None:
         run, config, options = _resumed(argv, task, model, recipe, resume)
         checkpoint = run.last_checkpoint()
         run.load_checkpoint(checkpoint)
     else:
-        run, config, options = _new(argv, task, model or "ntm", recipe)
-        checkpoint = None
+        run, config, options = _new(argv, task, model_of_recipe(task or "", model, recipe), recipe)
     with warnings.catch_warnings():
         _quiet_lightning()
         torch.manual_seed(config.seed)
         lightning_trainer, module = trainers.build(config, options, run)
+        # Only now, when every option has been accepted, is there anything to leave behind.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            os.environ[FOLDER_VARIABLE] = str(run.path)
+            if resume is None:
+                run.create(config)
+            else:
+                run.reopen(config)
         _fit(lightning_trainer, module, run, checkpoint)
     _finish(module, run)
     return run.path
@@ -71,21 +78,16 @@ def _new(
     argv: Sequence[str], task: str | None, model: str, recipe: str | None
 ) -> tuple[Run, RunConfig, dict[str, Any]]:
     if task not in TASKS:
-        raise UsageError(f"train: expected a task of {', '.join(TASKS)}, got {task}.")
+        raise UsageError(f"train: expected a task of {', '.join(TASKS)} as the first word, got {task}.")
     if model not in MODELS:
         raise UsageError(f"--model: expected one of {', '.join(MODELS)}, got {model}.")
     parsed = parse(argv, task, model, find_recipe(task, model, recipe))
-    try:
-        parsed.config.build_model()
-    except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder is not None and os.environ.get("LOCAL_RANK", "0") != "0":
         return Run(folder), parsed.config, parsed.trainer
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = parsed.out or f"runs/{task}-{model}-seed{parsed.config.seed}-{stamp}"
-    run = Run.create(path, parsed.config)
-    os.environ[FOLDER_VARIABLE] = str(run.path)
+    run = Run(parsed.out or f"runs/{task}-{model}-seed{parsed.config.seed}-{stamp}")
+    run.check_new()
     return run, parsed.config, parsed.trainer
 
 
@@ -107,8 +109,6 @@ def _resumed(
             raise UsageError(f"--{name}: cannot change when a run goes on. Start a new run instead.")
     if parsed.config.optimiser.name != old.optimiser.name:
         raise UsageError("--optimiser.name: cannot change when a run goes on. Start a new run instead.")
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        run.save_config(parsed.config)
     return run, parsed.config, parsed.trainer
 
 
@@ -120,7 +120,11 @@ def _fit(trainer: Any, module: TrainingModule, run: Run, checkpoint: Path | None
                     stack.enter_context(callback.handling_signals())
             trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     except Interrupted:
+        if not any(isinstance(callback, SavingStop) for callback in trainer.callbacks):
+            raise Interrupted("Stopped; nothing is saved, because checkpoints are turned off.") from None
         raise Interrupted(f"Stopped and saved. Go on with: tapehead train --resume {run.path}") from None
+    except SystemExit:  # Lightning's way out of a second Ctrl-C
+        raise Interrupted("Stopped at once.") from None
     except NonFiniteError as error:
         kept = sorted(path.name for path in run.checkpoints.glob("*.ckpt"))
         raise TrainingError(

@@ -17,10 +17,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from tapehead.errors import UsageError
 from tapehead.training.bar import RunBar
-from tapehead.training.checkpoints import GracefulStop, WholeCheckpoints, model_checkpoints
+from tapehead.training.checkpoints import GracefulStop, SavingStop, WholeCheckpoints, model_checkpoints
 from tapehead.training.config import OptimiserConfig, RunConfig
 from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run
@@ -39,9 +40,12 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
     Raises:
         UsageError: an option that cannot keep its meaning.
     """
-    options = {name: _whole(name, value) for name, value in options.items()}
+    options = dict(options)
     accumulate = options.pop("accumulate_grad_batches", None) or 1
-    config = dataclasses.replace(config, optimiser=_clipping(config.optimiser, options))
+    try:
+        config = dataclasses.replace(config, optimiser=_clipping(config.optimiser, options))
+    except ValueError as error:
+        raise UsageError(f"--trainer.gradient_clip_val, --trainer.gradient_clip_algorithm: {error}") from error
     cycle = _cycle(options)
     block_steps = max(1, options.pop("log_every_n_steps", None) or 1)
     watch = {name: options.pop(name, None) for name in ("limit_train_batches", "val_check_interval")}
@@ -51,22 +55,24 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
         _add_parts(options, config, run)
     if watch["limit_train_batches"] == 0:
         options["limit_train_batches"] = 0
-    trainer = Trainer(**options)
+    try:
+        trainer = Trainer(**options)
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"--trainer: {error}") from error
+    if trainer.precision in ("16-true", "bf16-true"):
+        raise UsageError(
+            f"--trainer.precision: expected a precision that keeps parameters in float32 or float64, got "
+            f"{trainer.precision}. Take 16-mixed or bf16-mixed."
+        )
     sequences_per_step = config.training.batch_size * accumulate * trainer.world_size
-    module = TrainingModule(
-        config,
-        epoch_steps=_epoch_steps(math.ceil(config.training.validate_every / sequences_per_step), **watch),
-        block_steps=block_steps,
-        accumulate=accumulate,
-        cycle=cycle,
-    )
+    epoch_steps = _epoch_steps(math.ceil(config.training.validate_every / sequences_per_step), **watch)
+    try:
+        module = TrainingModule(
+            config, epoch_steps=epoch_steps, block_steps=block_steps, accumulate=accumulate, cycle=cycle
+        )
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
     return trainer, module
-
-
-def _whole(name: str, value: Any) -> Any:
-    """A number of batches that was parsed as 7.0 is 7; only shares, up to 1.0, are floats."""
-    counts = name.startswith("limit_") or name in ("val_check_interval", "overfit_batches")
-    return int(value) if counts and isinstance(value, float) and value > 1 and value.is_integer() else value
 
 
 def _clipping(optimiser: OptimiserConfig, options: dict[str, Any]) -> OptimiserConfig:
@@ -109,7 +115,9 @@ def _add_parts(options: dict[str, Any], config: RunConfig, run: Run) -> None:
     if options.get("enable_checkpointing") is not False:
         validating = options.get("limit_val_batches") != 0
         callbacks += model_checkpoints(run, config.training.keep_last, validating=validating)
-        callbacks.append(GracefulStop(run))
+        callbacks.append(SavingStop(run))
+    else:
+        callbacks.append(GracefulStop())
     own = options.get("callbacks") or []
     options["callbacks"] = [*(own if isinstance(own, list) else [own]), *callbacks]
 

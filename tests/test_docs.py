@@ -1,0 +1,254 @@
+"""What the documentation says is done: its Python runs, its commands run in tiny form, its links lead somewhere."""
+
+from __future__ import annotations
+
+import argparse
+import doctest
+import itertools
+import re
+import shlex
+import shutil
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tapehead.cli import _build_parser, main
+from tapehead.tasks import TASKS
+from tapehead.training.arguments import build_parser
+from tapehead.training.config import MODELS
+from tests.training import tiny
+
+ROOT = Path(__file__).parents[1]
+PAGES = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] if path.is_file()]
+FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(
+    r"\]\(\s*<?([^()\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|^\[[^\]]+\]:\s*(\S+)|(?:src|href)=\"([^\"]+)\"", re.MULTILINE
+)
+TINY_TRAINER = ["--trainer.devices=1", "--trainer.strategy=auto"]
+
+
+class Block(NamedTuple):
+    """A fenced block, or one line of it."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def _blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        indent, language, body = match.groups()
+        line = text.count("\n", 0, match.start()) + 1
+        found.append(Block(page, line, language, re.sub(f"^{indent}", "", body, flags=re.MULTILINE)))
+    return found
+
+
+def _commands(block: Block) -> list[Block]:
+    """Every `tapehead ...` of a shell block, out of loops and pipes, its lines joined and its variables filled in."""
+    found = []
+    for match in re.finditer(r"(?:.*\\\n)*.+", block.text):
+        text = re.sub(r"\s\d>&\d", "", match[0].replace("\\\n", " "))
+        words = shlex.shlex(re.sub(r"\$\{?\w+\}?", "0", text), posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        for operator, group in itertools.groupby(words, lambda word: bool(word) and not set(word) - set("();<>|&")):
+            command = [] if operator else list(itertools.dropwhile(_is_no_command, group))
+            if command and command[0] == "tapehead":
+                line = block.line + 1 + block.text.count("\n", 0, match.start())
+                found.append(block._replace(line=line, text=shlex.join(command)))
+    return found
+
+
+def _is_no_command(word: str) -> bool:
+    return word in ("$", "do", "then", "time") or re.match(r"\w+=", word) is not None
+
+
+BLOCKS = [block for page in PAGES for block in _blocks(page)]
+PYTHON = [block for block in BLOCKS if block.language in ("python", "py")]
+COMMANDS = [command for block in BLOCKS if block.language in ("sh", "bash", "shell") for command in _commands(block)]
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory) -> Callable[[str, Path], None]:
+    """Put a trained run, tiny and trained once for each task, where the documentation says there is one."""
+    made: dict[str, Path] = {}
+
+    def put(task: str, path: Path) -> None:
+        if task not in made:
+            made[task] = tmp_path_factory.mktemp("docs") / task
+            assert tiny.train(made[task], *_tiny_task(task), task=task) == 0
+        if not path.exists():
+            shutil.copytree(made[task], path)
+
+    return put
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def _tiny_task(task: str) -> list[str]:
+    return ["--task.max_repeats=2"] if task == "repeat_copy" else []
+
+
+def _ids(blocks: list[Block]) -> list[str]:
+    return [f"{block.where} {block.text}" if "\n" not in block.text else block.where for block in blocks]
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=_ids(PYTHON))
+def test_python_runs(block: Block, elsewhere, tiny_run):
+    for name in re.findall(r"[\"'](RUN|runs/[^\"'/]+)", block.text):
+        tiny_run("copy", elsewhere / name)
+    namespace = types.ModuleType("__main__").__dict__
+    if ">>>" not in block.text:
+        exec(compile("\n" * block.line + block.text, str(block.page), "exec"), namespace)
+        return
+    example = doctest.DocTestParser().get_doctest(block.text, namespace, block.where, str(block.page), block.line)
+    said: list[str] = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(example, out=said.append)
+    assert not failed, "".join(said)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
+def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys):
+    for block in _blocks(command.page):  # a YAML block that begins with `# name.yaml` is that file
+        named = re.match(r"#\s*(\S+\.ya?ml)\n", block.text)
+        if named and block.language in ("yaml", "yml"):
+            (elsewhere / named[1]).write_text(block.text)
+    words = shlex.split(command.text)[1:]
+    _put_runs(words, elsewhere, tiny_run)
+    words += _tiny_options(words)
+    try:
+        status = main(words)
+    except SystemExit as stop:  # argparse's own way out, of --help as of an unknown option
+        status = stop.code
+    assert not status, f"{command.where}: {command.text}\nas: tapehead {shlex.join(words)}\n{capsys.readouterr().err}"
+
+
+def _put_runs(words: list[str], folder: Path, tiny_run: Callable[[str, Path], None]) -> None:
+    """Make every run that a command names, and write those that a pattern names in its place."""
+    task = "repeat_copy" if "--repeats" in words or any("repeat" in word for word in words) else "copy"
+    named = []
+    if words[:1] == ["train"]:
+        for option in ("--resume", "--config", "--recipe"):
+            named += [words[at + 1] for at, word in enumerate(words[:-1]) if word == option]
+            named += [word.partition("=")[2] for word in words if word.startswith(f"{option}=")]
+        named = [name.removesuffix("/config.yaml") for name in named if not re.search(r"(?<!/config)\.ya?ml$", name)]
+        named = [name for name in named if "--recipe" not in words or name != words[words.index("--recipe") + 1]]
+    elif words[:1] in (["evaluate"], ["plot"]):
+        for word in words[1:]:
+            if word.startswith("-"):
+                break
+            named.append(word)
+    for name in named:
+        replacements = [name.replace("*", number) for number in ("1", "2")] if "*" in name else [name]
+        at = words.index(name) if name in words else None
+        if at is not None:
+            words[at : at + 1] = replacements
+        for replacement in replacements:
+            tiny_run(task, folder / replacement)
+
+
+def _tiny_options(words: list[str]) -> list[str]:
+    """Options that make a command small; where it has them already the later ones count."""
+    if not words or {"-h", "--help"} & set(words):
+        return []
+    if words[0] == "evaluate":
+        return ["--sequences", "2"]
+    if words[0] != "train":
+        return []
+    task = next((word.replace("-", "_") for word in words[1:2] if not word.startswith("-")), None)
+    lstm = "lstm" in words or "--model=lstm" in words
+    model = {**tiny.MODEL, **({"model.num_layers": 1} if lstm else tiny.MEMORY)}
+    options = {**tiny.TASK, **model, **tiny.TRAINING}
+    return [*(f"--{name}={value}" for name, value in options.items()), *_tiny_task(task or "copy"), *TINY_TRAINER]
+
+
+def _links() -> list[tuple[Path, str]]:
+    found = []
+    for page in PAGES:
+        text = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+        targets = dict.fromkeys(next(filter(None, groups)) for groups in LINK.findall(text))
+        found += [(page, target) for target in targets if not re.match(r"[a-z][a-z+.-]*:|//", target)]
+    return found
+
+
+@pytest.mark.parametrize(("page", "target"), _links(), ids=lambda value: str(value).removeprefix(f"{ROOT}/"))
+def test_link_leads_somewhere(page: Path, target: str):
+    name, _, anchor = target.partition("#")
+    path = page.parent / name if name else page
+    assert path.exists(), f"{page.relative_to(ROOT)}: no {target}"
+    assert ROOT in path.resolve().parents, f"{page.relative_to(ROOT)}: {target} leads out of the repository"
+    if anchor:
+        assert anchor in _anchors(path), f"{page.relative_to(ROOT)}: {target}, there are {sorted(_anchors(path))}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub turns them into anchors."""
+    headings = re.findall(r"^#+\s+(.*?)\s*$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tapehead train copy --task.colour red",
+        "tapehead train copy --trainer.colour=red",
+        "tapehead train sing",
+        "tapehead train copy --model gru",
+        "tapehead train copy --recipe copy/no-such",
+        "tapehead evaluate RUN --colour 3",
+        "tapehead plot RUN --colour red",
+        "tapehead sing",
+    ],
+)
+def test_a_wrong_command_would_be_found(text: str, elsewhere, tiny_run, capsys):
+    (command,) = _commands(Block(ROOT / "README.md", 1, "sh", text))
+    with pytest.raises(AssertionError, match="README"):
+        test_command_runs_in_tiny_form(command, elsewhere, tiny_run, capsys)
+
+
+def test_commands_are_found_where_a_shell_finds_them():
+    text = (
+        "pip install tapehead\n"
+        "$ tapehead info 2>&1 | head\n"
+        "tapehead train copy \\\n    --seed 3  # a comment; tapehead plot\n"
+        "for seed in 0 1; do tapehead train copy --out 'a; b' --seed $seed; done\n"
+        "OMP_NUM_THREADS=1 tapehead plot runs/* > pictures && tapehead info\n"
+    )
+    found = _commands(Block(ROOT / "README.md", 1, "sh", text))
+    assert [(command.line, shlex.split(command.text)[1:]) for command in found] == [
+        (3, ["info"]),
+        (4, ["train", "copy", "--seed", "3"]),
+        (6, ["train", "copy", "--out", "a; b", "--seed", "0"]),
+        (7, ["plot", "runs/*"]),
+        (7, ["info"]),
+    ]
+
+
+@pytest.fixture(scope="module")
+def options() -> set[str]:
+    """Every option of every command."""
+    parser = _build_parser()
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    parsers = [parser, *commands.choices.values(), *(build_parser(task, model) for task in TASKS for model in MODELS)]
+    return {name for parser in parsers for action in parser._actions for name in action.option_strings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_named_in_the_text_exist(page: Path, options: set[str]):
+    spans = re.findall(r"`([^`]+)`", FENCE.sub("", page.read_text(encoding="utf-8")))
+    text = " ".join(span for span in spans if span.startswith(("--", "tapehead ")))
+    named = re.findall(r"(?<!\S)--[a-zA-Z][\w.-]*", text)
+    assert {name for name in named if not name.endswith(".NAME")} <= options
