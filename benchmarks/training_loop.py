@@ -4,7 +4,7 @@ Both train the default copy recipe on the same batches. The bare loop is forward
 batches drawn beforehand; the other side is the command itself, bar and logs on, drawing its batches. They alternate,
 and the medians are compared. Printed: milliseconds an update, and their ratio.
 
-    python benchmarks/training_loop.py [--updates 100] [--rounds 5]
+    python benchmarks/training_loop.py [--updates 100] [--rounds 5] [--model lstm] [more options of train]
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from tapehead.training.optimisers import build_optimiser, clip_gradients
 from tapehead.training.runs import Run
 
 
-def command(folder: Path, updates: int, hidden_size: int) -> float:
+def command(folder: Path, updates: int, model: str, extra: list[str]) -> float:
     """Seconds an update inside `tapehead train`, without its set-up and without validation."""
     options = [
         "--trainer.accelerator=cpu",
         f"--trainer.max_steps={updates}",
         "--trainer.limit_val_batches=0",
-        f"--model.hidden_size={hidden_size}",
+        *extra,
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        if tapehead(["train", "copy", "--out", str(folder), *options]):
+        if tapehead(["train", "copy", "--model", model, "--out", str(folder), *options]):
             raise SystemExit("tapehead train failed")
     return json.loads((folder / "summary.json").read_text())["seconds"] / updates
 
@@ -65,13 +65,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What `tapehead train` costs around the model.")
     parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--hidden-size", type=int, default=100)
-    arguments = parser.parse_args()
+    parser.add_argument("--model", default="ntm")
+    arguments, extra = parser.parse_known_args()
     inside, alone = [], []
     with tempfile.TemporaryDirectory() as folder:
         for index in range(arguments.rounds):
             run = Path(folder) / str(index)
-            inside.append(command(run, arguments.updates, arguments.hidden_size))
+            inside.append(command(run, arguments.updates, arguments.model, extra))
             alone.append(bare(run, arguments.updates))
             print(f"round {index + 1}: train {inside[-1] * 1e3:.2f} ms, bare {alone[-1] * 1e3:.2f} ms", flush=True)
     train, loop = statistics.median(inside), statistics.median(alone)

@@ -169,7 +169,7 @@ def _tiny_options(words: list[str]) -> list[str]:
     if words[0] != "train":
         return []
     task = next((word.replace("-", "_") for word in words[1:2] if not word.startswith("-")), None)
-    lstm = "lstm" in words or "--model=lstm" in words
+    lstm = bool({"lstm", "--model=lstm", "copy/lstm", "repeat_copy/lstm"} & set(words))
     model = {**tiny.MODEL, **({"model.num_layers": 1} if lstm else tiny.MEMORY)}
     options = {**tiny.TASK, **model, **tiny.TRAINING}
     return [*(f"--{name}={value}" for name, value in options.items()), *_tiny_task(task or "copy"), *TINY_TRAINER]

@@ -31,7 +31,8 @@ def make_run(path, model="ntm", task="copy", seed=0, summary=True, **sizes):
             "model": small,
         }
     )
-    run = Run.create(path, config)
+    run = Run(path)
+    run.create(config)
     weights = {f"model.{name}": tensor for name, tensor in config.build_model().state_dict().items()}
     run.checkpoints.mkdir()
     torch.save({"state_dict": weights}, run.checkpoints / "best.ckpt")

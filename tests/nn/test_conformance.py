@@ -184,6 +184,9 @@ def test_under_autocast(public: Public):
         # It computes in its parameters' dtype: a memory in bfloat16 would forget.
         assert_parity(found, results(module, input), exact)
         assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+        # And takes what a module before it gives under autocast.
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            module(input.bfloat16())
 
 
 @every_module

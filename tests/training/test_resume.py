@@ -32,6 +32,8 @@ def validations(path):
     rows = []
     for file in sorted((path / "logs" / "csv").glob("version_*/metrics.csv")):
         lines = [line.split(",") for line in file.read_text().splitlines()]
+        if "validation_bits" not in lines[0]:
+            continue  # begun and stopped between two validations
         columns = [lines[0].index(name) for name in ("sequences", "validation_bits")]
         rows += [tuple(line[column] for column in columns) for line in lines[1:] if line[columns[1]]]
     return rows

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from tapehead.tasks.task import Batch, Size, Task, check_range, draw
 
@@ -90,23 +91,34 @@ class Copy(Task):
         return {"length": length}
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
-        if size is not None:
-            lengths = torch.full((1,), size["length"]).expand(batch_size)
-        else:
-            lengths = draw(self.min_length, self.max_length, batch_size, generator, each=self.mixed_lengths)
+        if size is None and self.mixed_lengths:
+            lengths = draw(self.min_length, self.max_length, batch_size, generator, each=True)
+            return self._ragged(lengths, generator)
+        length = size["length"] if size else int(draw(self.min_length, self.max_length, 1, generator, each=True))
+        vectors = self._vectors(length, batch_size, generator)
+        input = vectors.new_zeros(2 * length + 1, batch_size, self.input_size)
+        input[:length, :, : self.bits] = vectors
+        input[length, :, self.bits] = 1
+        target = vectors.new_zeros(2 * length + 1, batch_size, self.bits)
+        target[length + 1 :] = vectors
+        mask = torch.zeros(2 * length + 1, batch_size, dtype=torch.bool)
+        mask[length + 1 :] = True
+        return Batch(input, target, mask, None)
+
+    def _vectors(self, length: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
+        shape = (length, batch_size, self.bits)
+        return torch.randint(0, 2, shape, generator=generator, dtype=torch.get_default_dtype())
+
+    def _ragged(self, lengths: Tensor, generator: torch.Generator | None) -> Batch:
+        """A batch whose rows have these lengths, (B,)."""
         longest = int(lengths.max())
         time = torch.arange(2 * longest + 1).unsqueeze(1)
         mask = (time > lengths) & (time <= 2 * lengths)
-
-        vectors = torch.randint(0, 2, (longest, batch_size, self.bits), generator=generator).to(
-            torch.get_default_dtype()
-        )
-        vectors *= (time[:longest] < lengths).unsqueeze(-1)
-        input = vectors.new_zeros(2 * longest + 1, batch_size, self.input_size)
+        vectors = self._vectors(longest, len(lengths), generator) * (time[:longest] < lengths).unsqueeze(-1)
+        input = vectors.new_zeros(2 * longest + 1, len(lengths), self.input_size)
         input[:longest, :, : self.bits] = vectors
         input[:, :, self.bits] = time == lengths
         # The answer at step L + 1 + i is vector i.
         source = (time - lengths - 1).clamp(0, longest - 1).unsqueeze(-1).expand(-1, -1, self.bits)
         target = vectors.gather(0, source) * mask.unsqueeze(-1)
-        ragged = size is None and self.mixed_lengths
-        return Batch(input, target, mask, 2 * lengths + 1 if ragged else None)
+        return Batch(input, target, mask, 2 * lengths + 1)

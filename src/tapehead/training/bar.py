@@ -100,7 +100,7 @@ class RunBar(ProgressBar):
             f"{progress.sequences:>9,} sequences  {progress.seconds:>7.1f} s  validation: "
             f"{progress.bits:8.3f} bits  {progress.bit_errors:7.3f} wrong bits{solved}"
         )
-        (self._bar.console if self._bar else self.console).print(text, highlight=False)
+        (self._bar.console if self._bar else self.console).print(text, highlight=False, soft_wrap=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._bar is not None:

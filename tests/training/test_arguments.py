@@ -1,0 +1,60 @@
+"""Every field of every dataclass is an option with help, and every recipe is one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import yaml
+
+from tapehead.cli import main
+from tapehead.tasks import TASKS
+from tapehead.training.arguments import build_parser, config_from_dict, config_to_dict, find_recipe, parse, recipe_names
+from tapehead.training.config import MODELS
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_field_is_an_option_with_help(task, model):
+    parser = build_parser(task, model, trainer=False)
+    config = parse(["--trainer.accelerator=cpu"], task, model, find_recipe(task, model, None)).config
+    actions = {action.dest: action for action in parser._actions}
+    for group in ("task", "model", "optimiser", "schedule", "curriculum", "training"):
+        for field in dataclasses.fields(getattr(config, group)):
+            action = actions[f"{group}.{field.name}"]
+            assert action.help, f"{group}.{field.name} has no help"
+
+
+def test_help_lists_everything(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "copy", "--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--task.max_length", "--model.initial.memory", "--optimiser.clip_limit", "--trainer.precision"):
+        assert option in text
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_a_configuration_of_its_task_and_model(name):
+    task, variant = name.split("/")
+    model = variant.split("-")[0]
+    path = find_recipe(task, model, name)
+    config = parse([], task, model, path).config
+    with open(path, encoding="utf-8") as file:
+        recipe = yaml.safe_load(file)
+    assert recipe, "a recipe that changes nothing"
+    for group, fields in recipe.items():
+        for field, value in fields.items():
+            assert getattr(getattr(config, group), field) == value
+    assert config_from_dict(yaml.safe_load(yaml.safe_dump(config_to_dict(config)))) == config
+
+
+def test_there_is_a_recipe_for_every_task_and_model():
+    assert {f"{task}/{model}" for task in TASKS for model in MODELS} <= set(recipe_names())
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_trains(tmp_path, name):
+    task = name.split("/")[0]
+    tiny = ["--task.max_length=2", "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--model.hidden_size=4"]
+    assert main(["train", task, "--recipe", name, "--out", str(tmp_path / "run"), *tiny]) == 0

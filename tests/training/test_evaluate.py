@@ -1,0 +1,121 @@
+"""Scores: what they count, and how `tapehead evaluate` reports them."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from tapehead import NTM, SequenceModel
+from tapehead.cli import main
+from tapehead.tasks import Copy, RepeatCopy
+from tapehead.training.evaluate import evaluate, score_size
+from tapehead.training.metrics import Score, sequence_loss, wrong_bits
+from tests.training.tiny import train
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    assert train(folder / "ntm", "--training.sequences=16") == 0
+    assert train(folder / "lstm", "--training.sequences=16", model="lstm") == 0
+    extra = ["--training.sequences=16", "--task.max_repeats=2"]
+    assert train(folder / "repeat", *extra, task="repeat_copy") == 0
+    assert train(folder / "learned", "--training.sequences=16", "--model.initial.memory=learned") == 0
+    return folder
+
+
+def test_scores_count_only_the_steps_that_count():
+    batch = Copy(bits=3, max_length=4, mixed_lengths=True).sample(6, torch.Generator().manual_seed(0))
+    logits = torch.randn(*batch.target.shape, generator=torch.Generator().manual_seed(1))
+    bits = wrong = perfect = 0.0
+    for row in range(6):
+        wrong_here = 0
+        for time in range(batch.input.shape[0]):
+            for bit in range(3):
+                if batch.mask[time, row]:
+                    target, logit = batch.target[time, row, bit].item(), logits[time, row, bit].item()
+                    probability = 1 / (1 + math.exp(-logit))
+                    bits -= math.log2(probability if target else 1 - probability)
+                    wrong_here += (probability > 0.5) != bool(target)
+        wrong += wrong_here
+        perfect += wrong_here == 0
+    score = Score.of(logits, batch)
+    assert score == pytest.approx((wrong / 6, bits / 6, perfect / 6), rel=1e-5)
+    assert wrong_bits(logits, batch).sum() == wrong
+    assert sequence_loss(logits, batch).item() == pytest.approx(bits / 6 * math.log(2), rel=1e-5)
+
+
+def test_the_loss_is_torchs_summed_over_the_steps_that_count():
+    batch = Copy(bits=3).sample(4, torch.Generator().manual_seed(0), {"length": 5})
+    logits = torch.randn(*batch.target.shape)
+    expected = functional.binary_cross_entropy_with_logits(logits[6:], batch.target[6:], reduction="sum") / 4
+    torch.testing.assert_close(sequence_loss(logits, batch), expected)
+
+
+def test_a_perfect_and_a_hopeless_answer():
+    batch = RepeatCopy(bits=2).sample(5, torch.Generator().manual_seed(0), {"length": 2, "repeats": 3})
+    right = (batch.target * 2 - 1) * 100
+    assert Score.of(right, batch) == pytest.approx((0, 0, 1), abs=1e-6)
+    assert Score.of(-right, batch).bit_errors == (2 * 3 + 1) * 3
+
+
+def test_evaluation_draws_the_same_sequences_each_time_in_batches_of_any_size(monkeypatch):
+    model, task = SequenceModel(NTM(3, 5, memory_size=8, word_size=4), 2), Copy(bits=2)
+    sizes = [{"length": 2}, {"length": 9}]
+    first = evaluate(model, task, sizes, sequences=13)
+    assert evaluate(model, task, sizes, sequences=13) == first
+    assert evaluate(model, task, sizes, sequences=13, seed=1) != first
+    assert evaluate(model, task, sizes[1:], sequences=13)["lengths"]["9"] == first["lengths"]["9"]
+    assert first["memory_size"] == 8
+    assert score_size(model, task, sizes[0], 3, 1, memory_size=64) != score_size(model, task, sizes[0], 3, 1)
+
+
+def test_the_command_prints_a_table_and_writes_a_file(runs, capsys):
+    capsys.readouterr()
+    assert main(["evaluate", str(runs / "ntm"), "--lengths", "2", "5", "--sequences", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "wrong bits" in out
+    assert "7 sequences each, 8 slots" in out
+    data = json.loads((runs / "ntm" / "evaluation.json").read_text())
+    assert data.keys() >= {"memory_size", "lengths"}
+    assert data["memory_size"] == 8
+    assert data["lengths"].keys() == {"2", "5"}
+    assert data["lengths"]["5"].keys() == {"bit_errors", "bits", "perfect"}
+    assert 0 < data["lengths"]["2"]["bit_errors"] <= 4
+
+
+def test_a_larger_memory_repeats_and_several_runs(runs):
+    words = [str(runs / "ntm"), str(runs / "repeat"), "--lengths", "2", "--memory-size", "64", "--sequences", "2"]
+    assert main(["evaluate", *words[:1], *words[2:]]) == 0
+    assert json.loads((runs / "ntm" / "evaluation.json").read_text())["memory_size"] == 64
+    assert main(["evaluate", str(runs / "repeat"), "--lengths", "1", "2", "--repeats", "1", "3", "--sequences=2"]) == 0
+    lengths = json.loads((runs / "repeat" / "evaluation.json").read_text())["lengths"]
+    assert lengths.keys() == {"1x1", "1x3", "2x1", "2x3"}
+    assert main(["evaluate", str(runs / "ntm"), str(runs / "lstm"), "--lengths", "2", "--sequences", "2"]) == 0
+    assert json.loads((runs / "lstm" / "evaluation.json").read_text())["memory_size"] is None
+
+
+@pytest.mark.parametrize(
+    ("run", "words", "said"),
+    [
+        ("none", [], "no such run"),
+        ("ntm", ["--lengths", "0"], "length >= 1"),
+        ("ntm", ["--repeats", "2"], "repeats"),
+        ("ntm", ["--sequences", "0"], "at least 1"),
+        ("ntm", ["--memory-size", "0"], "memory_size >= 1"),
+        ("ntm", ["--memory-size", "2"], "memory_size >= 3"),
+        ("lstm", ["--memory-size", "64"], "no memory"),
+        ("learned", ["--memory-size", "64"], "initial.memory='learned'"),
+        ("repeat", ["--repeats", "0"], "repeats >= 1"),
+    ],
+)
+def test_what_cannot_be_evaluated_gets_a_sentence(runs, capsys, run, words, said):
+    capsys.readouterr()
+    assert main(["evaluate", str(runs / run), *words]) in (1, 2)
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
