@@ -42,6 +42,11 @@ def test_one_hot_shift_rotates_exactly(max_shift, slots):
         assert torch.equal(shift(weights, one_hot), weights.roll(offset, -1))
 
 
+def test_an_even_number_of_shift_weights_is_refused():
+    with pytest.raises(ValueError, match="odd number of shift weights"):
+        shift(torch.ones(1, 1, 8), torch.ones(1, 1, 4))
+
+
 def test_shift_of_many_offsets_is_their_mixture():
     weights = random_weights(2, 3, 9, seed=0, dtype=torch.float64)
     shares = random_weights(2, 3, 5, seed=1, dtype=torch.float64)

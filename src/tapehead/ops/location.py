@@ -36,10 +36,16 @@ def shift(weights: Tensor, shift_weights: Tensor) -> Tensor:
     Returns:
         (B, heads, N)
 
+    Raises:
+        ValueError: S is even.
+
     >>> shift(torch.tensor([[[1.0, 0.0, 0.0, 0.0]]]), torch.tensor([[[0.0, 0.0, 1.0]]]))
     tensor([[[0., 1., 0., 0.]]])
     """
-    max_shift = shift_weights.shape[-1] // 2
+    size = shift_weights.shape[-1]
+    if size % 2 == 0:
+        raise ValueError(f"shift: expected an odd number of shift weights, 2 max_shift + 1, got {size}.")
+    max_shift = size // 2
     # (B, heads, S, N): the weights as each offset alone would move them.
     moved = torch.stack([weights.roll(offset, -1) for offset in range(-max_shift, max_shift + 1)], -2)
     return (shift_weights.unsqueeze(-1) * moved).sum(-2)

@@ -103,6 +103,12 @@ class RunBar(ProgressBar):
         (self._bar.console if self._bar else self.console).print(text, highlight=False, soft_wrap=True)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._finish(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._finish(pl_module)  # Lightning tears nothing down after an exception
+
+    def _finish(self, pl_module: LightningModule) -> None:
         if self._bar is not None:
             self._draw(pl_module)
             self._bar.stop()
