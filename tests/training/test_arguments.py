@@ -30,6 +30,7 @@ def test_help_lists_everything(capsys):
         main(["train", "copy", "--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
+    assert "--model {ntm,lstm}" in text
     for option in ("--task.max_length", "--model.initial.memory", "--optimiser.clip_limit", "--trainer.precision"):
         assert option in text
 

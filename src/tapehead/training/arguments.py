@@ -107,7 +107,10 @@ def build_parser(
     """
     parser = ArgumentParser(
         prog=f"tapehead train {task_name}",
-        description=f"Train a model on {task_name}. Recipe: {defaults}.",
+        description=(
+            f"Train a model on {task_name}. Recipe: {defaults}. "
+            "`tapehead train --help` tells of --recipe and --resume, which come beside these options."
+        ),
         default_config_files=[defaults] if defaults else [],
         exit_on_error=False,
     )
@@ -119,6 +122,9 @@ def build_parser(
     parser.add_argument("--out", type=str | None, default=None, help="The run's folder; must not exist.")
     parser.add_class_arguments(TASKS[task_name], "task", help=f"The task: {task_name}")
     parser.add_class_arguments(MODELS[model_name], "model", help=f"The model: {model_name}")
+    for action in parser._actions:
+        if action.dest == "model":  # cli.py has taken --model before this parser sees the line
+            action.metavar, action.help = "{" + ",".join(MODELS) + "}", "Which model; each has options of its own."
     for name, group in GROUPS.items():
         parser.add_class_arguments(group, name, help=(group.__doc__ or "").splitlines()[0])
     if trainer:
