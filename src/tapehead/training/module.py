@@ -245,7 +245,8 @@ class TrainingModule(LightningModule):
         finite = math.isfinite(norm)
         if not finite:
             self.progress.skipped += 1
-            optimiser.zero_grad()
+            if scaler is None:  # which leaves such an update out by itself
+                optimiser.zero_grad()
         config, progress = self.config, self.progress
         solved = progress.solved_at_sequences is not None
         factor = rate_factor(config.schedule, progress.sequences, config.training.sequences, solved=solved)

@@ -63,7 +63,7 @@ def train(
         torch.manual_seed(config.seed)
         lightning_trainer, module = trainers.build(config, options, run)
         # Only now, when every option has been accepted, is there anything to leave behind.
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if _is_first_process():
             os.environ[FOLDER_VARIABLE] = str(run.path)
             if resume is None:
                 run.create(config)
@@ -82,13 +82,19 @@ def _new(
     if model not in MODELS:
         raise UsageError(f"--model: expected one of {', '.join(MODELS)}, got {model}.")
     parsed = parse(argv, task, model, find_recipe(task, model, recipe))
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if folder is not None and os.environ.get("LOCAL_RANK", "0") != "0":
-        return Run(folder), parsed.config, parsed.trainer
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    run = Run(parsed.out or f"runs/{task}-{model}-seed{parsed.config.seed}-{stamp}")
-    run.check_new()
+    path = parsed.out or f"runs/{task}-{model}-seed{parsed.config.seed}-{stamp}"
+    if _is_first_process():
+        run = Run(path)
+        run.check_new()
+    else:
+        run = Run(os.environ.get(FOLDER_VARIABLE, path))
     return run, parsed.config, parsed.trainer
+
+
+def _is_first_process() -> bool:
+    """Whether this is the only process on its machine, or the one that the others follow."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _resumed(
