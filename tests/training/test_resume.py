@@ -75,6 +75,16 @@ def test_stopped_by_the_user_within_a_block_at_its_end_and_at_a_validation(
     assert validations(tmp_path / "run") == validations(uninterrupted["plain"])
 
 
+def test_counts_of_batches_stay_counts(tmp_path):
+    limits = ["--trainer.limit_train_batches=4", "--trainer.limit_val_batches=1"]
+    assert train(tmp_path / "whole", *limits) == 0
+    assert train(tmp_path / "run", *limits, "--training.sequences=24") == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 0
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+    assert [row[0] for row in validations(tmp_path / "whole")] == ["8.0", "16.0", "24.0", "32.0", "40.0", "48.0"]
+    assert validations(tmp_path / "run") == validations(tmp_path / "whole")
+
+
 def test_what_came_out_is_forgotten_while_a_run_goes_on(tmp_path, monkeypatch):
     assert train(tmp_path / "run", "--training.sequences=32") == 0
     interrupt_at(monkeypatch, 2)

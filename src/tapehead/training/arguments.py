@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+import inspect
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from importlib import resources
@@ -45,6 +45,18 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 
 
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**63)])
+
+
+BATCH_COUNTS: dict[str, Any] = {
+    "limit_train_batches": int | float | None,
+    "limit_val_batches": int | float | None,
+    "limit_test_batches": int | float | None,
+    "limit_predict_batches": int | float | None,
+    "overfit_batches": int | float,
+    "val_check_interval": int | float | str | dict[str, int] | None,
+}
+"""Trainer options in which 1 is one batch and 1.0 all of them. Lightning annotates them with typing.Union, whose cache
+hands out int and float in whatever order was asked for first in the process; these types keep theirs."""
 
 
 class Parsed(NamedTuple):
@@ -130,7 +142,14 @@ def build_parser(
     if trainer:
         from lightning.pytorch import Trainer
 
-        parser.add_class_arguments(Trainer, "trainer", instantiate=False, help="Lightning's Trainer")
+        parser.add_class_arguments(
+            Trainer, "trainer", instantiate=False, skip=set(BATCH_COUNTS), help="Lightning's Trainer"
+        )
+        for name, kind in BATCH_COUNTS.items():
+            default = inspect.signature(Trainer.__init__).parameters[name].default
+            parser.add_argument(
+                f"--trainer.{name}", type=kind, default=default, help="A number of batches, or a share."
+            )
         parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
     return parser
 
@@ -147,19 +166,12 @@ def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str) -
         objects = parser.instantiate(namespace)
     except Exception as error:
         raise UsageError(str(error).strip()) from error
-    trainer = {**namespace.trainer.as_dict(), **_whole_numbers(argv)}
+    trainer = namespace.trainer.as_dict()
     return Parsed(
         _config(objects, task_name, model_name, trainer),
-        {**vars(objects.trainer), **_whole_numbers(argv)},
+        dict(vars(objects.trainer)),
         namespace.out,
     )
-
-
-def _whole_numbers(argv: Sequence[str]) -> dict[str, int]:
-    """Numbers of batches as the user wrote them: 1 is one batch and 1.0 all of them, but both are parsed as 1.0."""
-    text = " ".join(argv).replace("=", " ")
-    found = re.findall(r"--trainer\.(limit_\w+|val_check_interval|overfit_batches) (\d+)(?!\S)", text)
-    return {name: int(number) for name, number in found}
 
 
 def config_to_dict(config: RunConfig) -> dict[str, Any]:
