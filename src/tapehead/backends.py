@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 
+from tapehead import core
 from tapehead.errors import BackendError
 
 __all__ = ["AUTO_ORDER", "Backend", "BackendError", "Request", "choose", "ops", "why_not"]
@@ -31,6 +32,13 @@ class Request(NamedTuple):
     op: str
     device: torch.device
     dtype: torch.dtype
+    transformed: bool = False
+    """whether torch.func (vmap, grad, jvp, ...) transforms it"""
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func is at work here."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _reference(request: Request) -> tuple[str, ...]:
@@ -39,8 +47,19 @@ def _reference(request: Request) -> tuple[str, ...]:
     return ()
 
 
+def _core_is_missing() -> tuple[str, ...]:
+    return core.why_not()
+
+
+# What torch.compiler.assume_constant_result sets, which would import the compiler here: the answer never changes.
+_core_is_missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def _fused(request: Request) -> tuple[str, ...]:
-    return (f"this version of tapehead has no fused kernel of {request.op} for {request.device.type} tensors.",)
+    if request.device.type != "cpu":
+        return (f"this version of tapehead has no fused kernel of {request.op} for {request.device.type} tensors.",)
+    transformed = ("it has no rules for the transforms of torch.func.",) if request.transformed else ()
+    return _core_is_missing() + _reference(request) + transformed
 
 
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[[Request], tuple[str, ...]]]] = {
@@ -85,7 +104,7 @@ def choose(backend: str, request: Request) -> str:
     Raises:
         BackendError: the one asked for, or with "auto" every one, cannot run it.
 
-    >>> choose("auto", Request("ntm", torch.device("cpu"), torch.float64))
+    >>> choose("auto", Request("ntm", torch.device("meta"), torch.float64))
     'reference'
     """
     check_name(backend, auto=True)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 import tapehead
-from tapehead import backends
+from tapehead import backends, core
 
 __all__ = ["describe"]
 
@@ -20,6 +20,7 @@ def describe() -> str:
     lines = [f"tapehead      {tapehead.__version__}", f"python        {platform.python_version()}"]
     lines += [f"{name:<13} {_version(name)}" for name in PACKAGES]
     lines.append(f"cpu           {platform.machine()}, {torch.get_num_threads()} threads")
+    lines.append(f"core          {_core()}")
     devices = [torch.device("cpu")]
     for index in range(torch.cuda.device_count()):
         lines.append(f"cuda:{index}        {torch.cuda.get_device_name(index)}")
@@ -35,6 +36,13 @@ def describe() -> str:
                 chosen = " (auto)" if not reasons and backends.choose("auto", request) == backend else ""
                 lines.append(f"  {backend:<11} " + (f"no: {' '.join(reasons)}" if reasons else f"yes{chosen}"))
     return "\n".join(lines)
+
+
+def _core() -> str:
+    reasons = core.why_not()
+    if not reasons:
+        return f"{core.isa()} (built: {', '.join(core.isas_built())})"
+    return f"{'not built' if core.path() is None else 'not usable'}: {' '.join(reasons)}"
 
 
 def _version(name: str) -> str:

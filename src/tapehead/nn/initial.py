@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tapehead.nn.checks import check_choice
 from tapehead.states import LSTMState, NTMState
@@ -94,16 +93,16 @@ class _Start(nn.Module):
         if self.value is not None:
             nn.init.normal_(self.value, std=self.std)
 
-    def forward(self, memory_size: int, like: Tensor) -> Tensor:
-        """The tensor for a memory of this many slots, without a batch dimension."""
+    def rows(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
+        """The tensor for every row of a batch, and for a memory of this many slots."""
         if self.value is None:
             shape = list(self.shape)
             if self.slot_dim is not None:
                 shape[self.slot_dim] = memory_size
-            return torch.full(shape, self.constant, dtype=like.dtype, device=like.device)
-        if self.slot_dim is None or memory_size == self.shape[self.slot_dim]:
-            return self.value
-        return self._resized(memory_size, self.slot_dim)
+            return torch.full([batch_size, *shape], self.constant, dtype=like.dtype, device=like.device)
+        fits = self.slot_dim is None or memory_size == self.shape[self.slot_dim]
+        value = self.value if fits else self._resized(memory_size, self.slot_dim)  # type: ignore[arg-type]
+        return value.unsqueeze(0).expand(batch_size, -1, -1)
 
     def _resized(self, memory_size: int, slot_dim: int) -> Tensor:
         assert self.value is not None
@@ -135,12 +134,13 @@ class _StartWeights(nn.Module):
             drawn, (num_heads, memory_size), slot_dim=1, constant=0.0, std=1.0, device=device, dtype=dtype
         )
 
-    def forward(self, memory_size: int, like: Tensor) -> Tensor:
+    def rows(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
+        """(B, heads, N), each a distribution."""
         if self.kind == "first_slot":
-            first = torch.zeros(memory_size, dtype=torch.long, device=like.device)
-            first = functional.one_hot(first[:1], memory_size).to(like.dtype)
-            return first.expand(self.num_heads, memory_size)
-        return torch.softmax(self.logits(memory_size, like), -1)
+            weights = torch.zeros(batch_size, self.num_heads, memory_size, dtype=like.dtype, device=like.device)
+            weights.select(-1, 0).fill_(1)
+            return weights
+        return torch.softmax(self.logits.rows(batch_size, memory_size, like), -1)
 
 
 class InitialController(nn.Module):
@@ -172,9 +172,13 @@ class InitialController(nn.Module):
 
     def forward(self, batch_size: int, like: Tensor) -> LSTMState:
         """(L, B, H) each."""
-        zeros = torch.zeros(self.shape, dtype=like.dtype, device=like.device)
-        parts = (zeros if value is None else value for value in (self.hidden, self.cell))
-        return LSTMState(*(part.unsqueeze(1).expand(-1, batch_size, -1) for part in parts))
+        return LSTMState(self._rows(self.hidden, batch_size, like), self._rows(self.cell, batch_size, like))
+
+    def _rows(self, value: Tensor | None, batch_size: int, like: Tensor) -> Tensor:
+        num_layers, hidden_size = self.shape
+        if value is None:
+            return torch.zeros(num_layers, batch_size, hidden_size, dtype=like.dtype, device=like.device)
+        return value.unsqueeze(1).expand(-1, batch_size, -1)
 
 
 class InitialNTM(nn.Module):
@@ -222,12 +226,11 @@ class InitialNTM(nn.Module):
 
     def forward(self, batch_size: int, memory_size: int, like: Tensor) -> NTMState:
         """The state for a batch and a memory of these sizes, with the dtype and device of `like`."""
-
-        def start(part: nn.Module) -> Tensor:
-            value: Tensor = part(memory_size, like)
-            return value.unsqueeze(0).expand(batch_size, -1, -1)
-
-        controller = None if self.controller is None else self.controller(batch_size, like)
+        sizes = (batch_size, memory_size, like)
         return NTMState(
-            start(self.memory), start(self.read_weights), start(self.write_weights), start(self.reads), controller
+            self.memory.rows(*sizes),
+            self.read_weights.rows(*sizes),
+            self.write_weights.rows(*sizes),
+            self.reads.rows(*sizes),
+            None if self.controller is None else self.controller(batch_size, like),
         )

@@ -49,6 +49,9 @@ class NTMCell(nn.Module):
         num_layers: depth of the controller
         initial: what starts a sequence, an `Initial`
         backend: "auto", "reference" or "fused"; see `tapehead.backends`
+        checkpoint_every: what training keeps of the memory with the fused backend: M_t after every so many steps, the
+            others being made again in the backward. None keeps all of up to 256 MiB a call, above that every
+            sqrt(T)-th
         device: of the parameters
         dtype: torch.float32 or torch.float64
 
@@ -91,6 +94,7 @@ class NTMCell(nn.Module):
         num_layers: int = 1,
         initial: Initial | None = None,
         backend: backends.Backend = "auto",
+        checkpoint_every: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -108,6 +112,7 @@ class NTMCell(nn.Module):
         for name, size in sizes.items():
             check_size(owner, name, size)
         check_size(owner, "max_shift", max_shift, minimum=0)
+        check_size(owner, "checkpoint_every", 1 if checkpoint_every is None else checkpoint_every)
         check_choice(owner, "addressing", addressing, Addressing)
         check_choice(owner, "order", order, Order)
         check_choice(owner, "key_activation", key_activation, Activation)
@@ -131,6 +136,7 @@ class NTMCell(nn.Module):
 
         self.input_size, self.hidden_size, self.memory_size = input_size, hidden_size, memory_size
         self.backend: backends.Backend = backend
+        self.checkpoint_every = checkpoint_every
         self.settings = NTMSettings(
             num_read_heads, num_write_heads, word_size, max_shift, addressing, order, key_activation, add_activation
         )
@@ -197,7 +203,14 @@ class NTMCell(nn.Module):
         parameters = NTMParameters(self.controller.tensors(), self.heads.tensors())
         with outside_autocast(input):
             return ntm.sequence(
-                input, state, parameters, self.settings, lengths=lengths, trace=trace, backend=self.backend
+                input,
+                state,
+                parameters,
+                self.settings,
+                lengths=lengths,
+                trace=trace,
+                backend=self.backend,
+                checkpoint_every=self.checkpoint_every,
             )
 
     def start(self, state: NTMState | None, batch_size: int, batched: bool) -> NTMState:
@@ -282,6 +295,7 @@ class NTM(nn.Module):
         initial: Initial | None = None,
         batch_first: bool = False,
         backend: backends.Backend = "auto",
+        checkpoint_every: int | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -302,6 +316,7 @@ class NTM(nn.Module):
             num_layers=num_layers,
             initial=initial,
             backend=backend,
+            checkpoint_every=checkpoint_every,
             device=device,
             dtype=dtype,
         )

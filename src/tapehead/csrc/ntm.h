@@ -1,0 +1,109 @@
+// The NTM's sequence as the core takes it: one list of sizes and pointers for the forward and the backward.
+//
+// The caller (ops/ntm/fused.py) allocates every array and owns it; the core keeps no pointer after it returns. Arrays
+// are contiguous, row-major, of the call's dtype (float, or double with `double_precision`), and hold what their comment
+// says. A pointer that is 0 is an array that is not there. Letters as in DESIGN and the docs: B batch, T time, H hidden
+// size, L controller layers, N slots, M word size, R and W read and write heads, heads = R + W with the read heads first,
+// S shift offsets. Np is N rounded up to a multiple of 16; elements of slots N..Np-1 are padding. G is 4H with an LSTM
+// controller (gates in the order input, forget, candidate, output) and H with a feed-forward one. P is the sum of
+// NTMSettings.head_sizes, in its order.
+#pragma once
+
+#include <cstdint>
+
+// clang-format off
+#define TAPEHEAD_NTM_FIELDS(X) \
+    /* sizes */ \
+    X(steps)               /* T */ \
+    X(rows)                /* B */ \
+    X(hidden_size)         /* H */ \
+    X(layers)              /* L */ \
+    X(memory_size)         /* N */ \
+    X(padded_size)         /* Np */ \
+    X(word_size)           /* M */ \
+    X(read_heads)          /* R */ \
+    X(write_heads)         /* W */ \
+    X(max_shift)           /* (S - 1) / 2 */ \
+    /* choices: 0 or 1 */ \
+    X(lstm)                /* controller: LSTM, else feed-forward */ \
+    X(location)            /* addressing by content and location, else by content */ \
+    X(write_read)          /* order: write, then read; else read, then write */ \
+    X(tanh_key) \
+    X(tanh_add) \
+    X(double_precision) \
+    /* how to run */ \
+    X(threads)             /* at most so many */ \
+    X(save)                /* 1: keep every step for the backward. 0: arrays marked (T) have one step, overwritten */ \
+    X(checkpoint_every)    /* memories are kept after every so many steps; >= 1; with save = 0 unused */ \
+    X(poison)              /* 1: fill workspaces with NaN, for tests */ \
+    X(lengths)             /* int64 (B,), in 0..T; 0: T for all */ \
+    /* what a sequence starts from */ \
+    X(projected)           /* (T,B,G): the input's share of the lowest layer's sum, bias included */ \
+    X(memory)              /* (B,N,M) */ \
+    X(read_weights)        /* (B,R,N) */ \
+    X(write_weights)       /* (B,W,N) */ \
+    X(reads)               /* (B,R,M) */ \
+    X(hidden)              /* (L,B,H); LSTM */ \
+    X(cell)                /* (L,B,H); LSTM */ \
+    /* parameters */ \
+    X(weight_reads)        /* (G,R*M): lowest layer, of the reads */ \
+    X(weight_hidden)       /* (G,H): lowest layer, of its own past; LSTM */ \
+    X(upper_weight)        /* (L-1,G,H+H), feed-forward (L-1,G,H): layers above it, of what is below and of their own past */ \
+    X(upper_bias)          /* (L-1,G) */ \
+    X(heads_weight)        /* (P,H) */ \
+    X(heads_bias)          /* (P,) */ \
+    /* what the forward makes: results */ \
+    X(output)              /* (T,B,H+R*M); zero past a row's length, as all arrays of steps below */ \
+    X(last_memory)         /* (B,N,M) */ \
+    X(last_read_weights)   /* (B,R,N) */ \
+    X(last_write_weights)  /* (B,W,N) */ \
+    X(last_reads)          /* (B,R,M) */ \
+    X(last_hidden)         /* (L,B,H); LSTM */ \
+    X(last_cell)           /* (L,B,H); LSTM */ \
+    /* what the forward makes: saved for the backward, and shown in traces; see ops/ntm/README.md */ \
+    X(memories)            /* (T/checkpoint_every+1,B,M,Np): M_0 and then M_t, transposed. Only with save */ \
+    X(weights)             /* (T) (T,B,heads,Np): w_t */ \
+    X(content)             /* (T) (T,B,heads,Np): w^c_t */ \
+    X(parameters)          /* (T) (T,B,P): the heads' parameters, each in its range */ \
+    /* what the forward makes: saved for the backward alone */ \
+    X(similarity)          /* (T) (T,B,heads,Np): K of eq. 6 */ \
+    X(logarithms)          /* (T) (T,B,heads,Np): log of the shifted weights; location */ \
+    X(inverse_norms)       /* (T) (T,B,1+write_read,Np): 1/|M(i)|; for write_read of M_t, then of M_{t-1} */ \
+    X(slopes)              /* (T) (T,B,3*heads): derivatives of key strengths and of gammas, log-sums of eq. 9 */ \
+    X(gates)               /* (T) (L,T,B,6H): i, f, g, o, c, tanh c; LSTM */ \
+    X(inputs)              /* (T,B,R*M+H): what the lowest layer saw, r_{t-1} and (LSTM) h_{t-1}. Only with save */ \
+    X(upper_inputs)        /* (L-1,T,B,H+H): what the others saw, the layer below and (LSTM) h_{t-1}. Only with save */ \
+    /* what the backward is given: gradients of results, 0 where there is none */ \
+    X(grad_output) X(grad_last_memory) X(grad_last_read_weights) X(grad_last_write_weights) X(grad_last_reads) \
+    X(grad_last_hidden) X(grad_last_cell) \
+    X(grad_memories) X(grad_weights) X(grad_content) X(grad_parameters) /* as shown in traces, in the forward's layouts */ \
+    /* what the backward makes */ \
+    X(grad_projected)      /* (T,B,G): of the lowest layer's sums, zero past a row's length */ \
+    X(grad_gates)          /* (L-1,T,B,G): of the sums of the layers above it */ \
+    X(grad_heads)          /* (T,B,P): of the heads' product */ \
+    X(grad_memory) X(grad_read_weights) X(grad_write_weights) X(grad_reads) X(grad_hidden) X(grad_cell)
+// clang-format on
+
+namespace tapehead {
+
+// Every field is 8 bytes, pointers too, in the order of the list: the caller passes an array of integers.
+struct NTMFields {
+#define TAPEHEAD_FIELD(name) std::int64_t name;
+    TAPEHEAD_NTM_FIELDS(TAPEHEAD_FIELD)
+#undef TAPEHEAD_FIELD
+};
+
+// What a kernel returns.
+enum Status : int { done = 0, out_of_memory = 1 };
+
+using NTMKernel = int (*)(const NTMFields&);
+
+// One instruction set's kernels. The table of all of them is in core.cpp.
+struct Kernels {
+    NTMKernel ntm_forward;
+    NTMKernel ntm_backward;
+    // For tests: function `which` of elementary.h (exp, log, tanh, sigmoid, softplus) of `count` numbers.
+    int (*elementary)(int which, int double_precision, std::int64_t count, const void* from, void* to);
+};
+
+}  // namespace tapehead

@@ -1,0 +1,261 @@
+// The backward: a group of rows from its last step to the first. Derivation and layouts: ops/ntm/README.md.
+#pragma once
+
+#include "ntm_work.h"
+
+namespace tapehead {
+namespace TAPEHEAD_NAMESPACE {
+
+template <class T> class Backward {
+  public:
+    Backward(const Call<T>& call, Index first, Index rows)
+        : call_(call), f_(call.fields), s_(call.shape), steps_(f_, s_), order_(call.order + first), rows_(rows) {}
+
+    int run() {
+        lay_out();
+        if (!arena_.allocate(f_.poison != 0)) return out_of_memory;
+        lay_out();
+        for (Index r = 0; r < rows_; ++r) start(r);
+        Index active = 0;
+        for (Index t = s_.steps - 1; t >= 0; --t) {
+            while (active < rows_ && call_.length(order_[active]) > t) ++active;
+            if (active == 0) continue;
+            for (Index r = 0; r < active; ++r) use_memory(t, r);
+            multiply<T>(active, grad_words_.data, grad_words_.stride, call_.heads, grad_hidden_[s_.layers - 1].data,
+                        grad_hidden_[s_.layers - 1].stride);
+            for (Index l = s_.layers - 1; l >= 0; --l) control(t, l, active);
+        }
+        for (Index r = 0; r < rows_; ++r) finish(r);
+        return done;
+    }
+
+  private:
+    void lay_out() {
+        grad_hidden_ = arena_.take<RowBuffer<T>>(s_.layers);
+        grad_cell_ = arena_.take<RowBuffer<T>>(s_.layers);
+        Index deepest = 0;
+        for (Index l = 0; l < s_.layers; ++l) {
+            deepest = s_.depth(l) > deepest ? s_.depth(l) : deepest;
+            const RowBuffer<T> hidden = RowBuffer<T>::take(arena_, rows_, round_up(s_.hidden, panel_width<T>));
+            const RowBuffer<T> cell = RowBuffer<T>::take(arena_, rows_, s_.lstm ? s_.hidden : 0);
+            if (grad_hidden_ == nullptr) continue;
+            grad_hidden_[l] = hidden;
+            grad_cell_[l] = cell;
+        }
+        grad_reads_ = RowBuffer<T>::take(arena_, rows_, s_.reads);
+        grad_sums_ = RowBuffer<T>::take(arena_, rows_, s_.gates);
+        grad_inputs_ = RowBuffer<T>::take(arena_, rows_, round_up(deepest, panel_width<T>));
+        grad_words_ = RowBuffer<T>::take(arena_, rows_, s_.parameters);
+        grad_memory_ = RowBuffer<T>::take(arena_, rows_, s_.word * s_.padded);
+        grad_weights_ = RowBuffer<T>::take(arena_, rows_, s_.heads * s_.padded);
+        first_weights_ = RowBuffer<T>::take(arena_, rows_, s_.heads * s_.padded);
+        if (s_.keep_every > 1)
+            segment_ = RowBuffer<T>::take(arena_, rows_, (s_.keep_every - 1) * s_.word * s_.padded);
+        units_ = arena_.take<T>(s_.heads * s_.word);
+        grad_units_ = arena_.take<T>(s_.heads * s_.word);
+        unit_norms_ = arena_.take<T>(s_.heads);
+        z_ = arena_.take<T>(s_.heads * s_.padded);
+        q_ = arena_.take<T>(s_.padded);
+        sums_ = arena_.take<Vec<T>>(2 * s_.word);
+        partial_ = arena_.take<Vec<T>>(s_.write_heads + 1);
+        work_ = arena_.take<T>(2 * round_up(Ring<T>::size(s_), 16));
+    }
+
+    Memory<T> view(T* data) const { return {data, s_.word, s_.padded}; }
+
+    // M_t of a row: kept, or made again when its segment was entered.
+    Memory<T> memory(Index t, Index r) const {
+        const Index past = t % s_.keep_every;
+        if (past == 0) return view(steps_.memory(t / s_.keep_every, order_[r]));
+        return view(segment_[r] + (past - 1) * s_.word * s_.padded);
+    }
+
+    // Makes the memories between the kept one before step t and step t again, where they are not there yet.
+    void enter_segment(Index t, Index r) {
+        const Index b = order_[r];
+        const bool is_last = t == call_.length(b) - 1 || (t + 1) % s_.keep_every == 0;
+        if (s_.keep_every == 1 || !is_last) return;
+        for (Index step = t - t % s_.keep_every; step < t + (s_.write_read ? 1 : 0); ++step) {
+            if ((step + 1) % s_.keep_every == 0) return;
+            const T* parameters = steps_.parameters(step, b);
+            write<T>(memory(step, r), memory(step + 1, r), s_.write_heads,
+                     steps_.weights(step, b) + s_.read_heads * s_.padded, parameters + s_.erase, parameters + s_.add);
+        }
+    }
+
+    // Copies what came from outside, or clears.
+    static void receive(const T* from, Index offset, Index count, T* to) {
+        if (from != nullptr)
+            copy(from + offset, count, to);
+        else
+            clear(to, count);
+    }
+
+    void start(Index r) {
+        const Index b = order_[r];
+        const Memory<T> grad_memory = view(grad_memory_[r]);
+        if (f_.grad_last_memory != 0)
+            transpose_in(in<T>(f_.grad_last_memory) + b * s_.slots * s_.word, s_.slots, grad_memory);
+        else
+            clear(grad_memory.data, s_.word * s_.padded);
+        clear(grad_weights_[r], s_.heads * s_.padded);
+        if (f_.grad_last_read_weights != 0)
+            pad_weights(s_, in<T>(f_.grad_last_read_weights) + b * s_.read_heads * s_.slots, s_.read_heads,
+                        grad_weights_[r]);
+        if (f_.grad_last_write_weights != 0)
+            pad_weights(s_, in<T>(f_.grad_last_write_weights) + b * s_.write_heads * s_.slots, s_.write_heads,
+                        grad_weights_[r] + s_.read_heads * s_.padded);
+        receive(in<T>(f_.grad_last_reads), b * s_.reads, s_.reads, grad_reads_[r]);
+        for (Index l = 0; l < s_.layers; ++l) {
+            const Index at = (l * s_.rows + b) * s_.hidden;
+            clear(grad_hidden_[l][r], grad_hidden_[l].stride);
+            receive(in<T>(f_.grad_last_hidden), at, s_.hidden, grad_hidden_[l][r]);
+            if (s_.lstm) receive(in<T>(f_.grad_last_cell), at, s_.hidden, grad_cell_[l][r]);
+        }
+        pad_weights(s_, in<T>(f_.read_weights) + b * s_.read_heads * s_.slots, s_.read_heads, first_weights_[r]);
+        pad_weights(s_, in<T>(f_.write_weights) + b * s_.write_heads * s_.slots, s_.write_heads,
+                    first_weights_[r] + s_.read_heads * s_.padded);
+    }
+
+    void use_memory(Index t, Index r) {
+        const Index b = order_[r], step = t * s_.rows + b;
+        enter_segment(t, r);
+        if (f_.grad_output != 0) {
+            const T* grad_output = in<T>(f_.grad_output) + step * s_.output;
+            accumulate(grad_output, s_.hidden, grad_hidden_[s_.layers - 1][r]);
+            accumulate(grad_output + s_.hidden, s_.reads, grad_reads_[r]);
+        }
+        const Index all_weights = s_.heads * s_.padded, all_memory = s_.word * s_.padded;
+        if (f_.grad_weights != 0) accumulate(in<T>(f_.grad_weights) + step * all_weights, all_weights, grad_weights_[r]);
+        if (f_.grad_memories != 0)
+            accumulate(in<T>(f_.grad_memories) + (step + s_.rows) * all_memory, all_memory, grad_memory_[r]);
+
+        const T *parameters = steps_.parameters(t, b), *weights = steps_.weights(t, b);
+        const Memory<T> before = memory(t, r), g = view(grad_memory_[r]);
+        T *const words = grad_words_[r], *const grad_weights = grad_weights_[r];
+        unit_keys<T>(s_, parameters + s_.key, units_, unit_norms_);
+        const auto back_through_write = [&] {
+            const Index first = s_.read_heads * s_.padded;
+            write_backward<T>(before, g, s_.write_heads, weights + first, parameters + s_.erase, parameters + s_.add,
+                              grad_weights + first, words + s_.erase, words + s_.add, sums_, partial_);
+        };
+        if (!s_.write_read) {
+            slot_sums<T, Sums::add>(before, s_.read_heads, grad_reads_[r], grad_weights, nullptr);
+            back_through_write();
+            back_to_memory(t, r, 0, s_.heads, before, 0, s_.read_heads);
+        } else {
+            const Memory<T> after = memory(t + 1, r);
+            slot_sums<T, Sums::add>(after, s_.read_heads, grad_reads_[r], grad_weights, nullptr);
+            back_to_memory(t, r, 0, s_.read_heads, after, 0, s_.read_heads);
+            back_through_write();
+            back_to_memory(t, r, s_.read_heads, s_.heads, before, 1, 0);
+        }
+        back_through_keys(words + s_.key);
+        if (f_.grad_parameters != 0)
+            accumulate(in<T>(f_.grad_parameters) + step * s_.parameters, s_.parameters, words);
+        speak_backward<T>(s_, parameters, steps_.slopes(t, b), words);
+        copy(static_cast<const T*>(words), s_.parameters, out<T>(f_.grad_heads) + step * s_.parameters);
+    }
+
+    // Back through addressing, and through the first `reads` heads' reading, into the memory that was addressed.
+    void back_to_memory(Index t, Index r, Index from, Index to, Memory<T> addressed, Index norms, Index reads) {
+        const Index b = order_[r];
+        const T* inverse_norms = steps_.inverse_norms(t, b) + norms * s_.padded;
+        const T* previous = t == 0 ? first_weights_[r] : steps_.weights(t - 1, b);
+        clear(q_, s_.padded);
+        for (Index h = from; h < to; ++h) {
+            const HeadSlots<T> slots = steps_.head(t, b, h);
+            const T* grad_content = nullptr;
+            if (f_.grad_content != 0)
+                grad_content = in<T>(f_.grad_content) + ((t * s_.rows + b) * s_.heads + h) * s_.padded;
+            address_backward<T>(s_, HeadScalars<const T>(steps_.parameters(t, b), s_, h), previous + h * s_.padded,
+                                {slots.similarity, slots.content, slots.logarithms, slots.weights},
+                                steps_.slopes(t, b)[2 * s_.heads + h], inverse_norms, grad_weights_[r] + h * s_.padded,
+                                grad_content, HeadScalars<T>(grad_words_[r], s_, h), z_ + h * s_.padded, q_, work_);
+        }
+        const ContentGradient<T> gradient{z_ + from * s_.padded, units_ + from * s_.word, q_,
+                                          grad_units_ + from * s_.word, steps_.weights(t, b), grad_reads_[r]};
+        content_backward<T>(addressed, view(grad_memory_[r]), to - from, reads, gradient, sums_);
+    }
+
+    // From unit keys to keys, u = k / |k|: dk = (du - u (u . du)) / |k|.
+    void back_through_keys(T* grad_keys) const {
+        for (Index h = 0; h < s_.heads; ++h) {
+            const T *unit = units_ + h * s_.word, *grad = grad_units_ + h * s_.word;
+            T along = 0;
+            for (Index j = 0; j < s_.word; ++j) along += unit[j] * grad[j];
+            for (Index j = 0; j < s_.word; ++j)
+                grad_keys[h * s_.word + j] = (grad[j] - unit[j] * along) * unit_norms_[h];
+        }
+    }
+
+    // Back through layer l for the first `active` rows, to what it saw of the step before and of the layer below.
+    void control(Index t, Index l, Index active) {
+        const Index own = s_.below(l);
+        for (Index r = 0; r < active; ++r) {
+            const Index b = order_[r], step = t * s_.rows + b;
+            if (s_.lstm) {
+                const T* cell = t == 0 ? in<T>(f_.cell) + (l * s_.rows + b) * s_.hidden
+                                       : steps_.gates(l, t - 1, b) + 4 * s_.hidden;
+                lstm_backward<T>(s_.hidden, steps_.gates(l, t, b), cell, grad_hidden_[l][r], grad_cell_[l][r],
+                                 grad_sums_[r]);
+            } else {
+                const T* output = l == s_.layers - 1 ? steps_.output(t, b) : steps_.inputs(l + 1, t, b);
+                feedforward_backward<T>(s_.hidden, output, grad_hidden_[l][r], grad_sums_[r]);
+            }
+            T* to = l == 0 ? out<T>(f_.grad_projected) + step * s_.gates
+                           : out<T>(f_.grad_gates) + ((l - 1) * s_.steps * s_.rows + step) * s_.gates;
+            copy(static_cast<const T*>(grad_sums_[r]), s_.gates, to);
+            clear(grad_inputs_[r], grad_inputs_.stride);
+        }
+        multiply<T>(active, grad_sums_.data, grad_sums_.stride, call_.layers[l], grad_inputs_.data, grad_inputs_.stride);
+        for (Index r = 0; r < active; ++r) {
+            const T* from = grad_inputs_[r];
+            clear(grad_hidden_[l][r], grad_hidden_[l].stride);
+            if (s_.lstm) copy(from + own, s_.hidden, grad_hidden_[l][r]);
+            if (l == 0)
+                copy(from, s_.reads, grad_reads_[r]);
+            else
+                accumulate(from, s_.hidden, grad_hidden_[l - 1][r]);
+        }
+    }
+
+    // Gradients of what the row started from, and zeros past its end.
+    void finish(Index r) {
+        const Index b = order_[r];
+        transpose_out(view(grad_memory_[r]), s_.slots, out<T>(f_.grad_memory) + b * s_.slots * s_.word);
+        unpad_weights(s_, static_cast<const T*>(grad_weights_[r]), s_.read_heads,
+                      out<T>(f_.grad_read_weights) + b * s_.read_heads * s_.slots);
+        unpad_weights(s_, static_cast<const T*>(grad_weights_[r]) + s_.read_heads * s_.padded, s_.write_heads,
+                      out<T>(f_.grad_write_weights) + b * s_.write_heads * s_.slots);
+        copy(static_cast<const T*>(grad_reads_[r]), s_.reads, out<T>(f_.grad_reads) + b * s_.reads);
+        for (Index l = 0; s_.lstm && l < s_.layers; ++l) {
+            const Index at = (l * s_.rows + b) * s_.hidden;
+            copy(static_cast<const T*>(grad_hidden_[l][r]), s_.hidden, out<T>(f_.grad_hidden) + at);
+            copy(static_cast<const T*>(grad_cell_[l][r]), s_.hidden, out<T>(f_.grad_cell) + at);
+        }
+        for (Index t = call_.length(b); t < s_.steps; ++t) {
+            const Index step = t * s_.rows + b;
+            clear(out<T>(f_.grad_projected) + step * s_.gates, s_.gates);
+            clear(out<T>(f_.grad_heads) + step * s_.parameters, s_.parameters);
+            for (Index l = 1; l < s_.layers; ++l)
+                clear(out<T>(f_.grad_gates) + ((l - 1) * s_.steps * s_.rows + step) * s_.gates, s_.gates);
+        }
+    }
+
+    const Call<T>& call_;
+    const NTMFields& f_;
+    const Shape& s_;
+    const Steps<T> steps_;
+    const Index* order_;
+    const Index rows_;
+    Arena arena_;
+    RowBuffer<T>*grad_hidden_ = nullptr, *grad_cell_ = nullptr;  // of each layer
+    RowBuffer<T> grad_reads_{}, grad_sums_{}, grad_inputs_{}, grad_words_{}, grad_memory_{}, grad_weights_{};
+    RowBuffer<T> first_weights_{}, segment_{};
+    T *units_ = nullptr, *grad_units_ = nullptr, *unit_norms_ = nullptr, *z_ = nullptr, *q_ = nullptr, *work_ = nullptr;
+    Vec<T>*sums_ = nullptr, *partial_ = nullptr;
+};
+
+}  // namespace TAPEHEAD_NAMESPACE
+}  // namespace tapehead

@@ -1,0 +1,65 @@
+// One row's step of a controller's layer, from its sums on, and backward to them.
+#pragma once
+
+#include "elementary.h"
+#include "ntm_shape.h"
+
+namespace tapehead {
+namespace TAPEHEAD_NAMESPACE {
+
+// From the sums of the gates (4H) to the new state. `kept` (6H) gets i, f, g, o, c and tanh c; `cell` may be in it.
+template <class T> TAPEHEAD_NOINLINE void lstm(Index hidden, const T* sums, const T* cell, T* kept, T* output) {
+    const Index last = hidden - lanes<T>;
+    const Vec<T> last_cell = last >= 0 ? load(cell + last) : zero<T>();  // before the overlapping part overwrites it
+    for_vectors<T>(hidden, [=](Index i, Index count) {
+        const Vec<T> input_gate = sigmoid<T>(load(sums + i, count));
+        const Vec<T> forget_gate = sigmoid<T>(load(sums + hidden + i, count));
+        const Vec<T> candidate = tanh<T>(load(sums + 2 * hidden + i, count));
+        const Vec<T> output_gate = sigmoid<T>(load(sums + 3 * hidden + i, count));
+        const Vec<T> before = i == last ? last_cell : load(cell + i, count);
+        const Vec<T> next = fma<T>(forget_gate, before, input_gate * candidate);
+        const Vec<T> squashed = tanh<T>(next);
+        store(kept + i, input_gate, count);
+        store(kept + hidden + i, forget_gate, count);
+        store(kept + 2 * hidden + i, candidate, count);
+        store(kept + 3 * hidden + i, output_gate, count);
+        store(kept + 4 * hidden + i, next, count);
+        store(kept + 5 * hidden + i, squashed, count);
+        store(output + i, output_gate * squashed, count);
+    });
+}
+
+// Backward of `lstm`: `grad_cell` turns from the gradient of the new cell into that of the old one.
+template <class T>
+TAPEHEAD_NOINLINE void lstm_backward(Index hidden, const T* kept, const T* cell, const T* grad_output, T* grad_cell,
+                                     T* grad_sums) {
+    const Index last = hidden - lanes<T>;
+    const Vec<T> last_grad = last >= 0 ? load(static_cast<const T*>(grad_cell) + last) : zero<T>();
+    for_vectors<T>(hidden, [=](Index i, Index count) {
+        const Vec<T> input_gate = load(kept + i, count), forget_gate = load(kept + hidden + i, count);
+        const Vec<T> candidate = load(kept + 2 * hidden + i, count), output_gate = load(kept + 3 * hidden + i, count);
+        const Vec<T> squashed = load(kept + 5 * hidden + i, count), gradient = load(grad_output + i, count);
+        const Vec<T> after = i == last ? last_grad : load(static_cast<const T*>(grad_cell) + i, count);
+        const Vec<T> grad_next = fma<T>(gradient * output_gate, T(1) - squashed * squashed, after);
+        store(grad_cell + i, grad_next * forget_gate, count);
+        store(grad_sums + i, grad_next * candidate * input_gate * (T(1) - input_gate), count);
+        store(grad_sums + hidden + i, grad_next * load(cell + i, count) * forget_gate * (T(1) - forget_gate), count);
+        store(grad_sums + 2 * hidden + i, grad_next * input_gate * (T(1) - candidate * candidate), count);
+        store(grad_sums + 3 * hidden + i, gradient * squashed * output_gate * (T(1) - output_gate), count);
+    });
+}
+
+template <class T> TAPEHEAD_NOINLINE void feedforward(Index hidden, const T* sums, T* output) {
+    for_vectors<T>(hidden, [=](Index i, Index count) { store(output + i, tanh<T>(load(sums + i, count)), count); });
+}
+
+template <class T>
+TAPEHEAD_NOINLINE void feedforward_backward(Index hidden, const T* output, const T* grad_output, T* grad_sums) {
+    for_vectors<T>(hidden, [=](Index i, Index count) {
+        const Vec<T> y = load(output + i, count);
+        store(grad_sums + i, load(grad_output + i, count) * (T(1) - y * y), count);
+    });
+}
+
+}  // namespace TAPEHEAD_NAMESPACE
+}  // namespace tapehead

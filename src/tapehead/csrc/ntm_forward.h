@@ -1,0 +1,179 @@
+// The forward: a group of rows through all time steps. Derivation and layouts: ops/ntm/README.md.
+#pragma once
+
+#include "ntm_work.h"
+
+namespace tapehead {
+namespace TAPEHEAD_NAMESPACE {
+
+template <class T> class Forward {
+  public:
+    Forward(const Call<T>& call, Index first, Index rows)
+        : call_(call), f_(call.fields), s_(call.shape), steps_(f_, s_), order_(call.order + first), rows_(rows) {}
+
+    int run() {
+        lay_out();
+        if (!arena_.allocate(f_.poison != 0)) return out_of_memory;
+        lay_out();
+        for (Index r = 0; r < rows_; ++r) start(r);
+        Index active = rows_;
+        for (Index t = 0; t < s_.steps; ++t) {
+            while (active > 0 && call_.length(order_[active - 1]) <= t) --active;
+            if (active == 0) break;
+            control(t, active);
+            for (Index r = 0; r < active; ++r) use_memory(t, r);
+        }
+        for (Index r = 0; r < rows_; ++r) finish(r);
+        return done;
+    }
+
+  private:
+    void lay_out() {
+        inputs_ = arena_.take<RowBuffer<T>>(s_.layers);
+        for (Index l = 0; l < s_.layers; ++l) {
+            const RowBuffer<T> buffer = RowBuffer<T>::take(arena_, rows_, s_.depth(l));
+            if (inputs_ != nullptr) inputs_[l] = buffer;
+        }
+        sums_ = RowBuffer<T>::take(arena_, rows_, round_up(s_.gates, panel_width<T>));
+        top_ = RowBuffer<T>::take(arena_, rows_, s_.hidden);
+        raw_ = RowBuffer<T>::take(arena_, rows_, round_up(s_.parameters, panel_width<T>));
+        first_weights_ = RowBuffer<T>::take(arena_, rows_, s_.heads * s_.padded);
+        if (!s_.save || s_.keep_every > 1) memory_ = RowBuffer<T>::take(arena_, rows_, s_.word * s_.padded);
+        units_ = arena_.take<T>(s_.heads * s_.word);
+        unit_norms_ = arena_.take<T>(s_.heads);
+        work_ = arena_.take<T>(Ring<T>::size(s_) + 4 * round_up(s_.erase - s_.strength, lanes<T>));
+    }
+
+    // M_t of a row.
+    Memory<T> memory(Index t, Index r) const {
+        T* data = s_.save && s_.keep_every == 1 ? steps_.memory(t, order_[r]) : memory_[r];
+        return {data, s_.word, s_.padded};
+    }
+
+    void start(Index r) {
+        const Index b = order_[r];
+        const Memory<T> first = memory(0, r);
+        transpose_in(in<T>(f_.memory) + b * s_.slots * s_.word, s_.slots, first);
+        if (s_.save && s_.keep_every > 1) copy(first.data, s_.word * s_.padded, steps_.memory(0, b));
+        pad_weights(s_, in<T>(f_.read_weights) + b * s_.read_heads * s_.slots, s_.read_heads, first_weights_[r]);
+        pad_weights(s_, in<T>(f_.write_weights) + b * s_.write_heads * s_.slots, s_.write_heads,
+                    first_weights_[r] + s_.read_heads * s_.padded);
+        copy(in<T>(f_.reads) + b * s_.reads, s_.reads, inputs_[0][r]);
+        for (Index l = 0; s_.lstm && l < s_.layers; ++l)
+            copy(in<T>(f_.hidden) + (l * s_.rows + b) * s_.hidden, s_.hidden, inputs_[l][r] + s_.below(l));
+    }
+
+    // The controller's layers, and its words to the heads, for the first `active` rows.
+    void control(Index t, Index active) {
+        for (Index l = 0; l < s_.layers; ++l) {
+            for (Index r = 0; r < active; ++r) {
+                const T* from = l == 0 ? in<T>(f_.projected) + (t * s_.rows + order_[r]) * s_.gates
+                                       : in<T>(f_.upper_bias) + (l - 1) * s_.gates;
+                copy(from, s_.gates, sums_[r]);
+                clear(sums_[r] + s_.gates, sums_.stride - s_.gates);
+                if (s_.save) copy(static_cast<const T*>(inputs_[l][r]), s_.depth(l), steps_.inputs(l, t, order_[r]));
+            }
+            multiply<T>(active, inputs_[l].data, inputs_[l].stride, call_.layers[l], sums_.data, sums_.stride);
+            for (Index r = 0; r < active; ++r) finish_layer(t, l, r);
+        }
+        for (Index r = 0; r < active; ++r) {
+            copy(in<T>(f_.heads_bias), s_.parameters, raw_[r]);
+            clear(raw_[r] + s_.parameters, raw_.stride - s_.parameters);
+        }
+        multiply<T>(active, top_.data, top_.stride, call_.heads, raw_.data, raw_.stride);
+    }
+
+    void finish_layer(Index t, Index l, Index r) {
+        const Index b = order_[r];
+        const bool is_top = l == s_.layers - 1;
+        T* const hidden = is_top ? top_[r] : inputs_[l + 1][r];
+        if (s_.lstm) {
+            const T* cell = t == 0 ? in<T>(f_.cell) + (l * s_.rows + b) * s_.hidden
+                                   : steps_.gates(l, t - 1, b) + 4 * s_.hidden;
+            lstm<T>(s_.hidden, sums_[r], cell, steps_.gates(l, t, b), hidden);
+            copy(hidden, s_.hidden, inputs_[l][r] + s_.below(l));
+        } else {
+            feedforward<T>(s_.hidden, sums_[r], hidden);
+        }
+        if (is_top) copy(static_cast<const T*>(hidden), s_.hidden, steps_.output(t, b));
+    }
+
+    void use_memory(Index t, Index r) {
+        const Index b = order_[r];
+        T *const parameters = steps_.parameters(t, b), *const reads = steps_.output(t, b) + s_.hidden;
+        speak<T>(s_, raw_[r], parameters, steps_.slopes(t, b), work_);
+        unit_keys<T>(s_, parameters + s_.key, units_, unit_norms_);
+        const Memory<T> before = memory(t, r), after = memory(t + 1, r);
+        T* const weights = steps_.weights(t, b);
+        if (!s_.write_read) {
+            point(t, r, 0, s_.heads, before, 0);
+            for (Index h = 0; h < s_.read_heads; ++h) read<T>(before, weights + h * s_.padded, reads + h * s_.word);
+            write_memory(parameters, weights, before, after);
+        } else {
+            point(t, r, s_.read_heads, s_.heads, before, 1);
+            write_memory(parameters, weights, before, after);
+            point(t, r, 0, s_.read_heads, after, 0);
+            for (Index h = 0; h < s_.read_heads; ++h) read<T>(after, weights + h * s_.padded, reads + h * s_.word);
+        }
+        copy(static_cast<const T*>(reads), s_.reads, inputs_[0][r]);
+        if (s_.save && s_.keep_every > 1 && (t + 1) % s_.keep_every == 0)
+            copy(after.data, s_.word * s_.padded, steps_.memory((t + 1) / s_.keep_every, b));
+    }
+
+    void write_memory(const T* parameters, const T* weights, Memory<T> before, Memory<T> after) {
+        write<T>(before, after, s_.write_heads, weights + s_.read_heads * s_.padded, parameters + s_.erase,
+                 parameters + s_.add);
+    }
+
+    // Heads from `from` up to `to` address a memory; `norms` tells which of the step's inverse norms are its.
+    void point(Index t, Index r, Index from, Index to, Memory<T> memory, Index norms) {
+        const Index b = order_[r];
+        similarity<T>(memory, to - from, units_ + from * s_.word, steps_.similarity(t, b) + from * s_.padded,
+                      steps_.inverse_norms(t, b) + norms * s_.padded);
+        const T* previous = t == 0 ? first_weights_[r] : steps_.weights(t - 1, b);
+        for (Index h = from; h < to; ++h)
+            steps_.slopes(t, b)[2 * s_.heads + h] =
+                address<T>(s_, HeadScalars<const T>(steps_.parameters(t, b), s_, h), previous + h * s_.padded,
+                           steps_.head(t, b, h), work_);
+    }
+
+    // The state after the row's last step, and zeros past it.
+    void finish(Index r) {
+        const Index b = order_[r], length = call_.length(b);
+        transpose_out(memory(length, r), s_.slots, out<T>(f_.last_memory) + b * s_.slots * s_.word);
+        const T* weights = length == 0 ? first_weights_[r] : steps_.weights(length - 1, b);
+        unpad_weights(s_, weights, s_.read_heads, out<T>(f_.last_read_weights) + b * s_.read_heads * s_.slots);
+        unpad_weights(s_, weights + s_.read_heads * s_.padded, s_.write_heads,
+                      out<T>(f_.last_write_weights) + b * s_.write_heads * s_.slots);
+        copy(static_cast<const T*>(inputs_[0][r]), s_.reads, out<T>(f_.last_reads) + b * s_.reads);
+        for (Index l = 0; s_.lstm && l < s_.layers; ++l) {
+            const Index at = (l * s_.rows + b) * s_.hidden;
+            copy(static_cast<const T*>(inputs_[l][r]) + s_.below(l), s_.hidden, out<T>(f_.last_hidden) + at);
+            const T* cell = length == 0 ? in<T>(f_.cell) + at : steps_.gates(l, length - 1, b) + 4 * s_.hidden;
+            copy(cell, s_.hidden, out<T>(f_.last_cell) + at);
+        }
+        for (Index t = length; t < s_.steps; ++t) {
+            clear(steps_.output(t, b), s_.output);
+            if (!s_.save) continue;
+            clear(steps_.weights(t, b), s_.heads * s_.padded);
+            clear(steps_.content(t, b), s_.heads * s_.padded);
+            clear(steps_.parameters(t, b), s_.parameters);
+            for (Index l = 0; l < s_.layers; ++l) clear(steps_.inputs(l, t, b), s_.depth(l));
+            if (s_.keep_every == 1) clear(steps_.memory(t + 1, b), s_.word * s_.padded);
+        }
+    }
+
+    const Call<T>& call_;
+    const NTMFields& f_;
+    const Shape& s_;
+    const Steps<T> steps_;
+    const Index* order_;
+    const Index rows_;
+    Arena arena_;
+    RowBuffer<T>* inputs_ = nullptr;  // of each layer: what is below, and its own past
+    RowBuffer<T> sums_{}, top_{}, raw_{}, first_weights_{}, memory_{};
+    T *units_ = nullptr, *unit_norms_ = nullptr, *work_ = nullptr;
+};
+
+}  // namespace TAPEHEAD_NAMESPACE
+}  // namespace tapehead

@@ -1,0 +1,93 @@
+// What one call shares among its threads, and where its steps are kept.
+#pragma once
+
+#include "ntm_addressing.h"
+#include "ntm_controller.h"
+
+namespace tapehead {
+namespace TAPEHEAD_NAMESPACE {
+
+// The part of a call that all groups of rows see.
+template <class T> struct Call {
+    const NTMFields& fields;
+    Shape shape;
+    Panels<T>* layers;  // packed for the pass: transposed in the forward, as they are in the backward
+    Panels<T> heads;
+    const Index* order;  // rows, longest first
+    Index groups;
+    int* statuses;  // one a group
+
+    Index length(Index row) const { return fields.lengths == 0 ? shape.steps : in<std::int64_t>(fields.lengths)[row]; }
+};
+
+// Arrays of a step and row, in what is saved. Without `save` all steps share one place.
+template <class T> class Steps {
+  public:
+    Steps(const NTMFields& f, const Shape& s) : f_(f), s_(s) {}
+
+    T* weights(Index t, Index b) const { return at(f_.weights, t, b, s_.heads * s_.padded); }
+    T* content(Index t, Index b) const { return at(f_.content, t, b, s_.heads * s_.padded); }
+    T* parameters(Index t, Index b) const { return at(f_.parameters, t, b, s_.parameters); }
+    T* similarity(Index t, Index b) const { return at(f_.similarity, t, b, s_.heads * s_.padded); }
+    T* logarithms(Index t, Index b) const { return at(f_.logarithms, t, b, s_.heads * s_.padded); }
+    T* inverse_norms(Index t, Index b) const { return at(f_.inverse_norms, t, b, s_.norms * s_.padded); }
+    T* slopes(Index t, Index b) const { return at(f_.slopes, t, b, 3 * s_.heads); }
+    T* gates(Index layer, Index t, Index b) const {
+        return at(f_.gates, layer * (s_.save ? s_.steps : 1) + (s_.save ? t : 0), b, 6 * s_.hidden, true);
+    }
+    // What a layer saw: only with `save`.
+    T* inputs(Index layer, Index t, Index b) const {
+        if (layer == 0) return at(f_.inputs, t, b, s_.depth(0), true);
+        return at(f_.upper_inputs, (layer - 1) * s_.steps + t, b, s_.depth(layer), true);
+    }
+    T* memory(Index kept, Index b) const { return at(f_.memories, kept, b, s_.word * s_.padded, true); }
+    T* output(Index t, Index b) const { return at(f_.output, t, b, s_.output, true); }
+
+    HeadSlots<T> head(Index t, Index b, Index h) const {
+        const Index from = h * s_.padded;
+        T* logs = s_.location ? logarithms(t, b) + from : nullptr;
+        return {similarity(t, b) + from, content(t, b) + from, logs, weights(t, b) + from};
+    }
+
+  private:
+    T* at(std::int64_t field, Index t, Index b, Index width, bool every_step = false) const {
+        return out<T>(field) + ((s_.save || every_step ? t : 0) * s_.rows + b) * width;
+    }
+    const NTMFields& f_;
+    const Shape& s_;
+};
+
+template <class T> void copy(const T* from, Index count, T* to) {
+    std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(T));
+}
+template <class T> void clear(T* to, Index count) { std::memset(to, 0, static_cast<std::size_t>(count) * sizeof(T)); }
+
+// to += from.
+template <class T> TAPEHEAD_INLINE void accumulate(const T* from, Index count, T* to) {
+    for (Index i = 0; i < count; ++i) to[i] += from[i];
+}
+
+// The weights of a state, (heads of a kind, N), into rows of `padded`.
+template <class T> void pad_weights(const Shape& s, const T* from, Index heads, T* to) {
+    for (Index h = 0; h < heads; ++h) {
+        copy(from + h * s.slots, s.slots, to + h * s.padded);
+        clear(to + h * s.padded + s.slots, s.padded - s.slots);
+    }
+}
+template <class T> void unpad_weights(const Shape& s, const T* from, Index heads, T* to) {
+    for (Index h = 0; h < heads; ++h) copy(from + h * s.padded, s.slots, to + h * s.slots);
+}
+
+// Buffers of a group's rows: `width` numbers a row, at equal distances.
+template <class T> struct RowBuffer {
+    T* data;
+    Index stride;
+    T* operator[](Index row) const { return data + row * stride; }
+    static RowBuffer take(Arena& arena, Index rows, Index width) {
+        const Index stride = round_up(width, 16);
+        return {arena.take<T>(rows * stride), stride};
+    }
+};
+
+}  // namespace TAPEHEAD_NAMESPACE
+}  // namespace tapehead

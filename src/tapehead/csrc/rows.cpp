@@ -1,0 +1,22 @@
+#include "rows.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace tapehead {
+
+void order_rows(const std::int64_t* lengths, std::int64_t rows, std::int64_t* order) {
+    std::iota(order, order + rows, std::int64_t(0));
+    if (lengths == nullptr) return;
+    std::stable_sort(order, order + rows, [&](std::int64_t a, std::int64_t b) { return lengths[a] > lengths[b]; });
+}
+
+std::int64_t count_groups(std::int64_t rows, std::int64_t threads) {
+    constexpr std::int64_t largest = 8;
+    std::int64_t groups = (rows + largest - 1) / largest;
+    // A last round in which some threads have nothing to do costs as much as a whole one.
+    groups = (groups + threads - 1) / threads * threads;
+    return groups < rows ? groups : rows;
+}
+
+}  // namespace tapehead

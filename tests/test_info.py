@@ -1,0 +1,34 @@
+"""`tapehead info`: what it says of the core."""
+
+import pytest
+
+from tapehead import core
+from tapehead.info import describe
+
+
+def core_line() -> str:
+    (line,) = [line for line in describe().splitlines() if line.startswith("core ")]
+    return line
+
+
+def test_the_instruction_set_that_runs_and_those_built(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(core, "why_not", lambda: ())
+    monkeypatch.setattr(core, "isa", lambda: "avx2")
+    monkeypatch.setattr(core, "isas_built", lambda: ("avx512", "avx2", "baseline"))
+    assert core_line() == "core          avx2 (built: avx512, avx2, baseline)"
+
+
+def test_no_core(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(core, "why_not", lambda: ("There is none. Make one.",))
+    monkeypatch.setattr(core, "path", lambda: None)
+    assert core_line() == "core          not built: There is none. Make one."
+
+
+def test_a_core_that_does_not_load(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setattr(core, "why_not", lambda: ("It is broken.",))
+    monkeypatch.setattr(core, "path", lambda: tmp_path)
+    assert core_line() == "core          not usable: It is broken."
+
+
+def test_the_core_of_this_machine():
+    assert core_line() == f"core          {core.isa()} (built: {', '.join(core.isas_built())})" or core.why_not()
