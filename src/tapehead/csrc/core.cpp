@@ -1,6 +1,6 @@
 // The C functions of the library, and the choice of the instruction set. No file but this one is compiled for the
 // machine that builds: the kernels are compiled once for each instruction set, and this picks the best that runs here.
-#include "ntm.h"
+#include "kernels.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -95,6 +95,14 @@ TAPEHEAD_EXPORT int tapehead_ntm_backward(const tapehead::NTMFields* fields) {
     return tapehead::chosen().kernels->ntm_backward(*fields);
 }
 
+TAPEHEAD_EXPORT int tapehead_rmsprop(const tapehead::RMSpropFields* fields) {
+    return tapehead::chosen().kernels->rmsprop(*fields);
+}
+
 TAPEHEAD_EXPORT int tapehead_elementary(int which, int double_precision, std::int64_t count, const void* from, void* to) {
     return tapehead::chosen().kernels->elementary(which, double_precision, count, from, to);
+}
+
+TAPEHEAD_EXPORT double tapehead_fma_peak(std::int64_t threads, std::int64_t rounds) {
+    return tapehead::chosen().kernels->fma_peak(threads, rounds);
 }

@@ -55,7 +55,7 @@ template <class T> TAPEHEAD_INLINE Vec<T> reduce(Vec<T> x, Vec<Bits<T>>& exponen
 // e^x, 0 where that is below the smallest normal number; arguments above `highest` count as it. NaN stays NaN. 2 ulp.
 template <class T> TAPEHEAD_INLINE Vec<T> exp(Vec<T> x) {
     using C = Constants<T>;
-    const Vec<T> capped = where_less<T>(splat(C::highest), x, splat(C::highest), x);
+    const Vec<T> capped = smaller<T>(splat(C::highest), x);
     Vec<Bits<T>> exponent;
     const Vec<T> r = reduce<T>(capped, exponent);
     const Vec<T> fraction = fma<T>(exp_tail(r), r * r, r) + T(1);
@@ -95,18 +95,28 @@ TAPEHEAD_INLINE Vec<double> log(Vec<double> x) {
     return fma<double>(n, splat(C::ln2_high), f + fma<double>(n, splat(C::ln2_low), small));
 }
 
+// tanh |x| near 0, where a float's quotient below would round three times; double has room for that.
+TAPEHEAD_INLINE Vec<float> tanh_near_zero(Vec<float> x, Vec<float> otherwise) {
+    const Vec<float> z = x * x;
+    const Vec<float> tail = polynomial<float>(z, -3.33332819422e-1f, 1.33314422036e-1f, -5.37397155531e-2f,
+                                              2.06390887954e-2f, -5.70498872745e-3f);
+    return where_less<float>(x, splat(0.625f), fma<float>(tail * z, x, x), otherwise);
+}
+TAPEHEAD_INLINE Vec<double> tanh_near_zero(Vec<double>, Vec<double> otherwise) { return otherwise; }
+
 // tanh x = (e^2|x| - 1) / (e^2|x| + 1) with the sign of x; e^y - 1 without cancellation. 3 ulp.
 template <class T> TAPEHEAD_INLINE Vec<T> tanh(Vec<T> x) {
     using C = Constants<T>;
     using B = Bits<T>;
     const Vec<B> sign = reinterpret<B, T>(x) & splat<B>(B(1) << (sizeof(T) * 8 - 1));
     const Vec<T> magnitude = reinterpret<T, B>(reinterpret<B, T>(x) - sign);
-    const Vec<T> y = where_less<T>(splat(C::flat), magnitude, splat(C::flat), magnitude) * T(2);
+    const Vec<T> y = smaller<T>(splat(C::flat), magnitude) * T(2);
     Vec<B> exponent;
     const Vec<T> r = reduce<T>(y, exponent);
     const Vec<T> power = reinterpret<T, B>(exponent + splat<B>(B(C::bias) << C::mantissa));
     const Vec<T> less_one = fma<T>(fma<T>(exp_tail(r), r * r, r), power, power - T(1));
-    return reinterpret<T, B>(reinterpret<B, T>(less_one / (less_one + T(2))) | sign);
+    const Vec<T> result = tanh_near_zero(magnitude, less_one / (less_one + T(2)));
+    return reinterpret<T, B>(reinterpret<B, T>(result) | sign);
 }
 
 // 1 / (1 + e^-x). 3 ulp.

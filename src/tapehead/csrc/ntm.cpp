@@ -1,4 +1,4 @@
-// The NTM's kernels for one instruction set: compiled once for each, with TAPEHEAD_ISA set to its name.
+// The NTM's sequence: packs the weights, and hands the rows out in groups.
 #include "ntm.h"
 
 #include "ntm_backward.h"
@@ -64,12 +64,15 @@ template <class T, template <class> class Pass, bool TRANSPOSED> int run(const N
     lay_out();
     order_rows(in<std::int64_t>(fields.lengths), shape.rows, order);
     call.order = order;
+    prefer_large_pages(fields.internals, fields.internals_bytes);
     run_tasks(fields.threads, panel_count, pack_panel<T, TRANSPOSED>, &call);
     run_tasks(fields.threads, call.groups, run_group<T, Pass>, &call);
     for (Index i = 0; i < call.groups; ++i)
         if (call.statuses[i] != done) return call.statuses[i];
     return done;
 }
+
+}  // namespace
 
 int ntm_forward(const NTMFields& fields) {
     return fields.double_precision != 0 ? run<double, Forward, true>(fields) : run<float, Forward, true>(fields);
@@ -78,33 +81,6 @@ int ntm_forward(const NTMFields& fields) {
 int ntm_backward(const NTMFields& fields) {
     return fields.double_precision != 0 ? run<double, Backward, false>(fields) : run<float, Backward, false>(fields);
 }
-
-// For tests: the functions of elementary.h by number, and the width of a vector of floats.
-template <class T> void apply(int function, Index count, const T* from, T* to) {
-    for (Index i = 0; i < count; i += lanes<T>) {
-        const Vec<T> x = load(from + i, count - i);
-        const Vec<T> y = function == 0   ? exp<T>(x)
-                         : function == 1 ? log(x)
-                         : function == 2 ? tanh<T>(x)
-                         : function == 3 ? sigmoid<T>(x)
-                                         : softplus<T>(x);
-        store(to + i, y, count - i);
-    }
-}
-
-int elementary(int function, int double_precision, std::int64_t count, const void* from, void* to) {
-    const FlushToZero flush;
-    if (double_precision != 0)
-        apply(function, count, static_cast<const double*>(from), static_cast<double*>(to));
-    else
-        apply(function, count, static_cast<const float*>(from), static_cast<float*>(to));
-    return done;
-}
-
-}  // namespace
-
-extern const Kernels kernels;
-const Kernels kernels = {ntm_forward, ntm_backward, elementary};
 
 }  // namespace TAPEHEAD_NAMESPACE
 }  // namespace tapehead

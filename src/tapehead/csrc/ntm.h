@@ -36,6 +36,8 @@
     X(save)                /* 1: keep every step for the backward. 0: arrays marked (T) have one step, overwritten */ \
     X(checkpoint_every)    /* memories are kept after every so many steps; >= 1; with save = 0 unused */ \
     X(poison)              /* 1: fill workspaces with NaN, for tests */ \
+    X(internals)           /* memory that most arrays marked (T) are in: where it is, and how large */ \
+    X(internals_bytes) \
     X(lengths)             /* int64 (B,), in 0..T; 0: T for all */ \
     /* what a sequence starts from */ \
     X(projected)           /* (T,B,G): the input's share of the lowest layer's sum, bias included */ \
@@ -69,7 +71,7 @@
     X(similarity)          /* (T) (T,B,heads,Np): K of eq. 6 */ \
     X(logarithms)          /* (T) (T,B,heads,Np): log of the shifted weights; location */ \
     X(inverse_norms)       /* (T) (T,B,1+write_read,Np): 1/|M(i)|; for write_read of M_t, then of M_{t-1} */ \
-    X(slopes)              /* (T) (T,B,3*heads): derivatives of key strengths and of gammas, log-sums of eq. 9 */ \
+    X(slopes)              /* (T) (T,B,4*heads): derivatives of key strengths, of gammas; of eq. 9 the largest log, log-sum */ \
     X(gates)               /* (T) (L,T,B,6H): i, f, g, o, c, tanh c; LSTM */ \
     X(inputs)              /* (T,B,R*M+H): what the lowest layer saw, r_{t-1} and (LSTM) h_{t-1}. Only with save */ \
     X(upper_inputs)        /* (L-1,T,B,H+H): what the others saw, the layer below and (LSTM) h_{t-1}. Only with save */ \
@@ -95,15 +97,5 @@ struct NTMFields {
 
 // What a kernel returns.
 enum Status : int { done = 0, out_of_memory = 1 };
-
-using NTMKernel = int (*)(const NTMFields&);
-
-// One instruction set's kernels. The table of all of them is in core.cpp.
-struct Kernels {
-    NTMKernel ntm_forward;
-    NTMKernel ntm_backward;
-    // For tests: function `which` of elementary.h (exp, log, tanh, sigmoid, softplus) of `count` numbers.
-    int (*elementary)(int which, int double_precision, std::int64_t count, const void* from, void* to);
-};
 
 }  // namespace tapehead

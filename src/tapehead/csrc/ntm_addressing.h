@@ -136,13 +136,14 @@ template <class T> TAPEHEAD_INLINE T largest_of(Index slots, const T* x) {
 }
 
 // softmax(scale x) over the slots, eq. 5 and, of logarithms, eq. 9, for scale >= 0; zeros in the padding. `highest` is the
-// largest of x. Returns log sum exp.
+// largest of x, taken off before scaling, so that weights on one slot are exactly 1 and 0. Returns the sum of
+// e^(scale (x - highest)).
 template <class T> TAPEHEAD_INLINE T softmax(Index slots, Index padded, const T* x, T scale, T highest, T* to) {
-    const Vec<T> factor = splat(scale), lowered = splat(-(scale * highest));
+    const Vec<T> factor = splat(scale), base = splat(highest);
     Vec<T> totals = zero<T>();
     for (Index n = 0; n < padded; n += lanes<T>) {
         const Index count = slots - n;
-        Vec<T> y = exp<T>(fma<T>(load(x + n), factor, lowered));
+        Vec<T> y = exp<T>((load(x + n) - base) * factor);
         if (count < lanes<T>) y = where_first<T>(count < 0 ? 0 : count, y, zero<T>());
         totals += y;
         store(to + n, y);
@@ -150,8 +151,13 @@ template <class T> TAPEHEAD_INLINE T softmax(Index slots, Index padded, const T*
     const T total = sum<T>(totals);
     const Vec<T> inverse = splat(1 / total);
     for (Index n = 0; n < padded; n += lanes<T>) store(to + n, load(static_cast<const T*>(to + n)) * inverse);
-    return scale * highest + log(splat(total))[0];
+    return total;
 }
+
+// What the backward of sharpening needs to know besides the logarithms: the largest, and log sum e^(gamma (L - largest)).
+template <class T> struct Sharpened {
+    T highest, log_total;
+};
 
 // w^g of eq. 7 into the ring.
 template <class T>
@@ -161,17 +167,19 @@ TAPEHEAD_INLINE void interpolate(Index padded, const T* content, const T* previo
         const Vec<T> before = load(previous + n);
         store(ring.data + n, fma<T>(load(content + n) - before, factor, before));
     }
+    for (Index i = 0; i < ring.max_shift; ++i) ring.data[padded + i] = 0;  // vectors reach there
     ring.close();
 }
 
-// From similarities to weights, eq. 5 and 7 to 9; returns the log-sum of eq. 9. `work` has room for a ring.
+// From similarities to weights, eq. 5 and 7 to 9. `work` has room for a ring.
 template <class T>
-TAPEHEAD_NOINLINE T address(const Shape& s, HeadScalars<const T> head, const T* previous, HeadSlots<T> arrays, T* work) {
+TAPEHEAD_NOINLINE Sharpened<T> address(const Shape& s, HeadScalars<const T> head, const T* previous, HeadSlots<T> arrays,
+                                       T* work) {
     const Index slots = s.slots, padded = s.padded, offsets = s.offsets, max_shift = s.max_shift;
     softmax<T>(slots, padded, arrays.similarity, *head.strength, largest_of<T>(slots, arrays.similarity), arrays.content);
     if (!s.location) {
         std::memcpy(arrays.weights, arrays.content, static_cast<std::size_t>(padded) * sizeof(T));
-        return 0;
+        return {0, 0};
     }
     const Ring<T> gated(work, s);
     interpolate<T>(padded, arrays.content, previous, *head.gate, gated);
@@ -191,7 +199,9 @@ TAPEHEAD_NOINLINE T address(const Shape& s, HeadScalars<const T> head, const T* 
         }
         store(arrays.logarithms + n, logarithm);
     }
-    return softmax<T>(slots, padded, arrays.logarithms, *head.gamma, largest<T>(best), arrays.weights);
+    const T highest = largest<T>(best);
+    const T total = softmax<T>(slots, padded, arrays.logarithms, *head.gamma, highest, arrays.weights);
+    return {highest, log(splat(total))[0]};
 }
 
 // Backward of `address`, and of the key strength.
@@ -202,7 +212,7 @@ TAPEHEAD_NOINLINE T address(const Shape& s, HeadScalars<const T> head, const T* 
 // `work` has room for two rings.
 template <class T>
 TAPEHEAD_NOINLINE void address_backward(const Shape& s, HeadScalars<const T> head, const T* previous,
-                                        HeadSlots<const T> arrays, T log_sum, const T* inverse_norms, T* grad_weights,
+                                        HeadSlots<const T> arrays, Sharpened<T> sharpened, const T* inverse_norms, T* grad_weights,
                                         const T* grad_content, HeadScalars<T> grad, T* z, T* q, T* work) {
     const Index slots = s.slots, padded = s.padded, offsets = s.offsets, max_shift = s.max_shift;
     Vec<T> content_mean = zero<T>();  // sum w^c dw^c, lane by lane
@@ -211,18 +221,19 @@ TAPEHEAD_NOINLINE void address_backward(const Shape& s, HeadScalars<const T> hea
         interpolate<T>(padded, arrays.content, previous, *head.gate, gated);
 
         // Sharpening, w = softmax(gamma L), L = log w~: dz = w (dw - sum w dw), dgamma = sum dz L, and
-        // dw~ = gamma dz / w~ with w / w~ = exp((gamma - 1) L - log_sum), which does not underflow with w.
+        // dw~ = gamma dz / w~ with w / w~ = exp(gamma (L - highest) - L - log_total), which does not underflow with w.
         Vec<T> totals = zero<T>();
         for (Index n = 0; n < padded; n += lanes<T>)
             totals = fma<T>(load(arrays.weights + n), load(static_cast<const T*>(grad_weights + n)), totals);
-        const Vec<T> mean = splat(sum<T>(totals)), gamma = splat(*head.gamma), less = splat(*head.gamma - 1);
-        const Vec<T> lowered = splat(-log_sum);
+        const Vec<T> mean = splat(sum<T>(totals)), gamma = splat(*head.gamma);
+        const Vec<T> highest = splat(sharpened.highest), log_total = splat(sharpened.log_total);
         Vec<T> grad_gamma = zero<T>();
         for (Index n = 0; n < padded; n += lanes<T>) {
             const Vec<T> centred = load(static_cast<const T*>(grad_weights + n)) - mean;
             const Vec<T> logarithm = load(arrays.logarithms + n);
             grad_gamma = fma<T>(load(arrays.weights + n) * centred, logarithm, grad_gamma);
-            Vec<T> shifted = gamma * exp<T>(fma<T>(less, logarithm, lowered)) * centred;
+            const Vec<T> ratio = exp<T>(fma<T>(logarithm - highest, gamma, zero<T>() - logarithm) - log_total);
+            Vec<T> shifted = gamma * ratio * centred;
             const Index count = slots - n;
             if (count < lanes<T>) shifted = where_first<T>(count < 0 ? 0 : count, shifted, zero<T>());
             store(grad_shifted.data + n, shifted);

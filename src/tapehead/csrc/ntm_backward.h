@@ -20,7 +20,13 @@ template <class T> class Backward {
         for (Index t = s_.steps - 1; t >= 0; --t) {
             while (active < rows_ && call_.length(order_[active]) > t) ++active;
             if (active == 0) continue;
-            for (Index r = 0; r < active; ++r) use_memory(t, r);
+            for (Index r = 0; r < active; ++r) {
+                if (r + 1 < active)
+                    expect(t, r + 1);
+                else if (t > 0)
+                    expect(t - 1, 0);
+                use_memory(t, r);
+            }
             multiply<T>(active, grad_words_.data, grad_words_.stride, call_.heads, grad_hidden_[s_.layers - 1].data,
                         grad_hidden_[s_.layers - 1].stride);
             for (Index l = s_.layers - 1; l >= 0; --l) control(t, l, active);
@@ -157,11 +163,23 @@ template <class T> class Backward {
         copy(static_cast<const T*>(words), s_.parameters, out<T>(f_.grad_heads) + step * s_.parameters);
     }
 
+    // What the next row needs has left the caches since the forward.
+    void expect(Index t, Index r) const {
+        const Index b = order_[r], slots = s_.heads * s_.padded;
+        if (s_.keep_every == 1) prefetch<T>(memory(t, r).data, s_.word * s_.padded);
+        prefetch<T>(steps_.similarity(t, b), slots);
+        prefetch<T>(steps_.content(t, b), slots);
+        prefetch<T>(steps_.weights(t, b), slots);
+        if (s_.location) prefetch<T>(steps_.logarithms(t, b), slots);
+        if (s_.lstm) prefetch<T>(steps_.gates(s_.layers - 1, t, b), 6 * s_.hidden);
+    }
+
     // Back through addressing, and through the first `reads` heads' reading, into the memory that was addressed.
     void back_to_memory(Index t, Index r, Index from, Index to, Memory<T> addressed, Index norms, Index reads) {
         const Index b = order_[r];
         const T* inverse_norms = steps_.inverse_norms(t, b) + norms * s_.padded;
         const T* previous = t == 0 ? first_weights_[r] : steps_.weights(t - 1, b);
+        const T* slopes = steps_.slopes(t, b);
         clear(q_, s_.padded);
         for (Index h = from; h < to; ++h) {
             const HeadSlots<T> slots = steps_.head(t, b, h);
@@ -170,7 +188,7 @@ template <class T> class Backward {
                 grad_content = in<T>(f_.grad_content) + ((t * s_.rows + b) * s_.heads + h) * s_.padded;
             address_backward<T>(s_, HeadScalars<const T>(steps_.parameters(t, b), s_, h), previous + h * s_.padded,
                                 {slots.similarity, slots.content, slots.logarithms, slots.weights},
-                                steps_.slopes(t, b)[2 * s_.heads + h], inverse_norms, grad_weights_[r] + h * s_.padded,
+                                {slopes[2 * s_.heads + h], slopes[3 * s_.heads + h]}, inverse_norms, grad_weights_[r] + h * s_.padded,
                                 grad_content, HeadScalars<T>(grad_words_[r], s_, h), z_ + h * s_.padded, q_, work_);
         }
         const ContentGradient<T> gradient{z_ + from * s_.padded, units_ + from * s_.word, q_,

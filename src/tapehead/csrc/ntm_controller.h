@@ -8,24 +8,28 @@ namespace tapehead {
 namespace TAPEHEAD_NAMESPACE {
 
 // From the sums of the gates (4H) to the new state. `kept` (6H) gets i, f, g, o, c and tanh c; `cell` may be in it.
+//
+// Gates first and cells after them, in loops of their own: a processor looks some two hundred instructions ahead, which
+// is many of these short ones at a time, but hardly two of a loop that does all for a vector of units.
 template <class T> TAPEHEAD_NOINLINE void lstm(Index hidden, const T* sums, const T* cell, T* kept, T* output) {
     const Index last = hidden - lanes<T>;
     const Vec<T> last_cell = last >= 0 ? load(cell + last) : zero<T>();  // before the overlapping part overwrites it
+    for_vectors<T>(2 * hidden, [=](Index i, Index count) { store(kept + i, sigmoid<T>(load(sums + i, count)), count); });
+    T *const candidate = kept + 2 * hidden, *const output_gate = kept + 3 * hidden;
+    T *const next = kept + 4 * hidden, *const squashed = kept + 5 * hidden;
     for_vectors<T>(hidden, [=](Index i, Index count) {
-        const Vec<T> input_gate = sigmoid<T>(load(sums + i, count));
-        const Vec<T> forget_gate = sigmoid<T>(load(sums + hidden + i, count));
-        const Vec<T> candidate = tanh<T>(load(sums + 2 * hidden + i, count));
-        const Vec<T> output_gate = sigmoid<T>(load(sums + 3 * hidden + i, count));
+        store(candidate + i, tanh<T>(load(sums + 2 * hidden + i, count)), count);
+        store(output_gate + i, sigmoid<T>(load(sums + 3 * hidden + i, count)), count);
+    });
+    const T* const gates = kept;
+    for_vectors<T>(hidden, [=](Index i, Index count) {
         const Vec<T> before = i == last ? last_cell : load(cell + i, count);
-        const Vec<T> next = fma<T>(forget_gate, before, input_gate * candidate);
-        const Vec<T> squashed = tanh<T>(next);
-        store(kept + i, input_gate, count);
-        store(kept + hidden + i, forget_gate, count);
-        store(kept + 2 * hidden + i, candidate, count);
-        store(kept + 3 * hidden + i, output_gate, count);
-        store(kept + 4 * hidden + i, next, count);
-        store(kept + 5 * hidden + i, squashed, count);
-        store(output + i, output_gate * squashed, count);
+        const Vec<T> x = fma<T>(load(gates + hidden + i, count), before,
+                                load(gates + i, count) * load(gates + 2 * hidden + i, count));
+        const Vec<T> y = tanh<T>(x);
+        store(next + i, x, count);
+        store(squashed + i, y, count);
+        store(output + i, load(gates + 3 * hidden + i, count) * y, count);
     });
 }
 

@@ -21,7 +21,10 @@ template <class T> class Forward {
             while (active > 0 && call_.length(order_[active - 1]) <= t) --active;
             if (active == 0) break;
             control(t, active);
-            for (Index r = 0; r < active; ++r) use_memory(t, r);
+            for (Index r = 0; r < active; ++r) {
+                if (s_.save) expect(t, r + 1 < active ? r + 1 : r);
+                use_memory(t, r);
+            }
         }
         for (Index r = 0; r < rows_; ++r) finish(r);
         return done;
@@ -120,6 +123,16 @@ template <class T> class Forward {
             copy(after.data, s_.word * s_.padded, steps_.memory((t + 1) / s_.keep_every, b));
     }
 
+    // Where the next row is going to be written to is rarely in a cache.
+    void expect(Index t, Index r) const {
+        const Index b = order_[r], slots = s_.heads * s_.padded;
+        if (s_.keep_every == 1) prefetch_to_write(memory(t + 1, r).data, s_.word * s_.padded);
+        prefetch_to_write(steps_.similarity(t, b), slots);
+        prefetch_to_write(steps_.content(t, b), slots);
+        prefetch_to_write(steps_.weights(t, b), slots);
+        if (s_.location) prefetch_to_write(steps_.logarithms(t, b), slots);
+    }
+
     void write_memory(const T* parameters, const T* weights, Memory<T> before, Memory<T> after) {
         write<T>(before, after, s_.write_heads, weights + s_.read_heads * s_.padded, parameters + s_.erase,
                  parameters + s_.add);
@@ -131,10 +144,14 @@ template <class T> class Forward {
         similarity<T>(memory, to - from, units_ + from * s_.word, steps_.similarity(t, b) + from * s_.padded,
                       steps_.inverse_norms(t, b) + norms * s_.padded);
         const T* previous = t == 0 ? first_weights_[r] : steps_.weights(t - 1, b);
-        for (Index h = from; h < to; ++h)
-            steps_.slopes(t, b)[2 * s_.heads + h] =
-                address<T>(s_, HeadScalars<const T>(steps_.parameters(t, b), s_, h), previous + h * s_.padded,
-                           steps_.head(t, b, h), work_);
+        T* const slopes = steps_.slopes(t, b);
+        for (Index h = from; h < to; ++h) {
+            const HeadScalars<const T> head(steps_.parameters(t, b), s_, h);
+            const Sharpened<T> sharpened =
+                address<T>(s_, head, previous + h * s_.padded, steps_.head(t, b, h), work_);
+            slopes[2 * s_.heads + h] = sharpened.highest;
+            slopes[3 * s_.heads + h] = sharpened.log_total;
+        }
     }
 
     // The state after the row's last step, and zeros past it.

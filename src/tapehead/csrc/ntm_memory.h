@@ -174,7 +174,7 @@ TAPEHEAD_NOINLINE void write_backward_one(Memory<T> m, Memory<T> g, const T* w, 
                                           T* grad_w, T* grad_e, T* grad_a, Vec<T>* sums) {
     for (Index j = 0; j < 2 * m.words; ++j) sums[j] = zero<T>();
     Index n = 0;
-    for (; n + 2 * lanes<T> <= m.stride; n += 2 * lanes<T>) write_backward_block<T, 2>(m, g, n, w, e, a, grad_w, sums);
+    for (; n + 4 * lanes<T> <= m.stride; n += 4 * lanes<T>) write_backward_block<T, 4>(m, g, n, w, e, a, grad_w, sums);
     for (; n < m.stride; n += lanes<T>) write_backward_block<T, 1>(m, g, n, w, e, a, grad_w, sums);
     for (Index j = 0; j < m.words; ++j) {
         grad_e[j] = sum<T>(sums[2 * j]);

@@ -31,7 +31,7 @@ template <class T> class Steps {
     T* similarity(Index t, Index b) const { return at(f_.similarity, t, b, s_.heads * s_.padded); }
     T* logarithms(Index t, Index b) const { return at(f_.logarithms, t, b, s_.heads * s_.padded); }
     T* inverse_norms(Index t, Index b) const { return at(f_.inverse_norms, t, b, s_.norms * s_.padded); }
-    T* slopes(Index t, Index b) const { return at(f_.slopes, t, b, 3 * s_.heads); }
+    T* slopes(Index t, Index b) const { return at(f_.slopes, t, b, 4 * s_.heads); }
     T* gates(Index layer, Index t, Index b) const {
         return at(f_.gates, layer * (s_.save ? s_.steps : 1) + (s_.save ? t : 0), b, 6 * s_.hidden, true);
     }

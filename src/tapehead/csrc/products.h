@@ -74,16 +74,15 @@ template <class T> void pack(const Block<T>* blocks, int count, const Panels<T>&
     }
 }
 
-// out[row] += in[row] @ panel for ROWS rows. With few rows the sum over k runs in UNROLL interleaved parts, because one
+// out[row] += in[row] @ panel for ROWS rows. What is in `out` comes last: added first, its size would set the rounding of
+// every step. With few rows the sum over k runs in UNROLL interleaved parts, because one
 // chain of additions would wait for itself.
 template <class T, int ROWS, int UNROLL>
 TAPEHEAD_NOINLINE void multiply_panel(const T* in, Index in_stride, const T* panel, Index depth, T* out, Index out_stride) {
     Vec<T> sums[UNROLL][ROWS][panel_vectors];
     for (int row = 0; row < ROWS; ++row)
-        for (int v = 0; v < panel_vectors; ++v) {
-            sums[0][row][v] = load(out + row * out_stride + v * lanes<T>);
-            for (int part = 1; part < UNROLL; ++part) sums[part][row][v] = zero<T>();
-        }
+        for (int v = 0; v < panel_vectors; ++v)
+            for (int part = 0; part < UNROLL; ++part) sums[part][row][v] = zero<T>();
     Index k = 0;
     for (; k + UNROLL <= depth; k += UNROLL) {
         for (int part = 0; part < UNROLL; ++part) {
@@ -106,7 +105,8 @@ TAPEHEAD_NOINLINE void multiply_panel(const T* in, Index in_stride, const T* pan
     for (int row = 0; row < ROWS; ++row)
         for (int v = 0; v < panel_vectors; ++v) {
             for (int part = 1; part < UNROLL; ++part) sums[0][row][v] += sums[part][row][v];
-            store(out + row * out_stride + v * lanes<T>, sums[0][row][v]);
+            T* const to = out + row * out_stride + v * lanes<T>;
+            store(to, load(static_cast<const T*>(to)) + sums[0][row][v]);
         }
 }
 

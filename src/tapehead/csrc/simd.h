@@ -177,8 +177,10 @@ template <class T, class Each> TAPEHEAD_INLINE void for_vectors(Index size, cons
 // a * b + c; contracted to one instruction where there is one.
 template <class T> TAPEHEAD_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return a * b + c; }
 
-// The larger of each pair; b where a is NaN.
+// The larger of each pair; b where either is NaN.
 template <class T> TAPEHEAD_INLINE Vec<T> larger(Vec<T> a, Vec<T> b) { return where_less<T>(b, a, a, b); }
+// The smaller of each pair; b where either is NaN.
+template <class T> TAPEHEAD_INLINE Vec<T> smaller(Vec<T> a, Vec<T> b) { return where_less<T>(a, b, a, b); }
 
 TAPEHEAD_INLINE float root(float x) { return sqrtf(x); }
 TAPEHEAD_INLINE double root(double x) { return sqrt(x); }
@@ -219,6 +221,9 @@ template <> TAPEHEAD_INLINE float largest<float>(Vec<float> x) {
 template <> TAPEHEAD_INLINE Vec<float> larger<float>(Vec<float> a, Vec<float> b) {
     return (Vec<float>)_mm256_max_ps((__m256)a, (__m256)b);
 }
+template <> TAPEHEAD_INLINE Vec<float> smaller<float>(Vec<float> a, Vec<float> b) {
+    return (Vec<float>)_mm256_min_ps((__m256)a, (__m256)b);
+}
 #elif defined(__AVX512F__) && !defined(TAPEHEAD_PLAIN) && TAPEHEAD_VECTOR_BYTES == 64
 template <> TAPEHEAD_INLINE Vec<float> square_root<float>(Vec<float> x) { return (Vec<float>)_mm512_sqrt_ps((__m512)x); }
 template <> TAPEHEAD_INLINE float sum<float>(Vec<float> x) { return _mm512_reduce_add_ps((__m512)x); }
@@ -226,14 +231,24 @@ template <> TAPEHEAD_INLINE float largest<float>(Vec<float> x) { return _mm512_r
 template <> TAPEHEAD_INLINE Vec<float> larger<float>(Vec<float> a, Vec<float> b) {
     return (Vec<float>)_mm512_max_ps((__m512)a, (__m512)b);
 }
+template <> TAPEHEAD_INLINE Vec<float> smaller<float>(Vec<float> a, Vec<float> b) {
+    return (Vec<float>)_mm512_min_ps((__m512)a, (__m512)b);
+}
 #endif
 
-// Asks for memory that will be read or written soon, a cache line at a time.
+// Asks for memory that will be read, or written, soon.
 template <class T> TAPEHEAD_INLINE void prefetch(const T* from, Index count) {
 #if defined(__GNUC__)
     for (Index i = 0; i < count; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(from + i);
 #else
     (void)from, (void)count;
+#endif
+}
+template <class T> TAPEHEAD_INLINE void prefetch_to_write(T* to, Index count) {
+#if defined(__GNUC__)
+    for (Index i = 0; i < count; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(to + i, 1);
+#else
+    (void)to, (void)count;
 #endif
 }
 

@@ -8,6 +8,9 @@
 #if !defined(_WIN32)
 #include <dlfcn.h>
 #endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace tapehead {
 namespace {
@@ -56,6 +59,16 @@ void run_tasks(std::int64_t threads, std::int64_t count, void (*task)(void*, std
     }
     work(&job);
     for (std::thread& other : others) other.join();
+}
+
+void prefer_large_pages(std::int64_t address, std::int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr std::int64_t page = 2 << 20;
+    const std::int64_t first = (address + page - 1) / page * page, end = (address + bytes) / page * page;
+    if (end - first >= 2 * page) madvise(reinterpret_cast<void*>(first), static_cast<std::size_t>(end - first), MADV_HUGEPAGE);
+#else
+    (void)address, (void)bytes;
+#endif
 }
 
 }  // namespace tapehead

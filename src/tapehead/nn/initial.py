@@ -96,10 +96,10 @@ class _Start(nn.Module):
     def rows(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
         """The tensor for every row of a batch, and for a memory of this many slots."""
         if self.value is None:
-            shape = list(self.shape)
+            shape = [batch_size, *self.shape]
             if self.slot_dim is not None:
-                shape[self.slot_dim] = memory_size
-            return torch.full([batch_size, *shape], self.constant, dtype=like.dtype, device=like.device)
+                shape[1 + self.slot_dim] = memory_size
+            return like.new_full(shape, self.constant)
         fits = self.slot_dim is None or memory_size == self.shape[self.slot_dim]
         value = self.value if fits else self._resized(memory_size, self.slot_dim)  # type: ignore[arg-type]
         return value.unsqueeze(0).expand(batch_size, -1, -1)
@@ -137,7 +137,7 @@ class _StartWeights(nn.Module):
     def rows(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
         """(B, heads, N), each a distribution."""
         if self.kind == "first_slot":
-            weights = torch.zeros(batch_size, self.num_heads, memory_size, dtype=like.dtype, device=like.device)
+            weights = like.new_zeros(batch_size, self.num_heads, memory_size)
             weights.select(-1, 0).fill_(1)
             return weights
         return torch.softmax(self.logits.rows(batch_size, memory_size, like), -1)
@@ -177,7 +177,7 @@ class InitialController(nn.Module):
     def _rows(self, value: Tensor | None, batch_size: int, like: Tensor) -> Tensor:
         num_layers, hidden_size = self.shape
         if value is None:
-            return torch.zeros(num_layers, batch_size, hidden_size, dtype=like.dtype, device=like.device)
+            return like.new_zeros(num_layers, batch_size, hidden_size)
         return value.unsqueeze(1).expand(-1, batch_size, -1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapehead import core
 from tapehead.training.config import OptimiserConfig, ScheduleConfig
 
 __all__ = ["GravesRMSprop", "build_optimiser", "clip_gradients", "rate_factor"]
@@ -74,20 +77,75 @@ class GravesRMSprop(torch.optim.Optimizer):
                 if not self.state[parameter]:
                     for name in ("square", "mean", "delta"):
                         self.state[parameter][name] = torch.zeros_like(parameter)
-            square, mean, delta = ([self.state[p][name] for p in parameters] for name in ("square", "mean", "delta"))
-            if group["weight_decay"]:
-                gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
-            torch._foreach_mul_(square, group["decay"])
-            torch._foreach_addcmul_(square, gradients, gradients, 1 - group["decay"])
-            torch._foreach_lerp_(mean, gradients, 1 - group["decay"])
-            root = torch._foreach_addcmul(square, mean, mean, -1)
-            torch._foreach_clamp_min_(root, 0)
-            torch._foreach_add_(root, group["eps"])
-            torch._foreach_sqrt_(root)
-            torch._foreach_mul_(delta, group["momentum"])
-            torch._foreach_addcdiv_(delta, gradients, root, -group["lr"])
-            torch._foreach_add_(parameters, delta)
+            states = [self.state[parameter] for parameter in parameters]
+            lists = [[state[name] for state in states] for name in ("square", "mean", "delta")]
+            update = _update_in_core if _fits_the_core(parameters, gradients) else _update
+            update(group, parameters, gradients, *lists)
         return result
+
+
+def _update(
+    group: dict[str, Any],
+    parameters: list[Tensor],
+    gradients: Any,
+    square: list[Tensor],
+    mean: list[Tensor],
+    delta: list[Tensor],
+) -> None:
+    if group["weight_decay"]:
+        gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+    torch._foreach_mul_(square, group["decay"])
+    torch._foreach_addcmul_(square, gradients, gradients, 1 - group["decay"])
+    torch._foreach_lerp_(mean, gradients, 1 - group["decay"])
+    root = torch._foreach_addcmul(square, mean, mean, -1)
+    torch._foreach_clamp_min_(root, 0)
+    torch._foreach_add_(root, group["eps"])
+    torch._foreach_sqrt_(root)
+    torch._foreach_mul_(delta, group["momentum"])
+    torch._foreach_addcdiv_(delta, gradients, root, -group["lr"])
+    torch._foreach_add_(parameters, delta)
+
+
+def _fits_the_core(parameters: list[Tensor], gradients: list[Tensor]) -> bool:
+    """Whether the C++ core can update them: torch would make ten small operations for each of them."""
+    first = parameters[0]
+    return (
+        first.device.type == "cpu"
+        and first.dtype in (torch.float32, torch.float64)
+        and all(
+            type(tensor) in (Tensor, nn.Parameter)
+            and tensor.dtype == first.dtype
+            and tensor.device == first.device
+            and tensor.is_contiguous()
+            for tensor in (*parameters, *gradients)
+        )
+        and not torch.compiler.is_compiling()
+        and not core.why_not()
+    )
+
+
+class _Fields(ctypes.Structure):
+    """RMSpropFields of csrc/rmsprop.h."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        ("table", ctypes.c_void_p),
+        ("double_precision", ctypes.c_int64),
+        ("threads", ctypes.c_int64),
+        *((name, ctypes.c_double) for name in ("learning_rate", "decay", "momentum", "eps", "weight_decay")),
+    )
+
+
+def _update_in_core(group: dict[str, Any], *lists: list[Tensor]) -> None:
+    parameters = lists[0]
+    rows = [[*(tensor.data_ptr() for tensor in row), row[0].numel()] for row in zip(*lists, strict=True)]
+    table = (ctypes.c_int64 * (6 * len(rows)))(*itertools.chain.from_iterable(rows))
+    numbers = [float(group[name]) for name in ("lr", "decay", "momentum", "eps", "weight_decay")]
+    double = parameters[0].dtype == torch.float64
+    fields = _Fields(len(rows), ctypes.addressof(table), double, torch.get_num_threads(), *numbers)
+    core.library().tapehead_rmsprop(ctypes.byref(fields))
+    for changed in (lists[0], *lists[2:]):
+        torch.autograd.graph.increment_version(changed)
 
 
 def build_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -113,13 +171,21 @@ def build_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter])
 def clip_gradients(parameters: list[nn.Parameter], config: OptimiserConfig) -> Tensor:
     """Clip the gradients as the options say; returns their norm from before, 0 when there is none."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = _norm(gradients)
     if config.clip == "norm":
-        torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_limit, norm)
+        if norm.device.type != "cpu" or not norm <= config.clip_limit:  # asking a GPU would mean waiting for it
+            torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_limit, norm)
     elif config.clip == "value":
         torch._foreach_clamp_min_(gradients, -config.clip_limit)
         torch._foreach_clamp_max_(gradients, config.clip_limit)
     return norm
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    """Of all together."""
+    if not gradients or any(gradient.device.type != "cpu" for gradient in gradients):
+        return torch.nn.utils.get_total_norm(gradients)
+    return torch.linalg.vector_norm(torch.cat([gradient.flatten() for gradient in gradients]))
 
 
 def rate_factor(config: ScheduleConfig, seen: int, sequences: int, *, solved: bool = False) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Iterable
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,79 +19,110 @@ from tapehead.ops.ntm.op import Arguments, BackwardArguments, Gradients, Results
 __all__: list[str] = []
 
 
-_RUN = ("double_precision", "threads", "save", "checkpoint_every", "poison")
-_SIZES = (*Shape._fields[:-1], *Sizes._fields, *_RUN)
+_SIZES = (*Shape._fields[:-1], *Sizes._fields)
+_RUN = ("save", "checkpoint_every", "double_precision", "threads", "poison", "internals", "internals_bytes")
+_TRACED = ("weights", "content", "parameters", "memories")
+_INTERNALS = ("similarity", "logarithms", "inverse_norms", "slopes", "gates")
 _TAKEN = Arguments._fields[:14]
-_MADE = ("output", *(f"last_{name}" for name in Results._fields[1:7]), *Results._fields[7:13])
-_SAVED = tuple(name for name in BackwardArguments._fields[:-2] if name != "internals")
+_STATE = tuple(f"last_{name}" for name in Results._fields[1:7])
+_SAVED = tuple(name for name in BackwardArguments._fields[:-2] if name not in (*_TRACED, "internals"))
 _GRADIENTS = tuple(f"grad_{name}" for name in Gradients._fields)
 
 
-class _Kernel:
-    """A function of the core, and where in its array of integers the values go that are passed in a fixed order."""
+class _Layout(NamedTuple):
+    """What depends on the sizes of a call alone."""
 
-    def __init__(self, function: str, names: tuple[str, ...]) -> None:
+    fields: tuple[int, ...]
+    """sizes, `save` and `checkpoint_every`"""
+    offsets: tuple[int, ...]
+    """of the arrays in `Results.internals`, in numbers"""
+    results: list[tuple[int, ...]]
+    gradients: list[tuple[int, ...]]
+
+
+@lru_cache(4096)
+def _layout(shape: Shape, checkpoint_every: int, save: bool, trace: bool) -> _Layout:
+    *sizes, choices = shape
+    lengths = shape.internals(checkpoint_every, save, trace).values()
+    offsets = (0, *itertools.accumulate(lengths))[:-1]
+    results = shape.results(checkpoint_every, save, trace)
+    return _Layout((*sizes, *choices, int(save), checkpoint_every), offsets, results, shape.gradients())
+
+
+class _Kernel:
+    """A function of the core.
+
+    Args:
+        function: its name
+        tensors: names of the core's fields for the tensors it is called with
+    """
+
+    def __init__(self, function: str, tensors: tuple[str, ...]) -> None:
         self._function = getattr(core.library(), function)
         fields = core.library().tapehead_ntm_fields().decode().split()
         self._array = ctypes.c_int64 * len(fields)
-        self._places = [fields.index(name) for name in names]
+        names = (*_SIZES, *_RUN, *tensors, *_TRACED[:3], *_INTERNALS, _TRACED[3])
+        assert set(names) <= set(fields)
+        # Puts the values of `names`, and a 0 behind them for the fields that are not among them, in the core's order.
+        self._in_order = itemgetter(*(names.index(field) if field in names else len(names) for field in fields))
 
     def __call__(
-        self,
-        shape: Shape,
-        checkpoint_every: int,
-        save: bool,
-        internals: Tensor,
-        tensors: Iterable[Tensor | None],
+        self, layout: _Layout, tensors: list[Tensor | None], traced: tuple[Tensor, ...], internals: Tensor
     ) -> None:
-        """Run it. Tensors are contiguous, and of the dtype of `internals`."""
-        itemsize = internals.element_size()
+        """Run it on contiguous tensors; `traced` in the order of `_TRACED`, without elements if there is no trace."""
         # What fills torch.empty with NaN fills the workspaces too.
         fill: bool = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         poison = fill and torch.are_deterministic_algorithms_enabled()
-        *sizes, choices = shape
-        values = [*sizes, *choices, itemsize == 8, torch.get_num_threads(), save, checkpoint_every, poison]
-        address = internals.data_ptr()
-        for count in shape.internals(shape.steps if save else 1).values():
-            values.append(address)
-            address += count * itemsize
-        values += [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-        array = self._array()
-        for place, value in zip(self._places, values, strict=True):
-            array[place] = value
-        if self._function(array):
+        start, itemsize = internals.data_ptr(), internals.element_size()
+        places = [start + offset * itemsize for offset in layout.offsets]
+        if traced[0].numel():
+            *places[:3], places[-1] = (tensor.data_ptr() for tensor in traced)
+        pointers = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+        run = (itemsize == 8, torch.get_num_threads(), poison, start, internals.numel() * itemsize)
+        if self._function(self._array(*self._in_order((*layout.fields, *run, *pointers, *places, 0)))):
             raise MemoryError("NTM: there is no memory for the buffers of the fused kernel. Take fewer rows at once.")
 
 
 @cache
+def _keep_freed_memory() -> None:
+    """Have glibc keep memory that is freed from call to call, instead of giving it back and clearing it anew.
+
+    It keeps as much as twice the largest piece that was ever freed, of up to 32 MiB. So one is freed, never touched.
+    """
+    torch.empty(2**25 - 2**14, dtype=torch.uint8)
+
+
+@cache
 def _kernel(function: str) -> _Kernel:
-    internals = ("similarity", "logarithms", "inverse_norms", "slopes", "gates")
-    tensors = {"tapehead_ntm_forward": _TAKEN + _MADE, "tapehead_ntm_backward": _SAVED + _GRADIENTS}
-    return _Kernel(function, _SIZES + internals + tensors[function])
+    _keep_freed_memory()
+    made = ("output", *_STATE, "inputs", "upper_inputs")
+    return _Kernel(function, (*_TAKEN, *made) if function == "tapehead_ntm_forward" else (*_SAVED, *_GRADIENTS))
 
 
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+def _contiguous(tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
+    """A list, so that copies live until the core is done with them."""
+    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
 
 
 def _forward(*arguments: Any) -> Results:
     given = Arguments(*arguments)
-    shape = Shape.of(given)
-    made = shape.results(given.projected, given.checkpoint_every, given.save)
-    # A list, so that copies live until the core is done with them.
-    taken = [_contiguous(tensor) for tensor in given[:14]]
-    kernel = _kernel("tapehead_ntm_forward")
-    kernel(shape, given.checkpoint_every, given.save, made.internals, [*taken, *made[:13]])
+    layout = _layout(Shape.of(given), given.checkpoint_every, given.save, given.trace)
+    made = Results._make(map(given.projected.new_empty, layout.results))
+    traced = (made.weights, made.content, made.parameters, made.memories)
+    tensors = [*_contiguous(arguments[:14]), *made[:7], made.inputs, made.upper_inputs]
+    _kernel("tapehead_ntm_forward")(layout, tensors, traced, made.internals)
     return made
+
+
+_saved = attrgetter(*_SAVED)
 
 
 def _backward(*arguments: Any) -> Gradients:
     given = BackwardArguments(*arguments)
-    shape = Shape.of(given)
-    made = shape.gradients(given.output)
-    *taken, internals = (_contiguous(tensor) for tensor in given[:-2])
-    assert internals is not None
-    _kernel("tapehead_ntm_backward")(shape, given.checkpoint_every, True, internals, [*taken, *made])
+    traced = (given.weights, given.content, given.parameters, given.memories)
+    layout = _layout(Shape.of(given), given.checkpoint_every, True, given.weights.numel() > 0)
+    made = Gradients._make(map(given.output.new_empty, layout.gradients))
+    _kernel("tapehead_ntm_backward")(layout, [*_contiguous(_saved(given)), *made], traced, given.internals)
     return made
 
 

@@ -16,8 +16,11 @@ from tapehead.states import HeadTrace, LSTMState, NTMState, Trace
 
 __all__ = ["sequence"]
 
+USUAL_CHECKPOINT = 4
+"""Steps from one M_t that is kept for the backward to the next: writing three again costs less than keeping them."""
+
 MEMORY_LIMIT = 256 * 2**20
-"""Bytes of M_t that a call keeps for the backward; above it, unless told otherwise, it keeps every sqrt(T)-th."""
+"""Bytes of M_t kept so; above it, unless told otherwise, a call keeps every sqrt(T)-th."""
 
 CHUNK_LIMIT = 64 * 2**20
 """Bytes of the projected input; above it, a sequence that keeps nothing runs in parts."""
@@ -39,7 +42,7 @@ def sequence(
     if not trace and not (torch.is_grad_enabled() and _any_requires_grad(input, state, parameters)):
         return *_run_in_parts(call, input, state, lengths), None
     keep = 1 if trace else _checkpoint_every(input, state, checkpoint_every)
-    results = call.run(input, state, lengths, checkpoint_every=keep, save=True)
+    results = call.run(input, state, lengths, checkpoint_every=keep, save=True, trace=trace)
     return results.output, _state(results, state), _trace(results, state, settings) if trace else None
 
 
@@ -51,7 +54,14 @@ class _Call(NamedTuple):
     weights: tuple[Tensor | None, ...]
 
     def run(
-        self, input: Tensor, state: NTMState, lengths: Tensor | None, *, checkpoint_every: int, save: bool
+        self,
+        input: Tensor,
+        state: NTMState,
+        lengths: Tensor | None,
+        *,
+        checkpoint_every: int,
+        save: bool,
+        trace: bool,
     ) -> Results:
         """Call the op."""
         projected = project(input, self.parameters.controller)
@@ -67,7 +77,9 @@ class _Call(NamedTuple):
         )
         controller = (None, None) if state.controller is None else state.controller
         op = forward_with_gradient if is_plain(projected) else ntm_forward
-        return Results(*op(projected, *state[:4], *controller, *self.weights, lengths, sizes, checkpoint_every, save))
+        return Results(
+            *op(projected, *state[:4], *controller, *self.weights, lengths, sizes, checkpoint_every, save, trace)
+        )
 
 
 def _any_requires_grad(*nested: Any) -> bool:
@@ -86,7 +98,7 @@ def _run_in_parts(call: _Call, input: Tensor, state: NTMState, lengths: Tensor |
     for start in range(0, input.shape[0], steps):
         part = input[start : start + steps]
         left = None if lengths is None else (lengths - start).clamp(0, part.shape[0])
-        results = call.run(part, state, left, checkpoint_every=1, save=False)
+        results = call.run(part, state, left, checkpoint_every=1, save=False, trace=False)
         state = _state(results, state)
         outputs.append(results.output)
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
@@ -95,10 +107,10 @@ def _run_in_parts(call: _Call, input: Tensor, state: NTMState, lengths: Tensor |
 def _checkpoint_every(input: Tensor, state: NTMState, wish: int | None) -> int:
     """How many steps from one M_t that is kept to the next."""
     steps = input.shape[0]
-    if wish is not None:
-        return min(wish, steps)
-    needed = steps * state.memory.numel() * state.memory.element_size()
-    return 1 if needed <= MEMORY_LIMIT else max(1, math.isqrt(steps))
+    if wish is None:
+        needed = steps * state.memory.numel() * state.memory.element_size() // USUAL_CHECKPOINT
+        wish = USUAL_CHECKPOINT if needed <= MEMORY_LIMIT else math.isqrt(steps)
+    return min(wish, steps)
 
 
 def _weights(parameters: NTMParameters) -> tuple[Tensor | None, ...]:

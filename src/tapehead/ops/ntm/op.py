@@ -62,11 +62,17 @@ class Arguments(NamedTuple):
     checkpoint_every: int
     """keep M_t for the backward after every so many steps, and make the others again"""
     save: bool
-    """keep what the backward and traces need; without it, arrays of steps have one step"""
+    """keep what the backward needs; without it, arrays of steps have one step"""
+    trace: bool
+    """return what traces show, of every step; only with `save` and `checkpoint_every` 1"""
 
 
 class Results(NamedTuple):
-    """What the forward returns; a tensor that there is no use for has no elements."""
+    """What the forward returns; a tensor that there is no use for has no elements.
+
+    What the backward needs is in `internals`, one piece of memory: the allocator keeps it from call to call, where it
+    would give several back to the system. What a trace shows is in tensors of its own if it is asked for.
+    """
 
     output: Tensor
     """(T, B, H + R*M)"""
@@ -78,7 +84,7 @@ class Results(NamedTuple):
     hidden: Tensor
     cell: Tensor
     memories: Tensor
-    """(T // checkpoint_every + 1, B, M, padded N): M_0, and the memories kept"""
+    """(T + 1, B, M, padded N): M_0, M_1, ...; this and the next three only with `trace`"""
     weights: Tensor
     """(T, B, heads, padded N), w_t"""
     content: Tensor
@@ -90,7 +96,7 @@ class Results(NamedTuple):
     upper_inputs: Tensor
     """(L - 1, T, B, 2H): what the layers above it saw"""
     internals: Tensor
-    """one array of all that only the kernels' backward reads; see `Shape.internals`"""
+    """one array of all that the backward reads; see `Shape.internals`"""
 
 
 DIFFERENTIABLE = 11
@@ -188,56 +194,64 @@ class Shape(NamedTuple):
         location = 2 * self.sizes.max_shift + 3 if self.sizes.location else 0
         return self.heads * (self.word_size + 1 + location) + 2 * self.sizes.write_heads * self.word_size
 
-    def internals(self, steps: int) -> dict[str, int]:
-        """How many numbers each array in `Results.internals` has, by the names of the core's fields, in their order."""
+    def traced(self) -> dict[str, int]:
+        """Numbers a step and row in what traces show, but for the memories."""
         slots = self.heads * self.padded_size
+        return {"weights": slots, "content": slots, "parameters": self.parameters}
+
+    def internals(self, checkpoint_every: int, save: bool, trace: bool) -> dict[str, int]:
+        """How many numbers each array in `Results.internals` has, by the names of the core's fields, in their order.
+
+        Every one of them starts at a multiple of 64 bytes.
+        """
+        slots = self.heads * self.padded_size
+        steps = self.steps if save else 1
         widths = {
+            **(dict.fromkeys(self.traced(), 0) if trace else self.traced()),
             "similarity": slots,
             "logarithms": slots * self.sizes.location,
             "inverse_norms": (1 + self.sizes.write_read) * self.padded_size,
-            "slopes": 3 * self.heads,
+            "slopes": 4 * self.heads,
             "gates": 6 * self.hidden_size * self.layers * self.lstm,
         }
-        return {name: width * steps * self.rows for name, width in widths.items()}
+        numbers = {name: width * steps * self.rows for name, width in widths.items()}
+        kept = self.steps // checkpoint_every + 1 if save and not trace else 0
+        numbers["memories"] = kept * self.rows * self.word_size * self.padded_size
+        return {name: (count + PADDING - 1) // PADDING * PADDING for name, count in numbers.items()}
 
-    def state(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Fresh tensors for the six parts of a state."""
-        sizes, rows, controller = self.sizes, self.rows, (self.layers if self.lstm else 0, self.rows, self.hidden_size)
-        return (
-            like.new_empty(rows, self.memory_size, self.word_size),
-            like.new_empty(rows, sizes.read_heads, self.memory_size),
-            like.new_empty(rows, sizes.write_heads, self.memory_size),
-            like.new_empty(rows, sizes.read_heads, self.word_size),
-            like.new_empty(controller),
-            like.new_empty(controller),
-        )
+    def _state(self) -> list[tuple[int, ...]]:
+        sizes, rows = self.sizes, self.rows
+        controller = (self.layers if self.lstm else 0, rows, self.hidden_size)
+        return [
+            (rows, self.memory_size, self.word_size),
+            (rows, sizes.read_heads, self.memory_size),
+            (rows, sizes.write_heads, self.memory_size),
+            (rows, sizes.read_heads, self.word_size),
+            controller,
+            controller,
+        ]
 
-    def results(self, like: Tensor, checkpoint_every: int, save: bool) -> Results:
-        """Fresh tensors for what the forward makes."""
+    def results(self, checkpoint_every: int, save: bool, trace: bool) -> list[tuple[int, ...]]:
+        """Shapes of what the forward makes, in the order of `Results`."""
         steps, rows, hidden = self.steps, self.rows, self.hidden_size
         reads, past = self.sizes.read_heads * self.word_size, hidden * self.lstm
-        kept, saved = steps if save else 1, steps if save else 0
-        return Results(
-            like.new_empty(steps, rows, hidden + reads),
-            *self.state(like),
-            like.new_empty(steps // checkpoint_every + 1 if save else 0, rows, self.word_size, self.padded_size),
-            like.new_empty(kept, rows, self.heads, self.padded_size),
-            like.new_empty(kept, rows, self.heads, self.padded_size),
-            like.new_empty(kept, rows, self.parameters),
-            like.new_empty(saved, rows, reads + past),
-            like.new_empty(self.layers - 1, saved, rows, hidden + past),
-            like.new_empty(sum(self.internals(kept).values())),
-        )
+        shown, saved = steps if trace else 0, steps if save else 0
+        return [
+            (steps, rows, hidden + reads),
+            *self._state(),
+            (steps + 1 if trace else 0, rows, self.word_size, self.padded_size),
+            (shown, rows, self.heads, self.padded_size),
+            (shown, rows, self.heads, self.padded_size),
+            (shown, rows, self.parameters),
+            (saved, rows, reads + past),
+            (self.layers - 1, saved, rows, hidden + past),
+            (sum(self.internals(checkpoint_every, save, trace).values()),),
+        ]
 
-    def gradients(self, like: Tensor) -> Gradients:
-        """Fresh tensors for what the backward makes."""
-        steps, rows, gates = self.steps, self.rows, self.gates
-        return Gradients(
-            like.new_empty(steps, rows, gates),
-            *self.state(like),
-            like.new_empty(self.layers - 1, steps, rows, gates),
-            like.new_empty(steps, rows, self.parameters),
-        )
+    def gradients(self) -> list[tuple[int, ...]]:
+        """Shapes of what the backward makes, in the order of `Gradients`."""
+        sums = (self.steps, self.rows, self.gates)
+        return [sums, *self._state(), (self.layers - 1, *sums), (self.steps, self.rows, self.parameters)]
 
 
 # The schemas, from the classes above.
@@ -265,13 +279,14 @@ ntm_backward = torch.ops.tapehead.ntm_backward.default
 @torch.library.register_fake("tapehead::ntm_forward")
 def _(*arguments: Any) -> Results:
     given = Arguments(*arguments)
-    return Shape.of(given).results(given.projected, given.checkpoint_every, given.save)
+    shapes = Shape.of(given).results(given.checkpoint_every, given.save, given.trace)
+    return Results._make(map(given.projected.new_empty, shapes))
 
 
 @torch.library.register_fake("tapehead::ntm_backward")
 def _(*arguments: Any) -> Gradients:
     given = BackwardArguments(*arguments)
-    return Shape.of(given).gradients(given.output)
+    return Gradients._make(map(given.output.new_empty, Shape.of(given).gradients()))
 
 
 Way = Literal["forward", "backward"]
@@ -344,7 +359,7 @@ class _Sequence(torch.autograd.Function):
         shape = Shape.of(given)
 
         # (rows of sums)^T @ (what they were made of), over all steps and rows at once.
-        sums = made.projected.flatten(0, 1).t() @ inputs.flatten(0, 1)
+        sums = made.projected.view(-1, shape.gates).t() @ inputs.view(-1, inputs.shape[2])
         reads = shape.sizes.read_heads * shape.word_size
         weight_hidden = sums[:, reads:] if shape.lstm else None
         upper_weight = upper_bias = None
@@ -352,11 +367,11 @@ class _Sequence(torch.autograd.Function):
             upper_weight = made.gates.flatten(1, 2).mT @ given.upper_inputs.flatten(1, 2)
             upper_bias = made.gates.sum((1, 2))
         hidden = given.output.flatten(0, 1)[:, : shape.hidden_size]
-        heads = made.heads.flatten(0, 1)
+        heads = made.heads.view(-1, shape.parameters)
         weights = (sums[:, :reads], weight_hidden, upper_weight, upper_bias, heads.t() @ hidden, heads.sum(0))
         controller = (made.hidden, made.cell) if shape.lstm else (None, None)
         state = (made.memory, made.read_weights, made.write_weights, made.reads, *controller)
-        return made.projected, *state, *weights, None, None, None, None
+        return made.projected, *state, *weights, None, None, None, None, None
 
 
 class _Gradient(torch.autograd.Function):

@@ -1,0 +1,297 @@
+"""The NTM's fused kernels against the reference and torch.compile, side by side in one run; writes docs/performance.md.
+
+First parity: without a green `pytest tests/ops/test_fused.py` no number is printed. Then every size is timed with
+backends alternating: forward, forward + backward, and a full training step with clipping and update. Medians. Beside
+them stand the peaks of the same machine in the same run: fused multiply-adds in registers, and torch's matrix product.
+
+    python benchmarks/kernels.py [--quick] [--no-compile] [--no-parity] [--out docs/performance.md]
+
+Nothing else may run on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.peaks import cpu_name, fma_peak, product_peak
+from tapehead import NTM, SequenceModel, core
+from tapehead.ops.ntm import cpu
+from tapehead.training.config import OptimiserConfig
+from tapehead.training.optimisers import build_optimiser, clip_gradients
+
+ROOT = Path(__file__).parent.parent
+D, O = 9, 8  # widths of the copy task's input and target
+
+
+class Point(NamedTuple):
+    """Sizes of one measurement."""
+
+    rows: int = 8
+    steps: int = 41
+    slots: int = 128
+    word: int = 20
+    hidden: int = 100
+    threads: int = 2
+
+    def __str__(self) -> str:
+        return f"B {self.rows}, T {self.steps}, N {self.slots}, M {self.word}, H {self.hidden}"
+
+
+BASE = Point()
+SIZES = [
+    BASE,
+    BASE._replace(rows=1),
+    BASE._replace(rows=64),
+    BASE._replace(steps=200),
+    BASE._replace(steps=1000),
+    BASE._replace(slots=1024),
+    BASE._replace(word=64),
+    BASE._replace(hidden=256),
+    BASE._replace(rows=1, steps=1000),
+    BASE._replace(rows=64, steps=200),
+    BASE._replace(slots=1024, word=64, hidden=256),
+]
+POINTS = [size._replace(threads=threads) for threads in (2, 1) for size in SIZES]
+
+
+class Times(NamedTuple):
+    """Milliseconds, medians."""
+
+    forward: float
+    both: float
+    step: float
+
+
+def operations(point: Point) -> int:
+    """Floating-point operations of forward and backward inside the kernel, one read and one write head, LSTM.
+
+    A multiply-add is two; exp, log, tanh and a division are counted as one each, though they take some ten.
+    """
+    h, n, m = point.hidden, point.slots, point.word
+    parameters = 2 * (m + 1 + 1 + 3 + 1) + 2 * m
+    controller = 2 * 4 * h * (h + m) + 2 * parameters * h  # the same again in the backward
+    # Per number in memory: squares and two similarities (6), reading (2), writing (5).
+    memory = n * m * 13
+    # Reading's dot (2), write (u, de, da, dw, g: 11), keys of two heads and g (4 + 4 + 2 + 2).
+    memory_backward = n * m * (2 + 11 + 12)
+    # Per slot and head: two softmaxes (2 x 5), gate (3), shift (6), log (1); backward 4 sums and products of them.
+    addressing = 2 * n * 20
+    addressing_backward = 2 * n * 40
+    gates = h * (5 + 5) + h * 20
+    per_step = 2 * controller + memory + memory_backward + addressing + addressing_backward + gates
+    return per_step * point.rows * point.steps
+
+
+def median_ms(function: Callable[[], Any], seconds: float, most: int) -> list[float]:
+    """Times of calls, as many as fit, at least three."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or (time.perf_counter() < end and len(times) < most):
+        start = time.perf_counter()
+        function()
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+class Contestant:
+    """One backend at one point: a model, its optimiser and a batch."""
+
+    def __init__(self, point: Point, backend: str, compiled: bool = False) -> None:
+        torch.manual_seed(0)
+        core_ = NTM(D, point.hidden, memory_size=point.slots, word_size=point.word, backend=backend)
+        self.model = SequenceModel(core_, O)
+        self.run = torch.compile(self.model) if compiled else self.model
+        self.parameters = list(self.model.parameters())
+        self.config = OptimiserConfig()
+        self.optimiser = build_optimiser(self.config, self.parameters)
+        self.input = (torch.rand(point.steps, point.rows, D) < 0.5).float()
+        self.target = (torch.rand(point.steps, point.rows, O) < 0.5).float()
+        self.rows = point.rows
+
+    def forward(self) -> torch.Tensor:
+        """The loss."""
+        logits, _ = self.run(self.input)
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, self.target, reduction="sum")
+        return entropy / self.rows
+
+    def both(self) -> None:
+        """And its gradient."""
+        self.optimiser.zero_grad()
+        self.forward().backward()
+
+    def step(self) -> None:
+        """And clipping and update: what training repeats."""
+        self.both()
+        clip_gradients(self.parameters, self.config)
+        self.optimiser.step()
+
+
+def race(contestants: dict[str, Contestant], seconds: float) -> dict[str, Times]:
+    """All of them in turn, in several rounds."""
+    found: dict[str, dict[str, list[float]]] = {name: {"forward": [], "both": [], "step": []} for name in contestants}
+    for one in contestants.values():
+        one.step()
+    gc.collect()
+    for _ in range(3):
+        for kind in ("forward", "both", "step"):
+            for name, one in contestants.items():
+                found[name][kind] += median_ms(getattr(one, kind), seconds, 200)
+    return {name: Times(*(statistics.median(times[kind]) for kind in Times._fields)) for name, times in found.items()}
+
+
+def inside_kernel(contestant: Contestant) -> tuple[float, float]:
+    """Milliseconds that a training step spends in the core's forward and backward."""
+    spent: dict[str, list[float]] = {}
+    kernels = {name: cpu._kernel(name) for name in ("tapehead_ntm_forward", "tapehead_ntm_backward")}
+    before = {name: kernel._function for name, kernel in kernels.items()}
+    for name, kernel in kernels.items():
+
+        def timed(array: Any, name: str = name) -> int:
+            start = time.perf_counter()
+            result = before[name](array)
+            spent.setdefault(name, []).append((time.perf_counter() - start) * 1e3)
+            return int(result)
+
+        kernel._function = timed
+    median_ms(contestant.step, 2.0, 400)
+    for name, kernel in kernels.items():
+        kernel._function = before[name]
+    forward, backward = (statistics.median(spent[name]) for name in kernels)
+    return forward, backward
+
+
+def measure(point: Point, seconds: float, *, compiled: bool) -> dict[str, Any]:
+    """One row of the table."""
+    torch.set_num_threads(point.threads)
+    contestants = {"fused": Contestant(point, "fused")}
+    # What the reference keeps for its backward: some ten memories a step.
+    if point.rows * point.steps * point.slots * point.word * 4 * 12 < 12e9:
+        contestants["reference"] = Contestant(point, "reference")
+    compile_seconds = None
+    if compiled:
+        start = time.perf_counter()
+        contestants["compiled"] = Contestant(point, "reference", compiled=True)
+        contestants["compiled"].step()
+        compile_seconds = time.perf_counter() - start
+        print(f"torch.compile of {point}: {compile_seconds:.0f} s", flush=True)
+    times = race(contestants, seconds)
+    forward, backward = inside_kernel(contestants["fused"])
+    row = {
+        "point": point._asdict(),
+        "times": {name: value._asdict() for name, value in times.items()},
+        "kernel": {"forward": forward, "backward": backward},
+        "gflops": operations(point) / (forward + backward) / 1e6,
+        "compile_seconds": compile_seconds,
+    }
+    line = "  ".join(f"{name} {value.step:.2f}" for name, value in times.items())
+    print(f"{point}, {point.threads} threads: step {line} ms; kernel {forward:.2f} + {backward:.2f} ms", flush=True)
+    return row
+
+
+def call_cost() -> dict[str, float]:
+    """Where a training step at batch 1 goes: milliseconds of the layer's call around its kernels and products."""
+    torch.set_num_threads(2)
+    contestant = Contestant(BASE._replace(rows=1), "fused")
+    layer = contestant.model.core
+    median_ms(contestant.step, 1.0, 200)
+    forward, backward = inside_kernel(contestant)
+    step = statistics.median(median_ms(contestant.step, 3.0, 1000))
+
+    def call() -> None:
+        output, _ = layer(contestant.input)
+        torch.autograd.backward(output, torch.ones_like(output))
+
+    contestant.optimiser.zero_grad()
+    both = statistics.median(median_ms(call, 3.0, 1000))
+    # The products over all steps that the layer makes in torch, alone.
+    cell = layer.cell
+    rows = contestant.input.flatten(0, 1)
+    gates, words = torch.randn(len(rows), 4 * BASE.hidden), torch.randn(len(rows), len(cell.heads.bias))
+    seen, hidden = torch.randn(len(rows), BASE.hidden + BASE.word), torch.randn(len(rows), BASE.hidden)
+    weight, bias = cell.controller.layers[0].weight_input.detach(), cell.controller.layers[0].bias.detach()
+
+    def products() -> None:
+        torch.nn.functional.linear(rows, weight, bias)
+        gates.t() @ rows, gates.sum(0), gates.t() @ seen, words.t() @ hidden, words.sum(0)
+
+    alone = statistics.median(median_ms(products, 2.0, 1000))
+    return {
+        "step": step,
+        "layer": both,
+        "kernels": forward + backward,
+        "products": alone,
+        "cost": both - forward - backward - alone,
+        "share": (both - forward - backward - alone) / step,
+    }
+
+
+def linear_cost() -> list[dict[str, float]]:
+    """Milliseconds of a forward and backward at sizes that double, one at a time."""
+    rows = []
+    torch.set_num_threads(1)
+    base = Point(rows=4, steps=50, threads=1)
+    for name, sizes in {
+        "steps": [50, 100, 200, 400, 800],
+        "rows": [4, 8, 16, 32, 64],
+        "slots": [128, 256, 512, 1024, 2048],
+        "word": [16, 32, 64, 128],
+    }.items():
+        for size in sizes:
+            point = base._replace(**{name: size})
+            forward, backward = inside_kernel(Contestant(point, "fused"))
+            rows.append({"name": name, "size": size, "ms": forward + backward})
+            print(f"{name} {size}: {forward + backward:.2f} ms", flush=True)
+    return rows
+
+
+def main() -> None:
+    """Parity, peaks, points, page."""
+    parser = argparse.ArgumentParser(description="Time the fused kernels.")
+    parser.add_argument("--quick", action="store_true", help="two sizes only")
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--no-parity", action="store_true")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each kind of each contestant, three times")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "performance.md")
+    arguments = parser.parse_args()
+    if core.why_not():
+        raise SystemExit(" ".join(core.why_not()))
+    if not arguments.no_parity:
+        tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops/test_fused.py"]
+        if subprocess.run([sys.executable, *tests], cwd=ROOT).returncode:
+            raise SystemExit("parity failed: no figures from a wrong kernel")
+    points = [BASE, BASE._replace(rows=1)] if arguments.quick else POINTS
+    result: dict[str, Any] = {
+        "machine": {"processor": cpu_name(), "isa": core.isa(), "python": platform.python_version()},
+        "torch": torch.__version__,
+        "parity": not arguments.no_parity,
+        "peaks": {str(threads): {"fma": fma_peak(threads), "product": product_peak(threads)} for threads in (1, 2)},
+    }
+    print(json.dumps(result, indent=1), flush=True)
+    result["rows"] = [
+        measure(point, arguments.seconds, compiled=point == BASE and not arguments.no_compile) for point in points
+    ]
+    result["peaks_after"] = {str(t): {"fma": fma_peak(t), "product": product_peak(t)} for t in (1, 2)}
+    result["call"] = call_cost()
+    print(json.dumps(result["call"], indent=1), flush=True)
+    result["linear"] = [] if arguments.quick else linear_cost()
+    from benchmarks.performance_page import write  # matplotlib only now
+
+    write(result, arguments.out)
+    print(f"written: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
