@@ -2,7 +2,7 @@
 # the core, which is left out where there is none.
 #   make train         train the copy NTM, evaluate it at the paper's lengths, draw it
 #   make test          linter, formatter, type checker, tests
-#   make bench         what training costs around the model
+#   make bench         the kernels against the reference (docs/performance.md), and what training costs around them
 #   make core          build the C++ core again where a source of it changed
 #   make sanitize      tests of the core, built with address and undefined-behaviour sanitizers; needs GCC on Linux
 #   make wheel-check   sdist and wheel, installed with and without a C++ compiler; needs Linux
@@ -33,11 +33,12 @@ test: $(VENV)/installed-dev core
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-bench: $(VENV)/installed-train core
-	$(BIN)/python benchmarks/training_loop.py
+bench: $(VENV)/installed-dev core
+	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.training_loop
 
 seeds: $(VENV)/installed-train core
-	$(BIN)/python benchmarks/copy_seeds.py
+	$(BIN)/python -m benchmarks.copy_seeds
 
 core: $(CORE)
 

@@ -1,0 +1,1 @@
+"""Programs that time tapehead, and the recipes that take long."""

@@ -4,7 +4,7 @@ First parity: without a green `pytest tests/ops/test_fused.py` no number is prin
 backends alternating: forward, forward + backward, and a full training step with clipping and update. Medians. Beside
 them stand the peaks of the same machine in the same run: fused multiply-adds in registers, and torch's matrix product.
 
-    python benchmarks/kernels.py [--quick] [--no-compile] [--no-parity] [--out docs/performance.md]
+    python -m benchmarks.kernels [--quick] [--no-compile] [--no-parity] [--out docs/performance.md]
 
 Nothing else may run on the machine meanwhile.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import itertools
 import json
 import platform
 import statistics
@@ -33,7 +32,7 @@ from tapehead.training.config import OptimiserConfig
 from tapehead.training.optimisers import build_optimiser, clip_gradients
 
 ROOT = Path(__file__).parent.parent
-D, O = 9, 8  # widths of the copy task's input and target
+INPUT_SIZE, TARGET_SIZE = 9, 8  # of the copy task
 
 
 class Point(NamedTuple):
@@ -111,14 +110,14 @@ class Contestant:
 
     def __init__(self, point: Point, backend: str, compiled: bool = False) -> None:
         torch.manual_seed(0)
-        core_ = NTM(D, point.hidden, memory_size=point.slots, word_size=point.word, backend=backend)
-        self.model = SequenceModel(core_, O)
+        core_ = NTM(INPUT_SIZE, point.hidden, memory_size=point.slots, word_size=point.word, backend=backend)
+        self.model = SequenceModel(core_, TARGET_SIZE)
         self.run = torch.compile(self.model) if compiled else self.model
         self.parameters = list(self.model.parameters())
         self.config = OptimiserConfig()
         self.optimiser = build_optimiser(self.config, self.parameters)
-        self.input = (torch.rand(point.steps, point.rows, D) < 0.5).float()
-        self.target = (torch.rand(point.steps, point.rows, O) < 0.5).float()
+        self.input = (torch.rand(point.steps, point.rows, INPUT_SIZE) < 0.5).float()
+        self.target = (torch.rand(point.steps, point.rows, TARGET_SIZE) < 0.5).float()
         self.rows = point.rows
 
     def forward(self) -> torch.Tensor:

@@ -4,7 +4,7 @@ Both train the default copy recipe on the same batches. The bare loop is forward
 batches drawn beforehand; the other side is the command itself, bar and logs on, drawing its batches. They alternate,
 and the medians are compared. Printed: milliseconds an update, and their ratio.
 
-    python benchmarks/training_loop.py [--updates 100] [--rounds 5] [--model lstm] [more options of train]
+    python -m benchmarks.training_loop [--updates 100] [--rounds 5] [--model lstm] [more options of train]
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import torch
+from torch.autograd import forward_ad
 
 from tapehead import core
 from tapehead.errors import BackendError
@@ -33,12 +34,23 @@ class Request(NamedTuple):
     device: torch.device
     dtype: torch.dtype
     transformed: bool = False
-    """whether torch.func (vmap, grad, jvp, ...) transforms it"""
+    """whether torch.func (vmap, grad, ...) or forward-mode differentiation transforms it"""
 
 
 def is_transformed() -> bool:
-    """Whether a transform of torch.func is at work here."""
-    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
+    """Whether a transform of torch.func, or forward-mode differentiation, is at work here."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def is_eager() -> bool:
+    """Whether tensors made here are plain ones that hold numbers: nothing traces, transforms or replaces them."""
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
 
 
 def _reference(request: Request) -> tuple[str, ...]:
@@ -58,7 +70,11 @@ _core_is_missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
 def _fused(request: Request) -> tuple[str, ...]:
     if request.device.type != "cpu":
         return (f"this version of tapehead has no fused kernel of {request.op} for {request.device.type} tensors.",)
-    transformed = ("it has no rules for the transforms of torch.func.",) if request.transformed else ()
+    transformed = (
+        ("it has no rules for the transforms of torch.func, nor for forward-mode differentiation.",)
+        if request.transformed
+        else ()
+    )
     return _core_is_missing() + _reference(request) + transformed
 
 

@@ -31,6 +31,7 @@ FUNCTIONS: dict[str, tuple[list[type], type]] = {
     "tapehead_ntm_forward": ([ctypes.c_void_p], ctypes.c_int),  # an array of int64, one a field
     "tapehead_ntm_backward": ([ctypes.c_void_p], ctypes.c_int),
     "tapehead_rmsprop": ([ctypes.c_void_p], ctypes.c_int),
+    "tapehead_clip": ([ctypes.c_void_p], ctypes.c_int),
     # For tests: which, double_precision, count, from, to.
     "tapehead_elementary": (
         [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p],

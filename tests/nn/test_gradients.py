@@ -1,4 +1,4 @@
-"""Gradients of the whole layer against finite differences, in float64: of the input, every parameter, every state."""
+"""Gradients of every backend against finite differences, in float64: of the input, every parameter, every state."""
 
 import pytest
 import torch
@@ -23,6 +23,8 @@ CASES = [
 ]
 CASES = [case._replace(steps=3, rows=2) for case in CASES]
 
+every_backend = pytest.mark.parametrize("backend", ["reference", "fused"])
+
 
 def leaves_and_template(nested):
     """The tensors of a nest, and a function that puts others in their places."""
@@ -37,8 +39,9 @@ def leaves_and_template(nested):
 
 @pytest.mark.parametrize("case", **by_name(CASES))
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
-def test_layer_with_a_given_state(case: Case, ragged: bool):
-    layer, lengths = make_layer(case), torch.tensor([3, 1]) if ragged else None
+@every_backend
+def test_layer_with_a_given_state(case: Case, ragged: bool, backend: str):
+    layer, lengths = make_layer(case, backend=backend), torch.tensor([3, 1]) if ragged else None
     names = [name for name, _ in layer.named_parameters()]
     parameters = [parameter.detach().requires_grad_() for parameter in layer.parameters()]
     state_leaves, fill = leaves_and_template(random_state(layer, case.rows))
@@ -53,9 +56,10 @@ def test_layer_with_a_given_state(case: Case, ragged: bool):
     assert torch.autograd.gradcheck(run, arguments, fast_mode=True)
 
 
-def test_whole_jacobian_entry_by_entry():
+@every_backend
+def test_whole_jacobian_entry_by_entry(backend: str):
     case = CASES[0]._replace(rows=1, steps=2)
-    layer = make_layer(case)
+    layer = make_layer(case, backend=backend)
     state_leaves, fill = leaves_and_template(random_state(layer, 1))
 
     def run(input, weight, bias, reads, *state):
@@ -71,9 +75,10 @@ LEARNED = Initial(memory="learned", weights="learned", reads="learned", controll
 
 
 @pytest.mark.parametrize("order", ["read_write", "write_read"])
-def test_learned_initial_state(order: str):
+@every_backend
+def test_learned_initial_state(order: str, backend: str):
     case = Case("learned", {**SMALL, "initial": LEARNED, "order": order}, steps=2, rows=2)
-    layer, input = make_layer(case), make_input(case)
+    layer, input = make_layer(case, backend=backend), make_input(case)
     names = [name for name, _ in layer.named_parameters() if "initial" in name]
     assert len(names) == 6
 
@@ -100,8 +105,9 @@ def test_lstm_with_learned_initial_state_and_empty_rows():
 
 @pytest.mark.parametrize("case", **by_name(CASES))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_zero_memory_has_finite_gradients_everywhere(case: Case, dtype: torch.dtype):
-    layer = make_layer(case, dtype, initial=Initial(constant=0.0))
+@every_backend
+def test_zero_memory_has_finite_gradients_everywhere(case: Case, dtype: torch.dtype, backend: str):
+    layer = make_layer(case, dtype, initial=Initial(constant=0.0), backend=backend)
     input = make_input(case, dtype).requires_grad_()
     state = map_tensors(lambda tensor: tensor.clone().requires_grad_(), layer.initial_state(case.rows))
     total = sum(tensor.square().sum() for _, tensor in named_tensors(layer(input, state)))
@@ -111,9 +117,10 @@ def test_zero_memory_has_finite_gradients_everywhere(case: Case, dtype: torch.dt
         assert gradient.isfinite().all()
 
 
-def test_detached_state_cuts_the_graph():
+@every_backend
+def test_detached_state_cuts_the_graph(backend: str):
     case = CASES[0]
-    layer, input = make_layer(case), make_input(case).requires_grad_()
+    layer, input = make_layer(case, backend=backend), make_input(case).requires_grad_()
     _, state = layer(input)
     output, _ = layer(make_input(case), state.detach())
     assert torch.autograd.grad(output.sum(), input, allow_unused=True) == (None,)

@@ -1,4 +1,4 @@
-"""The NTM op against the paper written down a second time, number by number."""
+"""Every backend of the NTM op against the paper written down a second time, number by number."""
 
 import pytest
 import torch
@@ -14,6 +14,9 @@ from tests.ops import numpy_ntm
 # Some hundred operations in a row, each with a relative rounding of 1e-16 (6e-8 in float32), and sharpening, which
 # multiplies a relative error by gamma at every step: 1e-10 leaves room, and no wrong equation fits into it.
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+
+
+every_backend = pytest.mark.parametrize("backend", ["reference", "fused"])
 
 
 def parameters_of(layer: NTM) -> ntm.NTMParameters:
@@ -37,28 +40,32 @@ def compare_with_paper(layer: NTM, input: Tensor, state=None, lengths: Tensor | 
 
 @pytest.mark.parametrize("case", **by_name(CASES))
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-def test_paper_from_a_random_state(case: Case, dtype: torch.dtype):
-    layer = make_layer(case, dtype)
+@every_backend
+def test_paper_from_a_random_state(case: Case, dtype: torch.dtype, backend: str):
+    layer = make_layer(case, dtype, backend=backend)
     compare_with_paper(layer, make_input(case, dtype), random_state(layer, case.rows))
 
 
 @pytest.mark.parametrize("initial", INITIALS)
 @pytest.mark.parametrize("order", ["read_write", "write_read"])
-def test_paper_from_every_initial_state(initial: str, order: str):
+@every_backend
+def test_paper_from_every_initial_state(initial: str, order: str, backend: str):
     case = Case(initial, {"initial": INITIALS[initial], "order": order, "num_read_heads": 2})
-    compare_with_paper(make_layer(case), make_input(case))
+    compare_with_paper(make_layer(case, backend=backend), make_input(case))
 
 
 @pytest.mark.parametrize("case", **by_name(CASES))
-def test_paper_with_lengths(case: Case):
-    layer = make_layer(case)
+@every_backend
+def test_paper_with_lengths(case: Case, backend: str):
+    layer = make_layer(case, backend=backend)
     lengths = torch.tensor([case.steps - 1, 0, case.steps])[: case.rows]
     compare_with_paper(layer, make_input(case), random_state(layer, case.rows), lengths)
 
 
 @pytest.mark.parametrize("case", **by_name(CASES[:6]))
-def test_paper_with_inputs_and_state_that_are_not_contiguous(case: Case):
-    layer = make_layer(case)
+@every_backend
+def test_paper_with_inputs_and_state_that_are_not_contiguous(case: Case, backend: str):
+    layer = make_layer(case, backend=backend)
     steps = max(case.steps, 2)
     input = torch.randn(3, max(case.rows, 2), 2 * steps, dtype=torch.float64).permute(2, 1, 0)[::2]
     state = map_tensors(
@@ -69,11 +76,12 @@ def test_paper_with_inputs_and_state_that_are_not_contiguous(case: Case):
     compare_with_paper(layer, input, state)
 
 
-def test_the_op_is_what_the_layer_calls():
+@every_backend
+def test_the_op_is_what_the_layer_calls(backend: str):
     case = CASES[0]
-    layer, input = make_layer(case), make_input(case)
+    layer, input = make_layer(case, backend=backend), make_input(case)
     state = random_state(layer, case.rows)
-    output, new_state, trace = ntm.sequence(input, state, parameters_of(layer), layer.cell.settings)
+    output, new_state, trace = ntm.sequence(input, state, parameters_of(layer), layer.cell.settings, backend=backend)
     assert trace is None
     expected = dict(named_tensors(layer(input, state)))
     found = dict(named_tensors((output, new_state)))

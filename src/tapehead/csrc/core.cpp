@@ -99,6 +99,8 @@ TAPEHEAD_EXPORT int tapehead_rmsprop(const tapehead::RMSpropFields* fields) {
     return tapehead::chosen().kernels->rmsprop(*fields);
 }
 
+TAPEHEAD_EXPORT int tapehead_clip(tapehead::ClipFields* fields) { return tapehead::chosen().kernels->clip(*fields); }
+
 TAPEHEAD_EXPORT int tapehead_elementary(int which, int double_precision, std::int64_t count, const void* from, void* to) {
     return tapehead::chosen().kernels->elementary(which, double_precision, count, from, to);
 }

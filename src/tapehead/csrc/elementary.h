@@ -63,7 +63,7 @@ template <class T> TAPEHEAD_INLINE Vec<T> exp(Vec<T> x) {
     return where_less<T>(x, splat(C::lowest), zero<T>(), scaled);
 }
 
-// log x for normal x > 0. 2 ulp, and 2 ulp of 1 near x = 1 in double.
+// log x for normal x > 0; NaN for NaN, by the x - x at the end. 2 ulp.
 template <class T> TAPEHEAD_INLINE Vec<T> split(Vec<T> x, Vec<T>& exponent) {
     using C = Constants<T>;
     using B = Bits<T>;
@@ -81,7 +81,7 @@ TAPEHEAD_INLINE Vec<float> log(Vec<float> x) {
                                      1.4249322787e-1f, -1.2420140846e-1f, 1.1676998740e-1f, -1.1514610310e-1f,
                                      7.0376836292e-2f);
     y = fma<float>(n, splat(C::ln2_low), y * f * z);
-    return fma<float>(n, splat(C::ln2_high), f + fma<float>(z, splat(-0.5f), y));
+    return fma<float>(n, splat(C::ln2_high), f + fma<float>(z, splat(-0.5f), y)) + (x - x);
 }
 TAPEHEAD_INLINE Vec<double> log(Vec<double> x) {
     using C = Constants<double>;
@@ -92,7 +92,7 @@ TAPEHEAD_INLINE Vec<double> log(Vec<double> x) {
     const Vec<double> tail = polynomial<double>(z, 2 / 3.0, 2 / 5.0, 2 / 7.0, 2 / 9.0, 2 / 11.0, 2 / 13.0, 2 / 15.0,
                                                 2 / 17.0, 2 / 19.0, 2 / 21.0, 2 / 23.0);
     const Vec<double> small = s * (z * tail - f);
-    return fma<double>(n, splat(C::ln2_high), f + fma<double>(n, splat(C::ln2_low), small));
+    return fma<double>(n, splat(C::ln2_high), f + fma<double>(n, splat(C::ln2_low), small)) + (x - x);
 }
 
 // tanh |x| near 0, where a float's quotient below would round three times; double has room for that.

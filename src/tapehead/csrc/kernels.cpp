@@ -9,6 +9,7 @@ namespace TAPEHEAD_NAMESPACE {
 int ntm_forward(const NTMFields&);
 int ntm_backward(const NTMFields&);
 int rmsprop(const RMSpropFields&);
+int clip(ClipFields&);
 
 namespace {
 
@@ -57,7 +58,7 @@ double fma_peak(std::int64_t threads, std::int64_t rounds) {
 }  // namespace
 
 extern const Kernels kernels;
-const Kernels kernels = {ntm_forward, ntm_backward, rmsprop, elementary, fma_peak};
+const Kernels kernels = {ntm_forward, ntm_backward, rmsprop, clip, elementary, fma_peak};
 
 }  // namespace TAPEHEAD_NAMESPACE
 }  // namespace tapehead

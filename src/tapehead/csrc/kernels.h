@@ -2,7 +2,7 @@
 #pragma once
 
 #include "ntm.h"
-#include "rmsprop.h"
+#include "optimiser.h"
 
 namespace tapehead {
 
@@ -10,6 +10,7 @@ struct Kernels {
     int (*ntm_forward)(const NTMFields&);
     int (*ntm_backward)(const NTMFields&);
     int (*rmsprop)(const RMSpropFields&);
+    int (*clip)(ClipFields&);
     // For tests: function `which` of elementary.h (exp, log, tanh, sigmoid, softplus) of `count` numbers.
     int (*elementary)(int which, int double_precision, std::int64_t count, const void* from, void* to);
     // For benchmarks: `rounds` rounds of multiply-adds in registers on each of `threads` threads. Returns how many

@@ -16,6 +16,7 @@
     /* sizes */ \
     X(steps)               /* T */ \
     X(rows)                /* B */ \
+    X(input_size)          /* D */ \
     X(hidden_size)         /* H */ \
     X(layers)              /* L */ \
     X(memory_size)         /* N */ \
@@ -40,6 +41,7 @@
     X(internals_bytes) \
     X(lengths)             /* int64 (B,), in 0..T; 0: T for all */ \
     /* what a sequence starts from */ \
+    X(input)               /* (T,B,D); with save */ \
     X(projected)           /* (T,B,G): the input's share of the lowest layer's sum, bias included */ \
     X(memory)              /* (B,N,M) */ \
     X(read_weights)        /* (B,R,N) */ \
@@ -55,7 +57,7 @@
     X(heads_weight)        /* (P,H) */ \
     X(heads_bias)          /* (P,) */ \
     /* what the forward makes: results */ \
-    X(output)              /* (T,B,H+R*M); zero past a row's length, as all arrays of steps below */ \
+    X(output)              /* (T,B,H+R*M); zero past a row's length, as all that Python sees of steps */ \
     X(last_memory)         /* (B,N,M) */ \
     X(last_read_weights)   /* (B,R,N) */ \
     X(last_write_weights)  /* (B,W,N) */ \
@@ -73,8 +75,8 @@
     X(inverse_norms)       /* (T) (T,B,1+write_read,Np): 1/|M(i)|; for write_read of M_t, then of M_{t-1} */ \
     X(slopes)              /* (T) (T,B,4*heads): derivatives of key strengths, of gammas; of eq. 9 the largest log, log-sum */ \
     X(gates)               /* (T) (L,T,B,6H): i, f, g, o, c, tanh c; LSTM */ \
-    X(inputs)              /* (T,B,R*M+H): what the lowest layer saw, r_{t-1} and (LSTM) h_{t-1}. Only with save */ \
-    X(upper_inputs)        /* (L-1,T,B,H+H): what the others saw, the layer below and (LSTM) h_{t-1}. Only with save */ \
+    X(inputs)              /* (T,B,R*M+H+D+1): what the lowest layer saw: r_{t-1}, h_{t-1} (LSTM only), x_t, 1. Only with save */ \
+    X(upper_inputs)        /* (L-1,T,B,H+H): what the others saw: the layer below, h_{t-1} (LSTM only). Only with save */ \
     /* what the backward is given: gradients of results, 0 where there is none */ \
     X(grad_output) X(grad_last_memory) X(grad_last_read_weights) X(grad_last_write_weights) X(grad_last_reads) \
     X(grad_last_hidden) X(grad_last_cell) \

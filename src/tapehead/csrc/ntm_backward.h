@@ -27,8 +27,9 @@ template <class T> class Backward {
                     expect(t - 1, 0);
                 use_memory(t, r);
             }
-            multiply<T>(active, grad_words_.data, grad_words_.stride, call_.heads, grad_hidden_[s_.layers - 1].data,
-                        grad_hidden_[s_.layers - 1].stride);
+            const RowBuffer<T> top = grad_hidden_[s_.layers - 1];
+            for (Index r = 0; r < active; ++r) base_[r] = top[r];
+            multiply<T>(active, grad_words_.data, grad_words_.stride, call_.heads, base_, top.data, top.stride);
             for (Index l = s_.layers - 1; l >= 0; --l) control(t, l, active);
         }
         for (Index r = 0; r < rows_; ++r) finish(r);
@@ -57,6 +58,7 @@ template <class T> class Backward {
         first_weights_ = RowBuffer<T>::take(arena_, rows_, s_.heads * s_.padded);
         if (s_.keep_every > 1)
             segment_ = RowBuffer<T>::take(arena_, rows_, (s_.keep_every - 1) * s_.word * s_.padded);
+        base_ = arena_.take<const T*>(rows_);
         units_ = arena_.take<T>(s_.heads * s_.word);
         grad_units_ = arena_.take<T>(s_.heads * s_.word);
         unit_norms_ = arena_.take<T>(s_.heads);
@@ -224,13 +226,15 @@ template <class T> class Backward {
             T* to = l == 0 ? out<T>(f_.grad_projected) + step * s_.gates
                            : out<T>(f_.grad_gates) + ((l - 1) * s_.steps * s_.rows + step) * s_.gates;
             copy(static_cast<const T*>(grad_sums_[r]), s_.gates, to);
-            clear(grad_inputs_[r], grad_inputs_.stride);
         }
-        multiply<T>(active, grad_sums_.data, grad_sums_.stride, call_.layers[l], grad_inputs_.data, grad_inputs_.stride);
+        multiply<T>(active, grad_sums_.data, grad_sums_.stride, call_.layers[l], nullptr, grad_inputs_.data,
+                    grad_inputs_.stride);
         for (Index r = 0; r < active; ++r) {
             const T* from = grad_inputs_[r];
-            clear(grad_hidden_[l][r], grad_hidden_[l].stride);
-            if (s_.lstm) copy(from + own, s_.hidden, grad_hidden_[l][r]);
+            if (s_.lstm)
+                copy(from + own, s_.hidden, grad_hidden_[l][r]);
+            else
+                clear(grad_hidden_[l][r], s_.hidden);
             if (l == 0)
                 copy(from, s_.reads, grad_reads_[r]);
             else
@@ -271,6 +275,7 @@ template <class T> class Backward {
     RowBuffer<T>*grad_hidden_ = nullptr, *grad_cell_ = nullptr;  // of each layer
     RowBuffer<T> grad_reads_{}, grad_sums_{}, grad_inputs_{}, grad_words_{}, grad_memory_{}, grad_weights_{};
     RowBuffer<T> first_weights_{}, segment_{};
+    const T** base_ = nullptr;  // what a product is added to, for each row
     T *units_ = nullptr, *grad_units_ = nullptr, *unit_norms_ = nullptr, *z_ = nullptr, *q_ = nullptr, *work_ = nullptr;
     Vec<T>*sums_ = nullptr, *partial_ = nullptr;
 };

@@ -42,6 +42,7 @@ template <class T> class Forward {
         raw_ = RowBuffer<T>::take(arena_, rows_, round_up(s_.parameters, panel_width<T>));
         first_weights_ = RowBuffer<T>::take(arena_, rows_, s_.heads * s_.padded);
         if (!s_.save || s_.keep_every > 1) memory_ = RowBuffer<T>::take(arena_, rows_, s_.word * s_.padded);
+        base_ = arena_.take<const T*>(rows_);
         units_ = arena_.take<T>(s_.heads * s_.word);
         unit_norms_ = arena_.take<T>(s_.heads);
         work_ = arena_.take<T>(Ring<T>::size(s_) + 4 * round_up(s_.erase - s_.strength, lanes<T>));
@@ -70,20 +71,25 @@ template <class T> class Forward {
     void control(Index t, Index active) {
         for (Index l = 0; l < s_.layers; ++l) {
             for (Index r = 0; r < active; ++r) {
-                const T* from = l == 0 ? in<T>(f_.projected) + (t * s_.rows + order_[r]) * s_.gates
-                                       : in<T>(f_.upper_bias) + (l - 1) * s_.gates;
-                copy(from, s_.gates, sums_[r]);
-                clear(sums_[r] + s_.gates, sums_.stride - s_.gates);
-                if (s_.save) copy(static_cast<const T*>(inputs_[l][r]), s_.depth(l), steps_.inputs(l, t, order_[r]));
+                base_[r] = l == 0 ? in<T>(f_.projected) + (t * s_.rows + order_[r]) * s_.gates
+                                  : in<T>(f_.upper_bias) + (l - 1) * s_.gates;
+                if (s_.save) save_inputs(t, l, r);
             }
-            multiply<T>(active, inputs_[l].data, inputs_[l].stride, call_.layers[l], sums_.data, sums_.stride);
+            multiply<T>(active, inputs_[l].data, inputs_[l].stride, call_.layers[l], base_, sums_.data, sums_.stride);
             for (Index r = 0; r < active; ++r) finish_layer(t, l, r);
         }
-        for (Index r = 0; r < active; ++r) {
-            copy(in<T>(f_.heads_bias), s_.parameters, raw_[r]);
-            clear(raw_[r] + s_.parameters, raw_.stride - s_.parameters);
-        }
-        multiply<T>(active, top_.data, top_.stride, call_.heads, raw_.data, raw_.stride);
+        for (Index r = 0; r < active; ++r) base_[r] = in<T>(f_.heads_bias);
+        multiply<T>(active, top_.data, top_.stride, call_.heads, base_, raw_.data, raw_.stride);
+    }
+
+    void save_inputs(Index t, Index l, Index r) const {
+        const Index b = order_[r];
+        T* to = steps_.inputs(l, t, b);
+        copy(static_cast<const T*>(inputs_[l][r]), s_.depth(l), to);
+        if (l > 0) return;
+        to += s_.depth(0);
+        copy(in<T>(f_.input) + (t * s_.rows + b) * s_.input, s_.input, to);
+        to[s_.input] = 1;
     }
 
     void finish_layer(Index t, Index l, Index r) {
@@ -175,7 +181,7 @@ template <class T> class Forward {
             clear(steps_.weights(t, b), s_.heads * s_.padded);
             clear(steps_.content(t, b), s_.heads * s_.padded);
             clear(steps_.parameters(t, b), s_.parameters);
-            for (Index l = 0; l < s_.layers; ++l) clear(steps_.inputs(l, t, b), s_.depth(l));
+            for (Index l = 0; l < s_.layers; ++l) clear(steps_.inputs(l, t, b), s_.saved(l));
             if (s_.keep_every == 1) clear(steps_.memory(t + 1, b), s_.word * s_.padded);
         }
     }
@@ -189,6 +195,7 @@ template <class T> class Forward {
     Arena arena_;
     RowBuffer<T>* inputs_ = nullptr;  // of each layer: what is below, and its own past
     RowBuffer<T> sums_{}, top_{}, raw_{}, first_weights_{}, memory_{};
+    const T** base_ = nullptr;  // what a product is added to, for each row
     T *units_ = nullptr, *unit_norms_ = nullptr, *work_ = nullptr;
 };
 

@@ -10,7 +10,7 @@ namespace tapehead {
 namespace TAPEHEAD_NAMESPACE {
 
 struct Shape {
-    Index steps, rows, hidden, layers, slots, padded, word, read_heads, write_heads, heads, max_shift, offsets;
+    Index steps, rows, input, hidden, layers, slots, padded, word, read_heads, write_heads, heads, max_shift, offsets;
     bool lstm, location, write_read, tanh_key, tanh_add, save;
     Index keep_every;  // steps between two memories that are kept
     Index gates;       // G
@@ -21,7 +21,7 @@ struct Shape {
     Index key, strength, gate, shift, gamma, erase, add, parameters;
 
     explicit Shape(const NTMFields& f)
-        : steps(f.steps), rows(f.rows), hidden(f.hidden_size), layers(f.layers), slots(f.memory_size),
+        : steps(f.steps), rows(f.rows), input(f.input_size), hidden(f.hidden_size), layers(f.layers), slots(f.memory_size),
           padded(f.padded_size), word(f.word_size), read_heads(f.read_heads), write_heads(f.write_heads),
           heads(f.read_heads + f.write_heads), max_shift(f.max_shift), offsets(2 * f.max_shift + 1), lstm(f.lstm != 0),
           location(f.location != 0), write_read(f.write_read != 0), tanh_key(f.tanh_key != 0), tanh_add(f.tanh_add != 0),
@@ -43,6 +43,8 @@ struct Shape {
     // Columns of the product that makes a layer's sums, but for what `projected` brings: below, then its own past.
     Index below(Index layer) const { return layer == 0 ? reads : hidden; }
     Index depth(Index layer) const { return below(layer) + (lstm ? hidden : 0); }
+    // Columns of what is saved of it: for the lowest layer the input and a 1 as well.
+    Index saved(Index layer) const { return depth(layer) + (layer == 0 ? input + 1 : 0); }
 };
 
 template <class T> const T* in(std::int64_t field) { return reinterpret_cast<const T*>(field); }

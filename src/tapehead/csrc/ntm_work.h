@@ -17,7 +17,12 @@ template <class T> struct Call {
     Index groups;
     int* statuses;  // one a group
 
-    Index length(Index row) const { return fields.lengths == 0 ? shape.steps : in<std::int64_t>(fields.lengths)[row]; }
+    // In 0..steps, whatever the caller says.
+    Index length(Index row) const {
+        if (fields.lengths == 0) return shape.steps;
+        const Index length = in<std::int64_t>(fields.lengths)[row];
+        return length < 0 ? 0 : (length > shape.steps ? shape.steps : length);
+    }
 };
 
 // Arrays of a step and row, in what is saved. Without `save` all steps share one place.
@@ -37,7 +42,7 @@ template <class T> class Steps {
     }
     // What a layer saw: only with `save`.
     T* inputs(Index layer, Index t, Index b) const {
-        if (layer == 0) return at(f_.inputs, t, b, s_.depth(0), true);
+        if (layer == 0) return at(f_.inputs, t, b, s_.saved(0), true);
         return at(f_.upper_inputs, (layer - 1) * s_.steps + t, b, s_.depth(layer), true);
     }
     T* memory(Index kept, Index b) const { return at(f_.memories, kept, b, s_.word * s_.padded, true); }

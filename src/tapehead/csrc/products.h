@@ -74,15 +74,21 @@ template <class T> void pack(const Block<T>* blocks, int count, const Panels<T>&
     }
 }
 
-// out[row] += in[row] @ panel for ROWS rows. What is in `out` comes last: added first, its size would set the rounding of
-// every step. With few rows the sum over k runs in UNROLL interleaved parts, because one
-// chain of additions would wait for itself.
+// Rows that a product is added to: null, or a pointer to each, of as many numbers as the matrix has columns.
+template <class T> using Base = const T* const*;
+
+// out[row] = base[row] + in[row] @ panel for ROWS rows, the panel's columns from `column` on. The base comes last: added
+// first, its size would set the rounding of every step. With few rows the sum over k runs in UNROLL interleaved parts,
+// because one chain of additions would wait for itself.
 template <class T, int ROWS, int UNROLL>
-TAPEHEAD_NOINLINE void multiply_panel(const T* in, Index in_stride, const T* panel, Index depth, T* out, Index out_stride) {
+TAPEHEAD_NOINLINE void multiply_panel(const T* in, Index in_stride, const Panels<T>& panels, Index index, Base<T> base,
+                                      T* out, Index out_stride) {
     Vec<T> sums[UNROLL][ROWS][panel_vectors];
     for (int row = 0; row < ROWS; ++row)
         for (int v = 0; v < panel_vectors; ++v)
             for (int part = 0; part < UNROLL; ++part) sums[part][row][v] = zero<T>();
+    const Index depth = panels.depth, column = index * panel_width<T>, width = panels.width;
+    const T* panel = panels.panel(index);
     Index k = 0;
     for (; k + UNROLL <= depth; k += UNROLL) {
         for (int part = 0; part < UNROLL; ++part) {
@@ -105,33 +111,33 @@ TAPEHEAD_NOINLINE void multiply_panel(const T* in, Index in_stride, const T* pan
     for (int row = 0; row < ROWS; ++row)
         for (int v = 0; v < panel_vectors; ++v) {
             for (int part = 1; part < UNROLL; ++part) sums[0][row][v] += sums[part][row][v];
-            T* const to = out + row * out_stride + v * lanes<T>;
-            store(to, load(static_cast<const T*>(to)) + sums[0][row][v]);
+            const Index first = column + v * lanes<T>, left = width - first;
+            if (base != nullptr && left > 0) sums[0][row][v] += load(base[row] + first, left);
+            store(out + row * out_stride + first, sums[0][row][v]);
         }
 }
 
 template <class T, int ROWS>
-TAPEHEAD_INLINE void multiply_rest(int rows, const T* in, Index in_stride, const T* panel, Index depth, T* out,
-                                   Index out_stride) {
+TAPEHEAD_INLINE void multiply_rest(int rows, const T* in, Index in_stride, const Panels<T>& panels, Index index,
+                                   Base<T> base, T* out, Index out_stride) {
     if constexpr (ROWS > 0) {
         constexpr int unroll = ROWS * panel_vectors >= 8 ? 1 : (ROWS == 1 ? 4 : 2);
-        if (rows == ROWS) return multiply_panel<T, ROWS, unroll>(in, in_stride, panel, depth, out, out_stride);
-        multiply_rest<T, ROWS - 1>(rows, in, in_stride, panel, depth, out, out_stride);
+        if (rows == ROWS) return multiply_panel<T, ROWS, unroll>(in, in_stride, panels, index, base, out, out_stride);
+        multiply_rest<T, ROWS - 1>(rows, in, in_stride, panels, index, base, out, out_stride);
     }
 }
 
-// out (rows, padded) += in (rows, depth) @ panels. The strides are between rows.
+// out (rows, padded) = base + in (rows, depth) @ panels. The strides are between rows.
 template <class T>
-void multiply(Index rows, const T* in, Index in_stride, const Panels<T>& panels, T* out, Index out_stride) {
+void multiply(Index rows, const T* in, Index in_stride, const Panels<T>& panels, Base<T> base, T* out,
+              Index out_stride) {
     for (Index index = 0; index < panels.count(); ++index) {
-        const T* panel = panels.panel(index);
-        T* to = out + index * panel_width<T>;
         Index row = 0;
         for (; row + block_rows <= rows; row += block_rows)
-            multiply_panel<T, block_rows, 1>(in + row * in_stride, in_stride, panel, panels.depth, to + row * out_stride,
-                                             out_stride);
-        multiply_rest<T, block_rows - 1>(static_cast<int>(rows - row), in + row * in_stride, in_stride, panel, panels.depth,
-                                         to + row * out_stride, out_stride);
+            multiply_panel<T, block_rows, 1>(in + row * in_stride, in_stride, panels, index,
+                                             base == nullptr ? nullptr : base + row, out + row * out_stride, out_stride);
+        multiply_rest<T, block_rows - 1>(static_cast<int>(rows - row), in + row * in_stride, in_stride, panels, index,
+                                         base == nullptr ? nullptr : base + row, out + row * out_stride, out_stride);
     }
 }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from tapehead.backends import is_eager
 from tapehead.nn.checks import check_choice
 from tapehead.states import LSTMState, NTMState
 
@@ -181,6 +182,9 @@ class InitialController(nn.Module):
         return value.unsqueeze(1).expand(-1, batch_size, -1)
 
 
+_SHARED: dict[tuple[Any, ...], NTMState] = {}
+
+
 class InitialNTM(nn.Module):
     """Makes the `NTMState` that starts a sequence, as an `Initial` says."""
 
@@ -199,6 +203,7 @@ class InitialNTM(nn.Module):
         super().__init__()
         self.options = initial
         self.memory_size = memory_size
+        self.shapes = (word_size, num_read_heads, num_write_heads, controller_shape)
 
         def start(kind: str, shape: tuple[int, int], slot_dim: int | None) -> _Start:
             return _Start(
@@ -218,6 +223,27 @@ class InitialNTM(nn.Module):
         self.controller = None
         if controller_shape is not None:
             self.controller = InitialController(initial.controller, *controller_shape, device=device, dtype=dtype)
+
+    def shared(self, batch_size: int, memory_size: int, like: Tensor) -> NTMState:
+        """What `forward` gives, for who changes none of it: a state without parameters is made once and kept."""
+        options = self.options
+        if (
+            options.memory != "constant"
+            or options.weights not in ("first_slot", "uniform")
+            or options.reads != "constant"
+            or options.controller != "zero"
+            or not is_eager()
+        ):
+            return self.forward(batch_size, memory_size, like)
+        kind = (like.dtype, like.device, torch.is_inference_mode_enabled())
+        key = (batch_size, memory_size, *kind, options, self.shapes)
+        state = _SHARED.get(key)
+        if state is None:
+            state = self.forward(batch_size, memory_size, like)
+            if len(_SHARED) >= 16:
+                _SHARED.clear()
+            _SHARED[key] = state
+        return state
 
     def tied_to_memory_size(self) -> str | None:
         """The option that fixes the number of slots, or None."""

@@ -50,8 +50,7 @@ class NTMCell(nn.Module):
         initial: what starts a sequence, an `Initial`
         backend: "auto", "reference" or "fused"; see `tapehead.backends`
         checkpoint_every: what training keeps of the memory with the fused backend: M_t after every so many steps, the
-            others being made again in the backward. None keeps all of up to 256 MiB a call, above that every
-            sqrt(T)-th
+            others being made again in the backward. None keeps every fourth, above 256 MiB a call every sqrt(T)-th
         device: of the parameters
         dtype: torch.float32 or torch.float64
 
@@ -216,7 +215,7 @@ class NTMCell(nn.Module):
     def start(self, state: NTMState | None, batch_size: int, batched: bool) -> NTMState:
         """The user's state, checked and batched; without one, the initial state."""
         if state is None:
-            return self.initial_state(batch_size)
+            return self.initial.shared(batch_size, self.memory_size, self.heads.weight)
         owner = f"{type(self).__name__}: state"
         kind = LSTMState if self.controller.kind == "lstm" else type(None)
         if not isinstance(state, NTMState) or not isinstance(state.controller, kind):

@@ -52,6 +52,7 @@ class NTMConfig:
         num_layers: depth of the controller
         initial: what starts a sequence
         backend: which implementation runs it
+        checkpoint_every: steps between two memories that the fused backend keeps for the gradient; none lets it choose
     """
 
     hidden_size: int = 100
@@ -68,6 +69,7 @@ class NTMConfig:
     num_layers: int = 1
     initial: Initial = field(default_factory=Initial)
     backend: Backend = "auto"
+    checkpoint_every: int | None = None
 
     def build(self, input_size: int) -> nn.Module:
         """The layer."""
@@ -87,6 +89,7 @@ class NTMConfig:
             num_layers=self.num_layers,
             initial=self.initial,
             backend=self.backend,
+            checkpoint_every=self.checkpoint_every,
         )
 
 

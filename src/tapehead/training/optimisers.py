@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import itertools
 import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -106,26 +106,26 @@ def _update(
     torch._foreach_add_(parameters, delta)
 
 
-def _fits_the_core(parameters: list[Tensor], gradients: list[Tensor]) -> bool:
-    """Whether the C++ core can update them: torch would make ten small operations for each of them."""
-    first = parameters[0]
+def _fits_the_core(*lists: list[Tensor]) -> bool:
+    """Whether the C++ core can work on these tensors; torch would make ten small operations for each of them."""
+    first = lists[0][0]
     return (
-        first.device.type == "cpu"
-        and first.dtype in (torch.float32, torch.float64)
-        and all(
-            type(tensor) in (Tensor, nn.Parameter)
-            and tensor.dtype == first.dtype
-            and tensor.device == first.device
-            and tensor.is_contiguous()
-            for tensor in (*parameters, *gradients)
-        )
+        first.dtype in (torch.float32, torch.float64)
         and not torch.compiler.is_compiling()
+        and all(
+            tensor.is_cpu
+            and tensor.dtype == first.dtype
+            and tensor.is_contiguous()
+            and type(tensor) in (Tensor, nn.Parameter)
+            for tensors in lists
+            for tensor in tensors
+        )
         and not core.why_not()
     )
 
 
-class _Fields(ctypes.Structure):
-    """RMSpropFields of csrc/rmsprop.h."""
+class _RMSpropFields(ctypes.Structure):
+    """Of csrc/optimiser.h."""
 
     _fields_ = (
         ("count", ctypes.c_int64),
@@ -136,16 +136,51 @@ class _Fields(ctypes.Structure):
     )
 
 
+class _ClipFields(ctypes.Structure):
+    """Of csrc/optimiser.h."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        ("table", ctypes.c_void_p),
+        ("double_precision", ctypes.c_int64),
+        ("limit", ctypes.c_double),
+        ("norm", ctypes.c_double),
+    )
+
+
+@lru_cache(64)
+def _array(length: int) -> Any:
+    return ctypes.c_int64 * length
+
+
+def _table(*lists: list[Tensor]) -> Any:
+    """Rows of the addresses of tensors that belong together, and of how many numbers they have."""
+    values: list[int] = []
+    for row in zip(*lists, strict=True):
+        values += [tensor.data_ptr() for tensor in row]
+        values.append(row[0].numel())
+    return _array(len(values))(*values)
+
+
 def _update_in_core(group: dict[str, Any], *lists: list[Tensor]) -> None:
-    parameters = lists[0]
-    rows = [[*(tensor.data_ptr() for tensor in row), row[0].numel()] for row in zip(*lists, strict=True)]
-    table = (ctypes.c_int64 * (6 * len(rows)))(*itertools.chain.from_iterable(rows))
+    table = _table(*lists)
     numbers = [float(group[name]) for name in ("lr", "decay", "momentum", "eps", "weight_decay")]
-    double = parameters[0].dtype == torch.float64
-    fields = _Fields(len(rows), ctypes.addressof(table), double, torch.get_num_threads(), *numbers)
+    double = lists[0][0].dtype == torch.float64
+    fields = _RMSpropFields(len(lists[0]), ctypes.addressof(table), double, torch.get_num_threads(), *numbers)
     core.library().tapehead_rmsprop(ctypes.byref(fields))
     for changed in (lists[0], *lists[2:]):
         torch.autograd.graph.increment_version(changed)
+
+
+def _clip_in_core(gradients: list[Tensor], limit: float) -> Tensor:
+    """Clip the norm of all together at `limit`; returns it from before."""
+    table = _table(gradients)
+    double = gradients[0].dtype == torch.float64
+    fields = _ClipFields(len(gradients), ctypes.addressof(table), double, limit, 0.0)
+    core.library().tapehead_clip(ctypes.byref(fields))
+    if not fields.norm <= limit:
+        torch.autograd.graph.increment_version(gradients)
+    return torch.tensor(fields.norm, dtype=gradients[0].dtype)
 
 
 def build_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -171,21 +206,16 @@ def build_optimiser(config: OptimiserConfig, parameters: Iterable[nn.Parameter])
 def clip_gradients(parameters: list[nn.Parameter], config: OptimiserConfig) -> Tensor:
     """Clip the gradients as the options say; returns their norm from before, 0 when there is none."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = _norm(gradients)
-    if config.clip == "norm":
-        if norm.device.type != "cpu" or not norm <= config.clip_limit:  # asking a GPU would mean waiting for it
+    if gradients and _fits_the_core(gradients):
+        norm = _clip_in_core(gradients, config.clip_limit if config.clip == "norm" else math.inf)
+    else:
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if config.clip == "norm":
             torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_limit, norm)
-    elif config.clip == "value":
+    if config.clip == "value":
         torch._foreach_clamp_min_(gradients, -config.clip_limit)
         torch._foreach_clamp_max_(gradients, config.clip_limit)
     return norm
-
-
-def _norm(gradients: list[Tensor]) -> Tensor:
-    """Of all together."""
-    if not gradients or any(gradient.device.type != "cpu" for gradient in gradients):
-        return torch.nn.utils.get_total_norm(gradients)
-    return torch.linalg.vector_norm(torch.cat([gradient.flatten() for gradient in gradients]))
 
 
 def rate_factor(config: ScheduleConfig, seen: int, sequences: int, *, solved: bool = False) -> float:

@@ -34,7 +34,7 @@ def sequence(
         trace: whether to return every internal of every step
         backend: "auto", "reference" or "fused"
         checkpoint_every: with "fused", keep the memory for the backward after every so many steps only, and make the
-            others again; None keeps all of up to 256 MiB, above that every sqrt(T)-th; traces always keep all
+            others again; None keeps every fourth, above 256 MiB every sqrt(T)-th; traces always keep all
 
     Returns:
         output (T, B, H + R*M): the controller's output and the reads of each step, zero past a row's length; the

@@ -14,7 +14,16 @@ from torch import Tensor
 from torch.utils import deterministic
 
 from tapehead import core
-from tapehead.ops.ntm.op import Arguments, BackwardArguments, Gradients, Results, Shape, Sizes, register_kernels
+from tapehead.ops.ntm.op import (
+    DIFFERENTIABLE,
+    Arguments,
+    BackwardArguments,
+    Gradients,
+    Results,
+    Shape,
+    Sizes,
+    register_kernels,
+)
 
 __all__: list[str] = []
 
@@ -23,9 +32,11 @@ _SIZES = (*Shape._fields[:-1], *Sizes._fields)
 _RUN = ("save", "checkpoint_every", "double_precision", "threads", "poison", "internals", "internals_bytes")
 _TRACED = ("weights", "content", "parameters", "memories")
 _INTERNALS = ("similarity", "logarithms", "inverse_norms", "slopes", "gates")
-_TAKEN = Arguments._fields[:14]
+_TAKEN = Arguments._fields[:16]
+_PASSED = tuple(name for name in _TAKEN if name not in ("weight_input", "bias"))
 _STATE = tuple(f"last_{name}" for name in Results._fields[1:7])
 _SAVED = tuple(name for name in BackwardArguments._fields[:-2] if name not in (*_TRACED, "internals"))
+_KEPT = (*Results._fields[7:11], "internals")
 _GRADIENTS = tuple(f"grad_{name}" for name in Gradients._fields)
 
 
@@ -38,6 +49,10 @@ class _Layout(NamedTuple):
     """of the arrays in `Results.internals`, in numbers"""
     results: list[tuple[int, ...]]
     gradients: list[tuple[int, ...]]
+    taken: list[tuple[int, ...]]
+    """shapes of the tensors in `Arguments`"""
+    saved: list[tuple[int, ...]]
+    """shapes of the tensors in `BackwardArguments`, without those of a trace"""
 
 
 @lru_cache(4096)
@@ -46,7 +61,13 @@ def _layout(shape: Shape, checkpoint_every: int, save: bool, trace: bool) -> _La
     lengths = shape.internals(checkpoint_every, save, trace).values()
     offsets = (0, *itertools.accumulate(lengths))[:-1]
     results = shape.results(checkpoint_every, save, trace)
-    return _Layout((*sizes, *choices, int(save), checkpoint_every), offsets, results, shape.gradients())
+    given = {**shape.arguments(), **dict(zip(Results._fields, results, strict=True))}
+    gradients = dict(zip(BackwardArguments._fields[:DIFFERENTIABLE], results, strict=False))
+    # The state that the backward is given is the one that the sequence started from.
+    saved = [gradients.get(name) or shape.arguments().get(name) or given[name] for name in _SAVED]
+    taken = [given[name] for name in _TAKEN]
+    fields = (*sizes, *choices, int(save), checkpoint_every)
+    return _Layout(fields, offsets, results, shape.gradients(), taken, saved)
 
 
 class _Kernel:
@@ -96,20 +117,39 @@ def _keep_freed_memory() -> None:
 def _kernel(function: str) -> _Kernel:
     _keep_freed_memory()
     made = ("output", *_STATE, "inputs", "upper_inputs")
-    return _Kernel(function, (*_TAKEN, *made) if function == "tapehead_ntm_forward" else (*_SAVED, *_GRADIENTS))
+    return _Kernel(
+        function, (*_PASSED, "projected", *made) if function == "tapehead_ntm_forward" else (*_SAVED, *_GRADIENTS)
+    )
 
 
-def _contiguous(tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
-    """A list, so that copies live until the core is done with them."""
-    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
+def _checked(
+    names: tuple[str, ...], tensors: Iterable[Tensor | None], shapes: list[tuple[int, ...]], dtype: torch.dtype
+) -> list[Tensor | None]:
+    """The tensors, contiguous; in a list, so that copies live until the core is done with them."""
+    checked: list[Tensor | None] = []
+    for name, tensor, shape in zip(names, tensors, shapes, strict=True):
+        if tensor is not None:
+            kind = torch.int64 if name == "lengths" else dtype
+            if tensor.dtype != kind or tensor.shape != shape or not tensor.is_cpu:
+                raise ValueError(
+                    f"tapehead::ntm: expected {name} {shape} of {kind} on cpu, got {tuple(tensor.shape)} of "
+                    f"{tensor.dtype} on {tensor.device}. Give every tensor of a call one dtype and device."
+                )
+            tensor = tensor.contiguous()
+        checked.append(tensor)
+    return checked
 
 
 def _forward(*arguments: Any) -> Results:
     given = Arguments(*arguments)
     layout = _layout(Shape.of(given), given.checkpoint_every, given.save, given.trace)
-    made = Results._make(map(given.projected.new_empty, layout.results))
+    made = Results._make(map(given.input.new_empty, layout.results))
     traced = (made.weights, made.content, made.parameters, made.memories)
-    tensors = [*_contiguous(arguments[:14]), *made[:7], made.inputs, made.upper_inputs]
+    taken = _checked(_TAKEN, arguments[:16], layout.taken, given.input.dtype)
+    # What all steps' inputs share in the lowest layer's sums: (T*B, G).
+    projected = torch.addmm(given.bias, given.input.flatten(0, 1), given.weight_input.t())
+    del taken[7:9]
+    tensors = [*taken, projected, *made[:7], made.inputs, made.upper_inputs]
     _kernel("tapehead_ntm_forward")(layout, tensors, traced, made.internals)
     return made
 
@@ -119,10 +159,14 @@ _saved = attrgetter(*_SAVED)
 
 def _backward(*arguments: Any) -> Gradients:
     given = BackwardArguments(*arguments)
-    traced = (given.weights, given.content, given.parameters, given.memories)
     layout = _layout(Shape.of(given), given.checkpoint_every, True, given.weights.numel() > 0)
+    saved = _checked(_SAVED, _saved(given), layout.saved, given.output.dtype)
+    kept = [given.memories, given.weights, given.content, given.parameters, given.internals]
+    shapes = [*layout.results[7:11], layout.results[13]]
+    memories, weights, content, parameters, internals = _checked(_KEPT, kept, shapes, given.output.dtype)
     made = Gradients._make(map(given.output.new_empty, layout.gradients))
-    _kernel("tapehead_ntm_backward")(layout, [*_contiguous(_saved(given)), *made], traced, given.internals)
+    traced = (weights, content, parameters, memories)
+    _kernel("tapehead_ntm_backward")(layout, [*saved, *made], traced, internals)  # type: ignore[arg-type]
     return made
 
 

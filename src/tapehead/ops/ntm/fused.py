@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tapehead.ops.controller import LSTMLayer, project
+from tapehead.ops.controller import LSTMLayer
 from tapehead.ops.ntm import cpu  # noqa: F401  (registers the kernel)
 from tapehead.ops.ntm.op import Results, Sizes, forward_with_gradient, is_plain, ntm_forward
 from tapehead.ops.ntm.parameters import NTMParameters, NTMSettings
@@ -64,7 +64,6 @@ class _Call(NamedTuple):
         trace: bool,
     ) -> Results:
         """Call the op."""
-        projected = project(input, self.parameters.controller)
         settings = self.settings
         sizes = Sizes(
             settings.num_read_heads,
@@ -76,9 +75,9 @@ class _Call(NamedTuple):
             int(settings.add_activation == "tanh"),
         )
         controller = (None, None) if state.controller is None else state.controller
-        op = forward_with_gradient if is_plain(projected) else ntm_forward
+        op = forward_with_gradient if is_plain(input) else ntm_forward
         return Results(
-            *op(projected, *state[:4], *controller, *self.weights, lengths, sizes, checkpoint_every, save, trace)
+            *op(input, *state[:4], *controller, *self.weights, lengths, sizes, checkpoint_every, save, trace)
         )
 
 
@@ -94,6 +93,8 @@ def _run_in_parts(call: _Call, input: Tensor, state: NTMState, lengths: Tensor |
     """Without anything saved, in parts so short that the projected input takes little memory."""
     gates = call.parameters.controller.weight_reads.shape[0]
     steps = max(1, CHUNK_LIMIT // (input.shape[1] * gates * input.element_size()))
+    if torch.compiler.is_compiling():  # which would make a graph for every number of parts
+        steps = input.shape[0]
     outputs = []
     for start in range(0, input.shape[0], steps):
         part = input[start : start + steps]
@@ -109,7 +110,7 @@ def _checkpoint_every(input: Tensor, state: NTMState, wish: int | None) -> int:
     steps = input.shape[0]
     if wish is None:
         needed = steps * state.memory.numel() * state.memory.element_size() // USUAL_CHECKPOINT
-        wish = USUAL_CHECKPOINT if needed <= MEMORY_LIMIT else math.isqrt(steps)
+        wish = USUAL_CHECKPOINT if needed <= MEMORY_LIMIT else max(USUAL_CHECKPOINT, math.isqrt(steps))
     return min(wish, steps)
 
 
@@ -121,7 +122,8 @@ def _weights(parameters: NTMParameters) -> tuple[Tensor | None, ...]:
     if upper:
         upper_weight = torch.stack([_joined(layer) for layer in upper])
         upper_bias = torch.stack([layer.bias for layer in upper])
-    return parameters.controller.weight_reads, weight_hidden, upper_weight, upper_bias, *parameters.heads
+    own = (lowest.weight_input, lowest.bias, parameters.controller.weight_reads, weight_hidden)
+    return *own, upper_weight, upper_bias, *parameters.heads
 
 
 def _joined(layer: Any) -> Tensor:

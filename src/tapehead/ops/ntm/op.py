@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 import torch
 from torch import Tensor
 
+from tapehead.backends import is_eager
+
 __all__ = ["Arguments", "BackwardArguments", "Gradients", "Results", "Shape", "Sizes", "ntm_backward", "ntm_forward"]
 
 PADDING = 16
@@ -34,8 +36,8 @@ class Sizes(NamedTuple):
 class Arguments(NamedTuple):
     """What the forward takes. Without a state of the controller (feed-forward) or upper layers, theirs are None."""
 
-    projected: Tensor
-    """(T, B, G), the input's share of the lowest layer's sums, G = 4H or (feed-forward) H"""
+    input: Tensor
+    """(T, B, D)"""
     memory: Tensor
     """(B, N, M), and so on: an `NTMState`"""
     read_weights: Tensor
@@ -43,10 +45,14 @@ class Arguments(NamedTuple):
     reads: Tensor
     hidden: Tensor | None
     cell: Tensor | None
+    weight_input: Tensor
+    """(G, D), of the lowest layer, as the next three; G = 4H or (feed-forward) H"""
+    bias: Tensor
+    """(G,)"""
     weight_reads: Tensor
     """(G, R*M)"""
     weight_hidden: Tensor | None
-    """(G, H), of the lowest layer"""
+    """(G, H)"""
     upper_weight: Tensor | None
     """(L - 1, G, 2H), feed-forward (L - 1, G, H): of what is below, and of their own past"""
     upper_bias: Tensor | None
@@ -92,9 +98,9 @@ class Results(NamedTuple):
     parameters: Tensor
     """(T, B, P): the heads' parameters, each in its range"""
     inputs: Tensor
-    """(T, B, R*M + H): what the lowest layer saw besides the input: r_{t-1}, and (LSTM) h_{t-1}"""
+    """(T, B, R*M + H + D + 1): what the lowest layer's sums are made of: r_{t-1}, h_{t-1} (LSTM only), x_t and 1"""
     upper_inputs: Tensor
-    """(L - 1, T, B, 2H): what the layers above it saw"""
+    """(L - 1, T, B, 2H), feed-forward (L - 1, T, B, H): what the layers above it saw"""
     internals: Tensor
     """one array of all that the backward reads; see `Shape.internals`"""
 
@@ -158,6 +164,8 @@ class Shape(NamedTuple):
 
     steps: int
     rows: int
+    input_size: int
+    """in the backward, which has no use for it, that of the output"""
     hidden_size: int
     layers: int
     memory_size: int
@@ -169,14 +177,15 @@ class Shape(NamedTuple):
     @staticmethod
     def of(given: Arguments | BackwardArguments) -> Shape:
         sizes = Sizes(*given.sizes)
-        steps = given.projected.shape[0] if isinstance(given, Arguments) else given.output.shape[0]
-        rows, _, memory_size = given.read_weights.shape
+        steps, rows, input_size = (given.input if isinstance(given, Arguments) else given.output).shape
+        memory_size = given.read_weights.shape[2]
         reads = given.weight_reads.shape[1]
         hidden_size = given.heads_weight.shape[1]
         layers = 1 if given.upper_weight is None else 1 + given.upper_weight.shape[0]
         padded_size = (memory_size + PADDING - 1) // PADDING * PADDING
         lstm = int(given.weight_hidden is not None)
-        return Shape(steps, rows, hidden_size, layers, memory_size, padded_size, reads // sizes.read_heads, lstm, sizes)
+        word_size = reads // sizes.read_heads
+        return Shape(steps, rows, input_size, hidden_size, layers, memory_size, padded_size, word_size, lstm, sizes)
 
     @property
     def gates(self) -> int:
@@ -231,6 +240,24 @@ class Shape(NamedTuple):
             controller,
         ]
 
+    def arguments(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors that the ops take, by name; of those that are not None."""
+        sizes, hidden, upper = self.sizes, self.hidden_size, self.layers - 1
+        names = ("memory", "read_weights", "write_weights", "reads", "hidden", "cell")
+        return {
+            "input": (self.steps, self.rows, self.input_size),
+            **dict(zip(names, self._state(), strict=True)),
+            "weight_input": (self.gates, self.input_size),
+            "bias": (self.gates,),
+            "weight_reads": (self.gates, sizes.read_heads * self.word_size),
+            "weight_hidden": (self.gates, hidden),
+            "upper_weight": (upper, self.gates, hidden + hidden * self.lstm),
+            "upper_bias": (upper, self.gates),
+            "heads_weight": (self.parameters, hidden),
+            "heads_bias": (self.parameters,),
+            "lengths": (self.rows,),
+        }
+
     def results(self, checkpoint_every: int, save: bool, trace: bool) -> list[tuple[int, ...]]:
         """Shapes of what the forward makes, in the order of `Results`."""
         steps, rows, hidden = self.steps, self.rows, self.hidden_size
@@ -243,7 +270,7 @@ class Shape(NamedTuple):
             (shown, rows, self.heads, self.padded_size),
             (shown, rows, self.heads, self.padded_size),
             (shown, rows, self.parameters),
-            (saved, rows, reads + past),
+            (saved, rows, reads + past + self.input_size + 1),
             (self.layers - 1, saved, rows, hidden + past),
             (sum(self.internals(checkpoint_every, save, trace).values()),),
         ]
@@ -280,7 +307,7 @@ ntm_backward = torch.ops.tapehead.ntm_backward.default
 def _(*arguments: Any) -> Results:
     given = Arguments(*arguments)
     shapes = Shape.of(given).results(given.checkpoint_every, given.save, given.trace)
-    return Results._make(map(given.projected.new_empty, shapes))
+    return Results._make(map(given.input.new_empty, shapes))
 
 
 @torch.library.register_fake("tapehead::ntm_backward")
@@ -303,12 +330,7 @@ def register_kernels(device: str, forward: Callable[..., Any], backward: Callabl
 
 def is_plain(tensor: Tensor) -> bool:
     """Whether nothing between here and a kernel wants to see the call: no tracing, transform, mode or subclass."""
-    return (
-        not torch.compiler.is_compiling()
-        and type(tensor) in (Tensor, torch.nn.Parameter)
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._functorch.peek_interpreter_stack() is None
-    )
+    return is_eager() and type(tensor) in (Tensor, torch.nn.Parameter)
 
 
 def _run(way: Way, arguments: Sequence[Any]) -> Any:
@@ -348,30 +370,42 @@ class _Sequence(torch.autograd.Function):
             made.upper_inputs,
             made.internals,
             made.inputs,
+            given.weight_input,
         )
         return made
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        *saved, inputs = ctx.saved_tensors
+        *saved, inputs, own_weight = ctx.saved_tensors
         given = BackwardArguments._make([*gradients[:DIFFERENTIABLE], *saved, ctx.sizes, ctx.checkpoint_every])
         made = Gradients(*(ntm_backward(*given) if torch.is_grad_enabled() else _run("backward", given)))
         shape = Shape.of(given)
 
         # (rows of sums)^T @ (what they were made of), over all steps and rows at once.
-        sums = made.projected.view(-1, shape.gates).t() @ inputs.view(-1, inputs.shape[2])
-        reads = shape.sizes.read_heads * shape.word_size
-        weight_hidden = sums[:, reads:] if shape.lstm else None
+        sums = made.projected.view(-1, shape.gates)
+        lowest = sums.t() @ inputs.view(-1, inputs.shape[2])
+        widths = [shape.sizes.read_heads * shape.word_size, shape.hidden_size * shape.lstm, own_weight.shape[1], 1]
+        weight_reads, weight_hidden, weight_input, bias = lowest.split(widths, 1)
         upper_weight = upper_bias = None
         if shape.layers > 1:
             upper_weight = made.gates.flatten(1, 2).mT @ given.upper_inputs.flatten(1, 2)
             upper_bias = made.gates.sum((1, 2))
         hidden = given.output.flatten(0, 1)[:, : shape.hidden_size]
         heads = made.heads.view(-1, shape.parameters)
-        weights = (sums[:, :reads], weight_hidden, upper_weight, upper_bias, heads.t() @ hidden, heads.sum(0))
-        controller = (made.hidden, made.cell) if shape.lstm else (None, None)
-        state = (made.memory, made.read_weights, made.write_weights, made.reads, *controller)
-        return made.projected, *state, *weights, None, None, None, None, None
+        return (
+            (sums @ own_weight).view(shape.steps, shape.rows, -1) if ctx.needs_input_grad[0] else None,
+            *(made.memory, made.read_weights, made.write_weights, made.reads),
+            *((made.hidden, made.cell) if shape.lstm else (None, None)),
+            weight_input,
+            bias.squeeze(1),
+            weight_reads,
+            weight_hidden if shape.lstm else None,
+            upper_weight,
+            upper_bias,
+            heads.t() @ hidden,
+            heads.sum(0),
+            *(None, None, None, None, None),
+        )
 
 
 class _Gradient(torch.autograd.Function):

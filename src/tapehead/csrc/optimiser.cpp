@@ -1,4 +1,4 @@
-#include "rmsprop.h"
+#include "optimiser.h"
 
 #include "simd.h"
 #include "threads.h"
@@ -48,8 +48,46 @@ int rmsprop(const RMSpropFields& fields) {
     std::int64_t pieces = 0;
     for (std::int64_t i = 0; i < fields.count; ++i) pieces += (fields.table[6 * i + 5] + piece - 1) / piece;
     void* context = const_cast<RMSpropFields*>(&fields);
-    run_tasks(fields.threads, pieces, fields.double_precision != 0 ? run_piece<double> : run_piece<float>, context);
+    // Waking a thread costs as much as some hundred thousand numbers.
+    const std::int64_t threads = pieces < 16 ? 1 : fields.threads;
+    run_tasks(threads, pieces, fields.double_precision != 0 ? run_piece<double> : run_piece<float>, context);
     return 0;
+}
+
+template <class T> int clip_gradients(ClipFields& f) {
+    double total = 0;
+    for (std::int64_t i = 0; i < f.count; ++i) {
+        const T* gradient = reinterpret_cast<const T*>(f.table[2 * i]);
+        const Index count = f.table[2 * i + 1];
+        // Sums of a few thousand squares in vectors, those sums in double.
+        constexpr Index stretch = 1 << 12;
+        for (Index from = 0; from < count; from += stretch) {
+            const Index end = from + stretch < count ? from + stretch : count;
+            Vec<T> squares[4] = {zero<T>(), zero<T>(), zero<T>(), zero<T>()};
+            for (Index n = from; n < end; n += 4 * lanes<T>)
+                for (int v = 0; v < 4; ++v) {
+                    const Index at = n + v * lanes<T>;
+                    if (at >= end) break;
+                    const Vec<T> x = load(gradient + at, end - at);
+                    squares[v] = fma<T>(x, x, squares[v]);
+                }
+            total += static_cast<double>(sum<T>((squares[0] + squares[1]) + (squares[2] + squares[3])));
+        }
+    }
+    f.norm = root(total);
+    if (!(f.norm > f.limit)) return 0;  // a NaN is left for the caller to see
+    const Vec<T> factor = splat(static_cast<T>(f.limit / f.norm));
+    for (std::int64_t i = 0; i < f.count; ++i) {
+        T* gradient = reinterpret_cast<T*>(f.table[2 * i]);
+        const Index count = f.table[2 * i + 1];
+        for (Index n = 0; n < count; n += lanes<T>)
+            store(gradient + n, load(static_cast<const T*>(gradient + n), count - n) * factor, count - n);
+    }
+    return 0;
+}
+
+int clip(ClipFields& fields) {
+    return fields.double_precision != 0 ? clip_gradients<double>(fields) : clip_gradients<float>(fields);
 }
 
 }  // namespace TAPEHEAD_NAMESPACE

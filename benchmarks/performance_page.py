@@ -1,0 +1,162 @@
+"""docs/performance.md and its pictures, from what benchmarks/kernels.py measured."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+__all__ = ["write"]
+
+COLOURS = {"fused": "#1b6ca8", "reference": "#c1440e", "compiled": "#7a7a7a"}
+
+
+def write(result: dict[str, Any], page: Path) -> None:
+    """Write the page, its pictures and the figures themselves beside it."""
+    images = page.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    text = (Path(__file__).parent / "performance.md.in").read_text("utf-8")
+    parts = {
+        "DATE": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "MACHINE": _machine(result),
+        "TABLE": _table(result),
+        "SUMMARY": _summary(result),
+        "CALL": _call(result["call"]),
+        "LINEAR": _linear(result["linear"]),
+    }
+    for name, part in parts.items():
+        text = text.replace(f"@{name}@", part)
+    page.write_text(text, "utf-8")
+    _draw_steps(result, images / "performance.png")
+    if result["linear"]:
+        _draw_linear(result["linear"], images / "performance-linear.png")
+    results = page.parent / "results"
+    results.mkdir(exist_ok=True)
+    (results / "performance.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+def _rows(lines: list[list[str]], left: int = 1) -> str:
+    head, *rest = lines
+    rule = ["---" if column < left else "---:" for column in range(len(head))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *rest])
+
+
+def _machine(result: dict[str, Any]) -> str:
+    machine, peaks = result["machine"], result["peaks"]
+    lines = [["", "1 thread", "2 threads"]]
+    for kind, name in (("fma", "fused multiply-adds in registers"), ("product", "torch's product of 1,024 x 1,024")):
+        lines.append([f"{name}, GFLOP/s", *(f"{peaks[threads][kind]:.0f}" for threads in ("1", "2"))])
+    about = (
+        f"{machine['processor']}; kernels of `{machine['isa']}`; torch {result['torch']}, Python {machine['python']}."
+    )
+    return f"{about}\n\n{_rows(lines)}"
+
+
+def _name(point: dict[str, int]) -> str:
+    return (
+        f"B {point['rows']}, T {point['steps']:,}, {point['slots']:,} x {point['word']}, H {point['hidden']}, "
+        f"{point['threads']} thr."
+    )
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = [
+        ["sizes", "fused: forward", "+ backward", "step", "reference step", "ratio", "GFLOP/s in the kernel", "of peak"]
+    ]
+    for row in result["rows"]:
+        times, threads = row["times"], str(row["point"]["threads"])
+        fused, reference = times["fused"], times.get("reference")
+        lines.append(
+            [
+                _name(row["point"]),
+                *(f"{fused[kind]:,.2f}" for kind in ("forward", "both", "step")),
+                f"{reference['step']:,.1f}" if reference else "-",
+                f"{reference['step'] / fused['step']:.0f}" if reference else "-",
+                f"{row['gflops']:.0f}",
+                f"{row['gflops'] / result['peaks'][threads]['fma']:.0%}",
+            ]
+        )
+    return _rows(lines)
+
+
+def _summary(result: dict[str, Any]) -> str:
+    base = result["rows"][0]
+    times, kernel = base["times"], base["kernel"]
+    lines = [["milliseconds", "forward", "forward + backward", "training step", "step against fused"]]
+    for key, name in (
+        ("fused", "fused"),
+        ("compiled", "reference under `torch.compile`"),
+        ("reference", "reference"),
+    ):
+        if key in times:
+            one = times[key]
+            ratio = one["step"] / times["fused"]["step"]
+            lines.append([name, *(f"{one[kind]:.2f}" for kind in ("forward", "both", "step")), f"{ratio:.1f}"])
+    share = base["gflops"] / result["peaks"]["2"]["fma"]
+    text = _rows(lines)
+    if base["compile_seconds"]:
+        text += f"\n\n`torch.compile` took {base['compile_seconds']:.0f} s for this one length."
+    return (
+        f"{text}\n\nOf a training step the kernels take {kernel['forward']:.2f} ms forward and "
+        f"{kernel['backward']:.2f} ms backward: {base['gflops']:.0f} GFLOP/s, {share:.0%} of the peak."
+    )
+
+
+def _call(call: dict[str, float]) -> str:
+    lines = [
+        ["at batch 1, T 41", "ms"],
+        ["training step: forward, loss, backward, clipping, update", f"{call['step']:.3f}"],
+        ["the layer's forward and backward", f"{call['layer']:.3f}"],
+        ["- inside the kernels (with packing the weights)", f"{call['kernels']:.3f}"],
+        ["- products over all steps, in torch, timed alone", f"{call['products']:.3f}"],
+        ["- rest: Python, allocation, autograd", f"{call['cost']:.3f}"],
+        ["rest, of the training step", f"{call['share']:.1%}"],
+    ]
+    return _rows(lines)
+
+
+NAMES = {"steps": "T", "rows": "B", "slots": "N", "word": "M"}
+
+
+def _linear(rows: list[dict[str, Any]]) -> str:
+    lines = [["", "size", "ms", "ms a unit"]]
+    lines += [[NAMES[r["name"]], f"{r['size']:,}", f"{r['ms']:.2f}", f"{r['ms'] / r['size']:.4f}"] for r in rows]
+    return _rows(lines)
+
+
+def _draw_steps(result: dict[str, Any], path: Path) -> None:
+    rows = [row for row in result["rows"] if row["point"]["threads"] == 2]
+    figure = Figure(figsize=(8.5, 0.42 * len(rows) + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    for place, row in enumerate(rows):
+        for name, times in row["times"].items():
+            axes.plot(times["step"], place, "o", color=COLOURS[name], markersize=7)
+    axes.set_yticks(range(len(rows)), [_name(row["point"]).removesuffix(", 2 thr.") for row in rows])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds a training step, two threads")
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    labels = {"fused": "fused", "compiled": "torch.compile", "reference": "reference"}
+    for name, label in labels.items():
+        axes.plot([], [], "o", color=COLOURS[name], label=label)
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    figure.savefig(path, dpi=110)
+
+
+def _draw_linear(rows: list[dict[str, Any]], path: Path) -> None:
+    figure = Figure(figsize=(8.5, 2.6), layout="constrained")
+    for place, (name, label) in enumerate(NAMES.items(), 1):
+        axes = figure.add_subplot(1, 4, place)
+        points = [(row["size"], row["ms"]) for row in rows if row["name"] == name]
+        axes.plot(*zip(*points, strict=True), "o-", color=COLOURS["fused"], markersize=4)
+        axes.set_xlabel(label)
+        axes.set_xlim(0)
+        axes.set_ylim(0)
+        axes.spines[["top", "right"]].set_visible(False)
+        if place == 1:
+            axes.set_ylabel("ms, forward + backward")
+    figure.savefig(path, dpi=110)
