@@ -104,7 +104,7 @@ def assert_equal(found: Run, expected: Run, *, gradients: bool = True) -> None:
             assert torch.equal(left[name], right[name]), name
 
 
-def assert_as_good(problems: list[Problem], *, together: bool = False, **options: Any) -> None:
+def assert_as_good(problems: list[Problem], *, together: bool = False, count: int = 1, **options: Any) -> None:
     """The rule of `tapehead.testing`, for the typical problem: the geometric mean of the errors of several.
 
     Factor 2 for values, 3 for gradients. The largest error of the few numbers of one tensor is a matter of luck: over
@@ -115,12 +115,14 @@ def assert_as_good(problems: list[Problem], *, together: bool = False, **options
     Args:
         problems: of the same sizes
         together: take the mean over all values, or gradients, for tensors of a single number
+        count: threads of the fused runs; the reference's small products would only wait for each other
         options: of the run
     """
     errors: dict[tuple[int, str], list[tuple[float, float]]] = {}
     trace = options.get("trace", False)
     for problem in problems:
-        fast = run(problem, "fused", **options)
+        with threads(count):
+            fast = run(problem, "fused", **options)
         reference, exact = run(problem, "reference", trace=trace), run(problem.double(), "reference", trace=trace)
         for kind, (left, middle, right) in enumerate(zip(fast, reference, exact, strict=True)):
             assert left.keys() == middle.keys() == right.keys()
@@ -182,8 +184,7 @@ def test_float32_is_as_good_at_real_sizes(case: Case):
 
 @pytest.mark.parametrize("rows", [9, 17])
 def test_float32_is_as_good_with_row_groups_on_two_threads(rows: int):
-    with threads(2):
-        assert_as_good([real_problem(REAL[2]._replace(rows=rows)) for _ in range(4)])
+    assert_as_good([real_problem(REAL[2]._replace(rows=rows)) for _ in range(4)], count=2)
 
 
 @every_case

@@ -63,12 +63,8 @@ def test_float64_is_the_reference(options, steps, rows, ragged, trace, checkpoin
 @settings(max_examples=50)
 @given(configurations(), steps, rows, st.booleans(), kept, counts, seeds)
 def test_float32_is_as_good_as_the_reference(options, steps, rows, ragged, checkpoint_every, count, seed):
-    with threads(count):
-        assert_as_good(
-            [make(options, steps, rows, ragged, torch.float32, seed + part) for part in range(6)],
-            together=True,
-            checkpoint_every=checkpoint_every,
-        )
+    problems = [make(options, steps, rows, ragged, torch.float32, seed + part) for part in range(6)]
+    assert_as_good(problems, together=True, count=count, checkpoint_every=checkpoint_every)
 
 
 @settings(max_examples=60)
