@@ -300,6 +300,15 @@ def test_lengths_of_every_integer_dtype(dtype: torch.dtype):
     assert_equal(run(problem._replace(lengths=problem.lengths.to(dtype)), "fused"), run(problem, "fused"))
 
 
+@pytest.mark.parametrize("checkpoint_every", [None, 1, 2])
+def test_lengths_out_of_range_count_as_the_nearest_in_it(checkpoint_every: int | None):
+    # As in the reference. The layers refuse them; who calls the op must not get numbers from elsewhere in memory.
+    problem = problem_of(CASES[0])
+    found = run(problem._replace(lengths=torch.tensor([6, -1, 2**40])), "fused", checkpoint_every=checkpoint_every)
+    assert_close(found, run(problem._replace(lengths=torch.tensor([6, -1, 2**40])), "reference"))
+    assert_close(found, run(problem._replace(lengths=torch.tensor([5, 0, 5])), "reference"))
+
+
 @some_cases
 def test_states_that_are_expanded(case: Case):
     problem = problem_of(case)
