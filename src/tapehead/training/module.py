@@ -188,8 +188,12 @@ class TrainingModule(LightningModule):
         hooks = ("on_before_backward", "on_after_backward")
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         heard = any(getattr(type(one), hook) is not getattr(Callback, hook) for one in callbacks for hook in hooks)
+        own = any(
+            getattr(type(self), name) is not getattr(LightningModule, name)
+            for name in ("manual_backward", "backward", *hooks)
+        )
         plain = type(self.trainer.strategy) is SingleDeviceStrategy and type(self.trainer.precision_plugin) is Precision
-        return torch.Tensor.backward if plain and not heard else self.manual_backward
+        return torch.Tensor.backward if plain and not heard and not own else self.manual_backward
 
     def on_train_epoch_start(self) -> None:
         self._find_epoch_end()
