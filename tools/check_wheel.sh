@@ -38,7 +38,7 @@ case $wheel in
 *-py3-none-*.whl) basename "$wheel" ;;
 *) fail "expected a wheel for every Python, got $wheel" ;;
 esac
-package=$(cd src && find tapehead -name '*.py' -o -name '*.yaml' -o -name py.typed | sort)
+package=$(cd src && find tapehead -name '*.py' -o -name '*.yaml' -o -name py.typed -o -name README.md | sort)
 diff <(printf '%s\n' "$package" tapehead/_core.so | sort) <(contents "$wheel") || fail "other files in the wheel"
 "$bin/auditwheel" show "$wheel"
 PATH="$bin:$PATH" "$bin/auditwheel" repair --wheel-dir "$folder/repaired" "$wheel"
