@@ -1,6 +1,6 @@
 // The NTM's sequence as the core takes it: one list of sizes and pointers for the forward and the backward.
 //
-// The caller (ops/ntm/fused.py) allocates every array and owns it; the core keeps no pointer after it returns. Arrays
+// The caller (ops/ntm/cpu.py) allocates every array and owns it; the core keeps no pointer after it returns. Arrays
 // are contiguous, row-major, of the call's dtype (float, or double with `double_precision`), and hold what their comment
 // says. A pointer that is 0 is an array that is not there. Letters as in DESIGN and the docs: B batch, T time, H hidden
 // size, L controller layers, N slots, M word size, R and W read and write heads, heads = R + W with the read heads first,
@@ -41,8 +41,7 @@
     X(internals_bytes) \
     X(lengths)             /* int64 (B,), in 0..T; 0: T for all */ \
     /* what a sequence starts from */ \
-    X(input)               /* (T,B,D); with save */ \
-    X(projected)           /* (T,B,G): the input's share of the lowest layer's sum, bias included */ \
+    X(input)               /* (T,B,D) */ \
     X(memory)              /* (B,N,M) */ \
     X(read_weights)        /* (B,R,N) */ \
     X(write_weights)       /* (B,W,N) */ \
@@ -50,8 +49,10 @@
     X(hidden)              /* (L,B,H); LSTM */ \
     X(cell)                /* (L,B,H); LSTM */ \
     /* parameters */ \
-    X(weight_reads)        /* (G,R*M): lowest layer, of the reads */ \
-    X(weight_hidden)       /* (G,H): lowest layer, of its own past; LSTM */ \
+    X(weight_input)        /* (G,D): lowest layer, of the input, as the next three */ \
+    X(bias)                /* (G,) */ \
+    X(weight_reads)        /* (G,R*M): of the reads */ \
+    X(weight_hidden)       /* (G,H): of its own past; LSTM */ \
     X(upper_weight)        /* (L-1,G,H+H), feed-forward (L-1,G,H): layers above it, of what is below and of their own past */ \
     X(upper_bias)          /* (L-1,G) */ \
     X(heads_weight)        /* (P,H) */ \
@@ -75,17 +76,17 @@
     X(inverse_norms)       /* (T) (T,B,1+write_read,Np): 1/|M(i)|; for write_read of M_t, then of M_{t-1} */ \
     X(slopes)              /* (T) (T,B,4*heads): derivatives of key strengths, of gammas; of eq. 9 the largest log, log-sum */ \
     X(gates)               /* (T) (L,T,B,6H): i, f, g, o, c, tanh c; LSTM */ \
-    X(inputs)              /* (T,B,R*M+H+D+1): what the lowest layer saw: r_{t-1}, h_{t-1} (LSTM only), x_t, 1. Only with save */ \
-    X(upper_inputs)        /* (L-1,T,B,H+H): what the others saw: the layer below, h_{t-1} (LSTM only). Only with save */ \
+    X(lower)               /* (L-1,T,B,H): what the layers below the top one gave. Only with save */ \
     /* what the backward is given: gradients of results, 0 where there is none */ \
     X(grad_output) X(grad_last_memory) X(grad_last_read_weights) X(grad_last_write_weights) X(grad_last_reads) \
     X(grad_last_hidden) X(grad_last_cell) \
     X(grad_memories) X(grad_weights) X(grad_content) X(grad_parameters) /* as shown in traces, in the forward's layouts */ \
-    /* what the backward makes */ \
-    X(grad_projected)      /* (T,B,G): of the lowest layer's sums, zero past a row's length */ \
-    X(grad_gates)          /* (L-1,T,B,G): of the sums of the layers above it */ \
-    X(grad_heads)          /* (T,B,P): of the heads' product */ \
-    X(grad_memory) X(grad_read_weights) X(grad_write_weights) X(grad_reads) X(grad_hidden) X(grad_cell)
+    /* what the backward makes: gradients of what the forward was given, in its layouts */ \
+    X(grad_input)          /* 0 where nobody wants it */ \
+    X(grad_memory)         /* 0 where nobody wants those of the state, as the next five */ \
+    X(grad_read_weights) X(grad_write_weights) X(grad_reads) X(grad_hidden) X(grad_cell) \
+    X(grad_weight_input) X(grad_bias) X(grad_weight_reads) X(grad_weight_hidden) X(grad_upper_weight) X(grad_upper_bias) \
+    X(grad_heads_weight) X(grad_heads_bias)
 // clang-format on
 
 namespace tapehead {

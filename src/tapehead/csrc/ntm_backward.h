@@ -162,7 +162,7 @@ template <class T> class Backward {
         if (f_.grad_parameters != 0)
             accumulate(in<T>(f_.grad_parameters) + step * s_.parameters, s_.parameters, words);
         speak_backward<T>(s_, parameters, steps_.slopes(t, b), words);
-        copy(static_cast<const T*>(words), s_.parameters, out<T>(f_.grad_heads) + step * s_.parameters);
+        copy(static_cast<const T*>(words), s_.parameters, call_.grad_words + step * s_.parameters);
     }
 
     // What the next row needs has left the caches since the forward.
@@ -220,12 +220,10 @@ template <class T> class Backward {
                 lstm_backward<T>(s_.hidden, steps_.gates(l, t, b), cell, grad_hidden_[l][r], grad_cell_[l][r],
                                  grad_sums_[r]);
             } else {
-                const T* output = l == s_.layers - 1 ? steps_.output(t, b) : steps_.inputs(l + 1, t, b);
+                const T* output = l == s_.layers - 1 ? steps_.output(t, b) : steps_.lower(l, t, b);
                 feedforward_backward<T>(s_.hidden, output, grad_hidden_[l][r], grad_sums_[r]);
             }
-            T* to = l == 0 ? out<T>(f_.grad_projected) + step * s_.gates
-                           : out<T>(f_.grad_gates) + ((l - 1) * s_.steps * s_.rows + step) * s_.gates;
-            copy(static_cast<const T*>(grad_sums_[r]), s_.gates, to);
+            copy(static_cast<const T*>(grad_sums_[r]), s_.gates, sums(l, step));
         }
         multiply<T>(active, grad_sums_.data, grad_sums_.stride, call_.layers[l], nullptr, grad_inputs_.data,
                     grad_inputs_.stride);
@@ -242,9 +240,18 @@ template <class T> class Backward {
         }
     }
 
+    // Where the gradients of a layer's sums are kept for the products over all steps.
+    T* sums(Index l, Index step) const { return call_.grad_sums + (l * s_.steps * s_.rows + step) * s_.gates; }
+
     // Gradients of what the row started from, and zeros past its end.
     void finish(Index r) {
         const Index b = order_[r];
+        for (Index t = call_.length(b); t < s_.steps; ++t) {
+            const Index step = t * s_.rows + b;
+            clear(call_.grad_words + step * s_.parameters, s_.parameters);
+            for (Index l = 0; l < s_.layers; ++l) clear(sums(l, step), s_.gates);
+        }
+        if (f_.grad_memory == 0) return;
         transpose_out(view(grad_memory_[r]), s_.slots, out<T>(f_.grad_memory) + b * s_.slots * s_.word);
         unpad_weights(s_, static_cast<const T*>(grad_weights_[r]), s_.read_heads,
                       out<T>(f_.grad_read_weights) + b * s_.read_heads * s_.slots);
@@ -255,13 +262,6 @@ template <class T> class Backward {
             const Index at = (l * s_.rows + b) * s_.hidden;
             copy(static_cast<const T*>(grad_hidden_[l][r]), s_.hidden, out<T>(f_.grad_hidden) + at);
             copy(static_cast<const T*>(grad_cell_[l][r]), s_.hidden, out<T>(f_.grad_cell) + at);
-        }
-        for (Index t = call_.length(b); t < s_.steps; ++t) {
-            const Index step = t * s_.rows + b;
-            clear(out<T>(f_.grad_projected) + step * s_.gates, s_.gates);
-            clear(out<T>(f_.grad_heads) + step * s_.parameters, s_.parameters);
-            for (Index l = 1; l < s_.layers; ++l)
-                clear(out<T>(f_.grad_gates) + ((l - 1) * s_.steps * s_.rows + step) * s_.gates, s_.gates);
         }
     }
 

@@ -20,6 +20,7 @@ template <class T> class Forward {
         for (Index t = 0; t < s_.steps; ++t) {
             while (active > 0 && call_.length(order_[active - 1]) <= t) --active;
             if (active == 0) break;
+            if (t % ahead == 0) project(t, active);
             control(t, active);
             for (Index r = 0; r < active; ++r) {
                 if (s_.save) expect(t, r + 1 < active ? r + 1 : r);
@@ -31,18 +32,22 @@ template <class T> class Forward {
     }
 
   private:
+    // Steps whose inputs are projected at once: enough to read the weights rarely, few enough to stay in the cache.
+    static constexpr Index ahead = 8;
+
     void lay_out() {
         inputs_ = arena_.take<RowBuffer<T>>(s_.layers);
         for (Index l = 0; l < s_.layers; ++l) {
             const RowBuffer<T> buffer = RowBuffer<T>::take(arena_, rows_, s_.depth(l));
             if (inputs_ != nullptr) inputs_[l] = buffer;
         }
+        projected_ = RowBuffer<T>::take(arena_, rows_ * steps_ahead(), round_up(s_.gates, panel_width<T>));
         sums_ = RowBuffer<T>::take(arena_, rows_, round_up(s_.gates, panel_width<T>));
         top_ = RowBuffer<T>::take(arena_, rows_, s_.hidden);
         raw_ = RowBuffer<T>::take(arena_, rows_, round_up(s_.parameters, panel_width<T>));
         first_weights_ = RowBuffer<T>::take(arena_, rows_, s_.heads * s_.padded);
         if (!s_.save || s_.keep_every > 1) memory_ = RowBuffer<T>::take(arena_, rows_, s_.word * s_.padded);
-        base_ = arena_.take<const T*>(rows_);
+        base_ = arena_.take<const T*>(rows_ > ahead ? rows_ : ahead);
         units_ = arena_.take<T>(s_.heads * s_.word);
         unit_norms_ = arena_.take<T>(s_.heads);
         work_ = arena_.take<T>(Ring<T>::size(s_) + 4 * round_up(s_.erase - s_.strength, lanes<T>));
@@ -67,29 +72,29 @@ template <class T> class Forward {
             copy(in<T>(f_.hidden) + (l * s_.rows + b) * s_.hidden, s_.hidden, inputs_[l][r] + s_.below(l));
     }
 
+    Index steps_ahead() const { return s_.steps < ahead ? s_.steps : ahead; }
+
+    // The input's share of the lowest layer's sums, bias included, from step t on.
+    void project(Index t, Index active) {
+        const Index steps = s_.steps - t < ahead ? s_.steps - t : ahead;
+        for (Index i = 0; i < steps; ++i) base_[i] = in<T>(f_.bias);
+        for (Index r = 0; r < active; ++r)
+            multiply<T>(steps, in<T>(f_.input) + (t * s_.rows + order_[r]) * s_.input, s_.rows * s_.input, call_.input,
+                        base_, projected_[r * steps_ahead()], projected_.stride);
+    }
+
     // The controller's layers, and its words to the heads, for the first `active` rows.
     void control(Index t, Index active) {
         for (Index l = 0; l < s_.layers; ++l) {
             for (Index r = 0; r < active; ++r) {
-                base_[r] = l == 0 ? in<T>(f_.projected) + (t * s_.rows + order_[r]) * s_.gates
+                base_[r] = l == 0 ? projected_[r * steps_ahead() + t % ahead]
                                   : in<T>(f_.upper_bias) + (l - 1) * s_.gates;
-                if (s_.save) save_inputs(t, l, r);
             }
             multiply<T>(active, inputs_[l].data, inputs_[l].stride, call_.layers[l], base_, sums_.data, sums_.stride);
             for (Index r = 0; r < active; ++r) finish_layer(t, l, r);
         }
         for (Index r = 0; r < active; ++r) base_[r] = in<T>(f_.heads_bias);
         multiply<T>(active, top_.data, top_.stride, call_.heads, base_, raw_.data, raw_.stride);
-    }
-
-    void save_inputs(Index t, Index l, Index r) const {
-        const Index b = order_[r];
-        T* to = steps_.inputs(l, t, b);
-        copy(static_cast<const T*>(inputs_[l][r]), s_.depth(l), to);
-        if (l > 0) return;
-        to += s_.depth(0);
-        copy(in<T>(f_.input) + (t * s_.rows + b) * s_.input, s_.input, to);
-        to[s_.input] = 1;
     }
 
     void finish_layer(Index t, Index l, Index r) {
@@ -104,7 +109,10 @@ template <class T> class Forward {
         } else {
             feedforward<T>(s_.hidden, sums_[r], hidden);
         }
-        if (is_top) copy(static_cast<const T*>(hidden), s_.hidden, steps_.output(t, b));
+        if (is_top)
+            copy(static_cast<const T*>(hidden), s_.hidden, steps_.output(t, b));
+        else if (s_.save)
+            copy(static_cast<const T*>(hidden), s_.hidden, steps_.lower(l, t, b));
     }
 
     void use_memory(Index t, Index r) {
@@ -181,7 +189,6 @@ template <class T> class Forward {
             clear(steps_.weights(t, b), s_.heads * s_.padded);
             clear(steps_.content(t, b), s_.heads * s_.padded);
             clear(steps_.parameters(t, b), s_.parameters);
-            for (Index l = 0; l < s_.layers; ++l) clear(steps_.inputs(l, t, b), s_.saved(l));
             if (s_.keep_every == 1) clear(steps_.memory(t + 1, b), s_.word * s_.padded);
         }
     }
@@ -194,7 +201,7 @@ template <class T> class Forward {
     const Index rows_;
     Arena arena_;
     RowBuffer<T>* inputs_ = nullptr;  // of each layer: what is below, and its own past
-    RowBuffer<T> sums_{}, top_{}, raw_{}, first_weights_{}, memory_{};
+    RowBuffer<T> projected_{}, sums_{}, top_{}, raw_{}, first_weights_{}, memory_{};
     const T** base_ = nullptr;  // what a product is added to, for each row
     T *units_ = nullptr, *unit_norms_ = nullptr, *work_ = nullptr;
 };

@@ -40,11 +40,9 @@ struct Shape {
         parameters = add + write_heads * word;
     }
 
-    // Columns of the product that makes a layer's sums, but for what `projected` brings: below, then its own past.
+    // Columns of the product that makes a layer's sums in every step: what is below but for the input, then its own past.
     Index below(Index layer) const { return layer == 0 ? reads : hidden; }
     Index depth(Index layer) const { return below(layer) + (lstm ? hidden : 0); }
-    // Columns of what is saved of it: for the lowest layer the input and a 1 as well.
-    Index saved(Index layer) const { return depth(layer) + (layer == 0 ? input + 1 : 0); }
 };
 
 template <class T> const T* in(std::int64_t field) { return reinterpret_cast<const T*>(field); }

@@ -11,11 +11,14 @@ namespace TAPEHEAD_NAMESPACE {
 template <class T> struct Call {
     const NTMFields& fields;
     Shape shape;
-    Panels<T>* layers;  // packed for the pass: transposed in the forward, as they are in the backward
-    Panels<T> heads;
-    const Index* order;  // rows, longest first
-    Index groups;
-    int* statuses;  // one a group
+    // Weights, packed for the pass: transposed in the forward, as they are in the backward.
+    Panels<T>* layers = nullptr;
+    Panels<T> heads{}, input{};
+    const Index* order = nullptr;  // rows, longest first
+    Index groups = 0;
+    int* statuses = nullptr;  // one a group
+    // In the backward, of all steps: gradients of the layers' sums (L,T,B,G) and of the words to the heads (T,B,P).
+    T *grad_sums = nullptr, *grad_words = nullptr;
 
     // In 0..steps, whatever the caller says.
     Index length(Index row) const {
@@ -40,11 +43,8 @@ template <class T> class Steps {
     T* gates(Index layer, Index t, Index b) const {
         return at(f_.gates, layer * (s_.save ? s_.steps : 1) + (s_.save ? t : 0), b, 6 * s_.hidden, true);
     }
-    // What a layer saw: only with `save`.
-    T* inputs(Index layer, Index t, Index b) const {
-        if (layer == 0) return at(f_.inputs, t, b, s_.saved(0), true);
-        return at(f_.upper_inputs, (layer - 1) * s_.steps + t, b, s_.depth(layer), true);
-    }
+    // What a layer below the top one gave: only with `save`.
+    T* lower(Index layer, Index t, Index b) const { return at(f_.lower, layer * s_.steps + t, b, s_.hidden, true); }
     T* memory(Index kept, Index b) const { return at(f_.memories, kept, b, s_.word * s_.padded, true); }
     T* output(Index t, Index b) const { return at(f_.output, t, b, s_.output, true); }
 

@@ -80,13 +80,16 @@ template <class T> using Base = const T* const*;
 // out[row] = base[row] + in[row] @ panel for ROWS rows, the panel's columns from `column` on. The base comes last: added
 // first, its size would set the rounding of every step. With few rows the sum over k runs in UNROLL interleaved parts,
 // because one chain of additions would wait for itself.
-template <class T, int ROWS, int UNROLL>
+//
+// With COLUMNS the rows are columns of an array, whose rows `in_stride` tells apart.
+template <class T, int ROWS, int UNROLL, bool COLUMNS = false>
 TAPEHEAD_NOINLINE void multiply_panel(const T* in, Index in_stride, const Panels<T>& panels, Index index, Base<T> base,
                                       T* out, Index out_stride) {
     Vec<T> sums[UNROLL][ROWS][panel_vectors];
     for (int row = 0; row < ROWS; ++row)
         for (int v = 0; v < panel_vectors; ++v)
             for (int part = 0; part < UNROLL; ++part) sums[part][row][v] = zero<T>();
+    const Index row_step = COLUMNS ? 1 : in_stride, step = COLUMNS ? in_stride : 1;
     const Index depth = panels.depth, column = index * panel_width<T>, width = panels.width;
     const T* panel = panels.panel(index);
     Index k = 0;
@@ -96,14 +99,14 @@ TAPEHEAD_NOINLINE void multiply_panel(const T* in, Index in_stride, const Panels
             for (int v = 0; v < panel_vectors; ++v) columns[v] = load(panel + v * lanes<T>);
             panel += panel_width<T>;
             for (int row = 0; row < ROWS; ++row) {
-                const Vec<T> x = splat(in[row * in_stride + k + part]);
+                const Vec<T> x = splat(in[row * row_step + (k + part) * step]);
                 for (int v = 0; v < panel_vectors; ++v) sums[part][row][v] = fma<T>(x, columns[v], sums[part][row][v]);
             }
         }
     }
     for (; k < depth; ++k, panel += panel_width<T>) {
         for (int row = 0; row < ROWS; ++row) {
-            const Vec<T> x = splat(in[row * in_stride + k]);
+            const Vec<T> x = splat(in[row * row_step + k * step]);
             for (int v = 0; v < panel_vectors; ++v)
                 sums[0][row][v] = fma<T>(x, load(panel + v * lanes<T>), sums[0][row][v]);
         }
@@ -117,13 +120,14 @@ TAPEHEAD_NOINLINE void multiply_panel(const T* in, Index in_stride, const Panels
         }
 }
 
-template <class T, int ROWS>
+template <class T, int ROWS, bool COLUMNS = false>
 TAPEHEAD_INLINE void multiply_rest(int rows, const T* in, Index in_stride, const Panels<T>& panels, Index index,
                                    Base<T> base, T* out, Index out_stride) {
     if constexpr (ROWS > 0) {
         constexpr int unroll = ROWS * panel_vectors >= 8 ? 1 : (ROWS == 1 ? 4 : 2);
-        if (rows == ROWS) return multiply_panel<T, ROWS, unroll>(in, in_stride, panels, index, base, out, out_stride);
-        multiply_rest<T, ROWS - 1>(rows, in, in_stride, panels, index, base, out, out_stride);
+        if (rows == ROWS) 
+            return multiply_panel<T, ROWS, unroll, COLUMNS>(in, in_stride, panels, index, base, out, out_stride);
+        multiply_rest<T, ROWS - 1, COLUMNS>(rows, in, in_stride, panels, index, base, out, out_stride);
     }
 }
 

@@ -2,106 +2,136 @@
 
 from __future__ import annotations
 
-import ctypes
-import itertools
 import math
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
-from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils import deterministic
 
 from tapehead import core
-from tapehead.ops.ntm.op import (
-    DIFFERENTIABLE,
-    Arguments,
-    BackwardArguments,
-    Gradients,
-    Results,
-    Shape,
-    Sizes,
-    register_kernels,
-)
+from tapehead.ops.ntm.op import Arguments, BackwardArguments, Results, register_kernels
+from tapehead.ops.ntm.shapes import Shape, Sizes, offsets_of
 
 __all__: list[str] = []
 
-
-_SIZES = (*Shape._fields[:-1], *Sizes._fields)
-_RUN = ("save", "checkpoint_every", "double_precision", "threads", "poison", "internals", "internals_bytes")
-_TRACED = ("weights", "content", "parameters", "memories")
-_INTERNALS = ("similarity", "logarithms", "inverse_norms", "slopes", "gates")
+_CONSTANT = (*Shape._fields[:-1], *Sizes._fields, "save", "checkpoint_every")
+_RUN = ("double_precision", "threads", "poison", "internals", "internals_bytes")
 _TAKEN = Arguments._fields[:16]
-_PASSED = tuple(name for name in _TAKEN if name not in ("weight_input", "bias"))
-_STATE = tuple(f"last_{name}" for name in Results._fields[1:7])
-_SAVED = tuple(name for name in BackwardArguments._fields[:-2] if name not in (*_TRACED, "internals"))
-_KEPT = (*Results._fields[7:11], "internals")
-_GRADIENTS = tuple(f"grad_{name}" for name in Gradients._fields)
+_SAVED = BackwardArguments._fields[:23]
+_GRAD_TRACED = _SAVED.index("grad_traced")
+_LAST = tuple(f"last_{name}" for name in Results._fields[1:7])
+
+
+class _Check(NamedTuple):
+    """What a tensor has to be."""
+
+    name: str
+    shape: tuple[int, ...]
+    numbers: int
+    is_lengths: bool
 
 
 class _Layout(NamedTuple):
     """What depends on the sizes of a call alone."""
 
-    fields: tuple[int, ...]
-    """sizes, `save` and `checkpoint_every`"""
-    offsets: tuple[int, ...]
-    """of the arrays in `Results.internals`, in numbers"""
-    results: list[tuple[int, ...]]
-    gradients: list[tuple[int, ...]]
-    taken: list[tuple[int, ...]]
-    """shapes of the tensors in `Arguments`"""
-    saved: list[tuple[int, ...]]
-    """shapes of the tensors in `BackwardArguments`, without those of a trace"""
+    made: tuple[tuple[int, ...], ...]
+    """shapes of the tensors that it makes"""
+    checks: tuple[_Check, ...]
+    """of the tensors that it takes"""
+    constant: tuple[int, ...]
+    """values of `_CONSTANT`"""
+    traced: tuple[int, ...]
+    """where the arrays in `Results.traced` start, in numbers; none without a trace"""
+    internals: tuple[int, ...]
+    """and those in `Results.internals`"""
+    in_order: Callable[[tuple[int, ...]], tuple[int, ...]]
+    """puts all values of a call in the order of the core's fields"""
+
+    @staticmethod
+    def of(
+        shape: Shape,
+        checkpoint_every: int,
+        save: bool,
+        taken: dict[str, tuple[int, ...]],
+        made: dict[str, tuple[int, ...]],
+        traced: dict[str, int],
+        behind: tuple[str, ...] = (),
+    ) -> _Layout:
+        """With the core's names for tensors taken and made, and for what lies `behind` everything else."""
+        kept = offsets_of(shape.internals(checkpoint_every, save, bool(traced)))
+        internals = {name: start for name, start in kept.items() if name not in traced}
+        names = (*_CONSTANT, *_RUN, *taken, *made, *traced, *internals, *behind)
+        fields = core.library().tapehead_ntm_fields().decode().split()
+        assert set(names) - set(fields) <= {"traced", "grad_traced"}
+        return _Layout(
+            made=tuple(made.values()),
+            checks=tuple(_Check(name, size, math.prod(size), name == "lengths") for name, size in taken.items()),
+            constant=(*shape[:-1], *shape.sizes, int(save), checkpoint_every),
+            traced=tuple(traced.values()),
+            internals=tuple(internals.values()),
+            # A 0 stands behind the values, for the fields that have none.
+            in_order=itemgetter(*(names.index(field) if field in names else len(names) for field in fields)),
+        )
 
 
 @lru_cache(4096)
-def _layout(shape: Shape, checkpoint_every: int, save: bool, trace: bool) -> _Layout:
-    *sizes, choices = shape
-    lengths = shape.internals(checkpoint_every, save, trace).values()
-    offsets = (0, *itertools.accumulate(lengths))[:-1]
-    results = shape.results(checkpoint_every, save, trace)
-    given = {**shape.arguments(), **dict(zip(Results._fields, results, strict=True))}
-    gradients = dict(zip(BackwardArguments._fields[:DIFFERENTIABLE], results, strict=False))
-    # The state that the backward is given is the one that the sequence started from.
-    saved = [gradients.get(name) or shape.arguments().get(name) or given[name] for name in _SAVED]
-    taken = [given[name] for name in _TAKEN]
-    fields = (*sizes, *choices, int(save), checkpoint_every)
-    return _Layout(fields, offsets, results, shape.gradients(), taken, saved)
+def _forward_layout(shape: Shape, checkpoint_every: int, save: bool, trace: bool) -> _Layout:
+    arguments, results = shape.arguments(), shape.results(checkpoint_every, save, trace)
+    names = ("output", *_LAST, "traced", "internals")
+    made = dict(zip(names, results.values(), strict=True))
+    traced = offsets_of(shape.traced_numbers()) if trace else {}
+    return _Layout.of(shape, checkpoint_every, save, {name: arguments[name] for name in _TAKEN}, made, traced)
+
+
+@lru_cache(4096)
+def _backward_layout(shape: Shape, checkpoint_every: int, trace: bool, of_input: bool, of_state: bool) -> _Layout:
+    results = shape.results(checkpoint_every, True, trace)
+    gradients = dict(zip(_SAVED[:8], results.values(), strict=False))
+    given = {**results, **shape.arguments(), **gradients}
+    made = {f"grad_{name}": size for name, size in shape.gradients(of_input, of_state).items()}
+    traced = offsets_of(shape.traced_numbers()) if trace else {}
+    behind = tuple(f"grad_{name}" for name in traced)
+    taken = {name: given[name] for name in _SAVED}
+    return _Layout.of(shape, checkpoint_every, True, taken, made, traced, behind)
 
 
 class _Kernel:
-    """A function of the core.
+    """A function of the core."""
 
-    Args:
-        function: its name
-        tensors: names of the core's fields for the tensors it is called with
-    """
-
-    def __init__(self, function: str, tensors: tuple[str, ...]) -> None:
+    def __init__(self, function: str) -> None:
         self._function = getattr(core.library(), function)
-        fields = core.library().tapehead_ntm_fields().decode().split()
-        self._array = ctypes.c_int64 * len(fields)
-        names = (*_SIZES, *_RUN, *tensors, *_TRACED[:3], *_INTERNALS, _TRACED[3])
-        assert set(names) <= set(fields)
-        # Puts the values of `names`, and a 0 behind them for the fields that are not among them, in the core's order.
-        self._in_order = itemgetter(*(names.index(field) if field in names else len(names) for field in fields))
 
     def __call__(
-        self, layout: _Layout, tensors: list[Tensor | None], traced: tuple[Tensor, ...], internals: Tensor
+        self,
+        layout: _Layout,
+        taken: list[Tensor | None],
+        made: Iterable[Tensor],
+        traced: Tensor,
+        internals: Tensor,
+        grad_traced: Tensor | None = None,
     ) -> None:
-        """Run it on contiguous tensors; `traced` in the order of `_TRACED`, without elements if there is no trace."""
+        """Run on checked tensors."""
         # What fills torch.empty with NaN fills the workspaces too.
         fill: bool = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         poison = fill and torch.are_deterministic_algorithms_enabled()
         start, itemsize = internals.data_ptr(), internals.element_size()
-        places = [start + offset * itemsize for offset in layout.offsets]
-        if traced[0].numel():
-            *places[:3], places[-1] = (tensor.data_ptr() for tensor in traced)
-        pointers = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-        run = (itemsize == 8, torch.get_num_threads(), poison, start, internals.numel() * itemsize)
-        if self._function(self._array(*self._in_order((*layout.fields, *run, *pointers, *places, 0)))):
+        values = [*layout.constant, itemsize == 8, torch.get_num_threads(), poison, start, internals.numel() * itemsize]
+        values += [0 if tensor is None else tensor.data_ptr() for tensor in taken]
+        values += [tensor.data_ptr() for tensor in made]
+        if layout.traced:
+            values += [traced.data_ptr() + offset * itemsize for offset in layout.traced]
+        values += [start + offset * itemsize for offset in layout.internals]
+        if grad_traced is not None:
+            values += [grad_traced.data_ptr() + offset * itemsize for offset in layout.traced]
+        else:
+            values += [0] * len(layout.traced)
+        fields = array("q", layout.in_order((*values, 0)))
+        if self._function(fields.buffer_info()[0]):
             raise MemoryError("NTM: there is no memory for the buffers of the fused kernel. Take fewer rows at once.")
 
 
@@ -117,22 +147,16 @@ def _keep_freed_memory() -> None:
 @cache
 def _kernel(function: str) -> _Kernel:
     _keep_freed_memory()
-    made = ("output", *_STATE, "inputs", "upper_inputs")
-    return _Kernel(
-        function, (*_PASSED, "projected", *made) if function == "tapehead_ntm_forward" else (*_SAVED, *_GRADIENTS)
-    )
+    return _Kernel(function)
 
 
-def _checked(
-    names: tuple[str, ...], tensors: Iterable[Tensor | None], shapes: list[tuple[int, ...]], dtype: torch.dtype
-) -> list[Tensor | None]:
+def _checked(checks: Iterable[_Check], tensors: Iterable[Tensor | None], dtype: torch.dtype) -> list[Tensor | None]:
     """The tensors, contiguous; in a list, so that copies live until the core is done with them."""
     checked: list[Tensor | None] = []
-    for name, tensor, shape in zip(names, tensors, shapes, strict=True):
+    for (name, shape, numbers, is_lengths), tensor in zip(checks, tensors, strict=True):
         if tensor is not None:
-            kind = torch.int64 if name == "lengths" else dtype
-            # Counts are compared rather than shapes, which take five times as long.
-            if tensor.dtype is not kind or tensor.numel() != math.prod(shape) or not tensor.is_cpu:
+            kind = torch.int64 if is_lengths else dtype
+            if tensor.dtype is not kind or tensor.numel() != numbers or not tensor.is_cpu:
                 raise ValueError(
                     f"tapehead::ntm: expected {name} {shape} of {kind} on cpu, got {tuple(tensor.shape)} of "
                     f"{tensor.dtype} on {tensor.device}. Give every tensor of a call one dtype and device."
@@ -143,33 +167,22 @@ def _checked(
     return checked
 
 
-def _forward(*arguments: Any) -> Results:
-    given = Arguments(*arguments)
-    layout = _layout(Shape.of(given), given.checkpoint_every, given.save, given.trace)
-    made = Results._make(map(given.input.new_empty, layout.results))
-    traced = (made.weights, made.content, made.parameters, made.memories)
-    taken = _checked(_TAKEN, arguments[:16], layout.taken, given.input.dtype)
-    # What all steps' inputs share in the lowest layer's sums: (T*B, G).
-    projected = torch.addmm(given.bias, given.input.flatten(0, 1), given.weight_input.t())
-    del taken[7:9]
-    tensors = [*taken, projected, *made[:7], made.inputs, made.upper_inputs]
-    _kernel("tapehead_ntm_forward")(layout, tensors, traced, made.internals)
+def _forward(*arguments: object) -> Results:
+    given = Arguments._make(arguments)
+    layout = _forward_layout(given.shape(), given.checkpoint_every, given.save, given.trace)
+    made = Results._make(map(given.input.new_empty, layout.made))
+    taken = _checked(layout.checks, given[:16], given.input.dtype)
+    _kernel("tapehead_ntm_forward")(layout, taken, made, made.traced, made.internals)
     return made
 
 
-_saved = attrgetter(*_SAVED)
-
-
-def _backward(*arguments: Any) -> Gradients:
-    given = BackwardArguments(*arguments)
-    layout = _layout(Shape.of(given), given.checkpoint_every, True, given.weights.numel() > 0)
-    saved = _checked(_SAVED, _saved(given), layout.saved, given.output.dtype)
-    kept = [given.memories, given.weights, given.content, given.parameters, given.internals]
-    shapes = [*layout.results[7:11], layout.results[13]]
-    memories, weights, content, parameters, internals = _checked(_KEPT, kept, shapes, given.output.dtype)
-    made = Gradients._make(map(given.output.new_empty, layout.gradients))
-    traced = (weights, content, parameters, memories)
-    _kernel("tapehead_ntm_backward")(layout, [*saved, *made], traced, internals)  # type: ignore[arg-type]
+def _backward(*arguments: object) -> list[Tensor]:
+    given = BackwardArguments._make(arguments)
+    trace = given.traced.numel() > 0
+    layout = _backward_layout(given.shape(), given.checkpoint_every, trace, given.of_input, given.of_state)
+    made = list(map(given.output.new_empty, layout.made))
+    taken = _checked(layout.checks, given[:23], given.output.dtype)
+    _kernel("tapehead_ntm_backward")(layout, taken, made, given.traced, given.internals, taken[_GRAD_TRACED])
     return made
 
 

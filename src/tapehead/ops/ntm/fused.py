@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from tapehead.ops.controller import LSTMLayer
+from tapehead.ops.controller import FeedForwardLayer, LSTMLayer
 from tapehead.ops.ntm import cpu  # noqa: F401  (registers the kernel)
-from tapehead.ops.ntm.op import Results, Sizes, forward_with_gradient, is_plain, ntm_forward
+from tapehead.ops.ntm.op import Arguments, Results, is_plain, ntm_forward, run_plain
 from tapehead.ops.ntm.parameters import NTMParameters, NTMSettings
+from tapehead.ops.ntm.shapes import Sizes, offsets_of
 from tapehead.states import HeadTrace, LSTMState, NTMState, Trace
 
 __all__ = ["sequence"]
@@ -21,9 +22,6 @@ USUAL_CHECKPOINT = 4
 
 MEMORY_LIMIT = 256 * 2**20
 """Bytes of M_t kept so; above it, unless told otherwise, a call keeps every sqrt(T)-th."""
-
-CHUNK_LIMIT = 64 * 2**20
-"""Bytes of the projected input; above it, a sequence that keeps nothing runs in parts."""
 
 
 def sequence(
@@ -37,72 +35,17 @@ def sequence(
     checkpoint_every: int | None = None,
 ) -> tuple[Tensor, NTMState, Trace | None]:
     """Run an NTM over a sequence; see `tapehead.ops.ntm.sequence`."""
-    call = _Call(parameters, settings, _weights(parameters))
+    tensors = (input, *state[:4], *(state.controller or (None, None)), *_weights(parameters))
+    save = trace
+    if not trace and torch.is_grad_enabled():
+        save = any(tensor is not None and tensor.requires_grad for tensor in chain(tensors[7:], tensors[:7]))
+    every = _checkpoint_every(input, state, checkpoint_every) if save and not trace else 1
     lengths = None if lengths is None else lengths.to(torch.int64)
-    if not trace and not (torch.is_grad_enabled() and _any_requires_grad(input, state, parameters)):
-        return *_run_in_parts(call, input, state, lengths), None
-    keep = 1 if trace else _checkpoint_every(input, state, checkpoint_every)
-    results = call.run(input, state, lengths, checkpoint_every=keep, save=True, trace=trace)
-    return results.output, _state(results, state), _trace(results, state, settings) if trace else None
-
-
-class _Call(NamedTuple):
-    """What stays the same over all parts of a sequence."""
-
-    parameters: NTMParameters
-    settings: NTMSettings
-    weights: tuple[Tensor | None, ...]
-
-    def run(
-        self,
-        input: Tensor,
-        state: NTMState,
-        lengths: Tensor | None,
-        *,
-        checkpoint_every: int,
-        save: bool,
-        trace: bool,
-    ) -> Results:
-        """Call the op."""
-        settings = self.settings
-        sizes = Sizes(
-            settings.num_read_heads,
-            settings.num_write_heads,
-            settings.max_shift,
-            int(settings.addressing == "content_and_location"),
-            int(settings.order == "write_read"),
-            int(settings.key_activation == "tanh"),
-            int(settings.add_activation == "tanh"),
-        )
-        controller = (None, None) if state.controller is None else state.controller
-        op = forward_with_gradient if is_plain(input) else ntm_forward
-        return Results(
-            *op(input, *state[:4], *controller, *self.weights, lengths, sizes, checkpoint_every, save, trace)
-        )
-
-
-def _any_requires_grad(*nested: Any) -> bool:
-    """Whether any tensor of nested tuples does."""
-    return any(
-        part.requires_grad if isinstance(part, Tensor) else part is not None and _any_requires_grad(*part)
-        for part in nested
-    )
-
-
-def _run_in_parts(call: _Call, input: Tensor, state: NTMState, lengths: Tensor | None) -> tuple[Tensor, NTMState]:
-    """Without anything saved, in parts so short that the projected input takes little memory."""
-    gates = call.parameters.controller.weight_reads.shape[0]
-    steps = max(1, CHUNK_LIMIT // (input.shape[1] * gates * input.element_size()))
-    if torch.compiler.is_compiling():  # which would make a graph for every number of parts
-        steps = input.shape[0]
-    outputs = []
-    for start in range(0, input.shape[0], steps):
-        part = input[start : start + steps]
-        left = None if lengths is None else (lengths - start).clamp(0, part.shape[0])
-        results = call.run(part, state, left, checkpoint_every=1, save=False, trace=False)
-        state = _state(results, state)
-        outputs.append(results.output)
-    return outputs[0] if len(outputs) == 1 else torch.cat(outputs), state
+    arguments = Arguments._make((*tensors, lengths, Sizes.of(settings), every, save, trace))
+    results = Results(*(run_plain if is_plain(input) else ntm_forward)(*arguments))
+    controller = None if state.controller is None else LSTMState(results.hidden, results.cell)
+    new_state = NTMState(results.memory, results.read_weights, results.write_weights, results.reads, controller)
+    return results.output, new_state, _trace(arguments, results, settings) if trace else None
 
 
 def _checkpoint_every(input: Tensor, state: NTMState, wish: int | None) -> int:
@@ -126,31 +69,29 @@ def _weights(parameters: NTMParameters) -> tuple[Tensor | None, ...]:
     return *own, upper_weight, upper_bias, *parameters.heads
 
 
-def _joined(layer: Any) -> Tensor:
+def _joined(layer: LSTMLayer | FeedForwardLayer) -> Tensor:
     if isinstance(layer, LSTMLayer):
         return torch.cat([layer.weight_input, layer.weight_hidden], 1)
-    weight: Tensor = layer.weight_input
-    return weight
+    return layer.weight_input
 
 
-def _state(results: Results, before: NTMState) -> NTMState:
-    controller = None if before.controller is None else LSTMState(results.hidden, results.cell)
-    return NTMState(results.memory, results.read_weights, results.write_weights, results.reads, controller)
-
-
-def _trace(results: Results, state: NTMState, settings: NTMSettings) -> Trace:
+def _trace(arguments: Arguments, results: Results, settings: NTMSettings) -> Trace:
     """Views of what the kernel keeps at every step."""
-    slots, reads = state.memory.shape[1], settings.num_read_heads
+    shape = arguments.shape()
+    starts, kept = offsets_of(shape.traced_numbers()), {}
+    for name, size in shape.traced().items():
+        kept[name] = results.traced.narrow(0, starts[name], math.prod(size)).view(size)
+    slots, reads = shape.memory_size, settings.num_read_heads
     heads, written, words = settings.num_heads, settings.num_write_heads, settings.word_size
-    steps, rows = results.output.shape[:2]
-    parts = results.parameters.split(settings.head_sizes, -1)
+    steps, rows = shape.steps, shape.rows
+    parts = kept["parameters"].split(settings.head_sizes, -1)
     key = parts[0].view(steps, rows, heads, words)
     location = (None, None, None)
     if settings.addressing == "content_and_location":
         location = (parts[2], parts[3].view(steps, rows, heads, -1), parts[4])
-    fields = (key, parts[1], *location, results.content[..., :slots], results.weights[..., :slots])
+    fields = (key, parts[1], *location, kept["content"][..., :slots], kept["weights"][..., :slots])
     read = HeadTrace(*(None if field is None else field[:, :, :reads] for field in fields))  # type: ignore[arg-type]
     write = HeadTrace(*(None if field is None else field[:, :, reads:] for field in fields))  # type: ignore[arg-type]
     erase, add = (part.view(steps, rows, written, words) for part in parts[-2:])
     read_vectors = results.output[..., -reads * words :].view(steps, rows, reads, words)
-    return Trace(read, write, erase, add, read_vectors, results.memories[1:, ..., :slots].mT)
+    return Trace(read, write, erase, add, read_vectors, kept["memories"][1:, ..., :slots].mT)
