@@ -20,13 +20,7 @@ template <class T> class Backward {
         for (Index t = s_.steps - 1; t >= 0; --t) {
             while (active < rows_ && call_.length(order_[active]) > t) ++active;
             if (active == 0) continue;
-            for (Index r = 0; r < active; ++r) {
-                if (r + 1 < active)
-                    expect(t, r + 1);
-                else if (t > 0)
-                    expect(t - 1, 0);
-                use_memory(t, r);
-            }
+            for (Index r = 0; r < active; ++r) use_memory(t, r);
             const RowBuffer<T> top = grad_hidden_[s_.layers - 1];
             for (Index r = 0; r < active; ++r) base_[r] = top[r];
             multiply<T>(active, grad_words_.data, grad_words_.stride, call_.heads, base_, top.data, top.stride);
@@ -163,17 +157,6 @@ template <class T> class Backward {
             accumulate(in<T>(f_.grad_parameters) + step * s_.parameters, s_.parameters, words);
         speak_backward<T>(s_, parameters, steps_.slopes(t, b), words);
         copy(static_cast<const T*>(words), s_.parameters, call_.grad_words + step * s_.parameters);
-    }
-
-    // What the next row needs has left the caches since the forward.
-    void expect(Index t, Index r) const {
-        const Index b = order_[r], slots = s_.heads * s_.padded;
-        if (s_.keep_every == 1) prefetch<T>(memory(t, r).data, s_.word * s_.padded);
-        prefetch<T>(steps_.similarity(t, b), slots);
-        prefetch<T>(steps_.content(t, b), slots);
-        prefetch<T>(steps_.weights(t, b), slots);
-        if (s_.location) prefetch<T>(steps_.logarithms(t, b), slots);
-        if (s_.lstm) prefetch<T>(steps_.gates(s_.layers - 1, t, b), 6 * s_.hidden);
     }
 
     // Back through addressing, and through the first `reads` heads' reading, into the memory that was addressed.

@@ -22,10 +22,7 @@ template <class T> class Forward {
             if (active == 0) break;
             if (t % ahead == 0) project(t, active);
             control(t, active);
-            for (Index r = 0; r < active; ++r) {
-                if (s_.save) expect(t, r + 1 < active ? r + 1 : r);
-                use_memory(t, r);
-            }
+            for (Index r = 0; r < active; ++r) use_memory(t, r);
         }
         for (Index r = 0; r < rows_; ++r) finish(r);
         return done;
@@ -135,16 +132,6 @@ template <class T> class Forward {
         copy(static_cast<const T*>(reads), s_.reads, inputs_[0][r]);
         if (s_.save && s_.keep_every > 1 && (t + 1) % s_.keep_every == 0)
             copy(after.data, s_.word * s_.padded, steps_.memory((t + 1) / s_.keep_every, b));
-    }
-
-    // Where the next row is going to be written to is rarely in a cache.
-    void expect(Index t, Index r) const {
-        const Index b = order_[r], slots = s_.heads * s_.padded;
-        if (s_.keep_every == 1) prefetch_to_write(memory(t + 1, r).data, s_.word * s_.padded);
-        prefetch_to_write(steps_.similarity(t, b), slots);
-        prefetch_to_write(steps_.content(t, b), slots);
-        prefetch_to_write(steps_.weights(t, b), slots);
-        if (s_.location) prefetch_to_write(steps_.logarithms(t, b), slots);
     }
 
     void write_memory(const T* parameters, const T* weights, Memory<T> before, Memory<T> after) {

@@ -236,22 +236,6 @@ template <> TAPEHEAD_INLINE Vec<float> smaller<float>(Vec<float> a, Vec<float> b
 }
 #endif
 
-// Asks for memory that will be read, or written, soon.
-template <class T> TAPEHEAD_INLINE void prefetch(const T* from, Index count) {
-#if defined(__GNUC__)
-    for (Index i = 0; i < count; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(from + i);
-#else
-    (void)from, (void)count;
-#endif
-}
-template <class T> TAPEHEAD_INLINE void prefetch_to_write(T* to, Index count) {
-#if defined(__GNUC__)
-    for (Index i = 0; i < count; i += 64 / static_cast<Index>(sizeof(T))) __builtin_prefetch(to + i, 1);
-#else
-    (void)to, (void)count;
-#endif
-}
-
 // Numbers below the smallest normal one count as zero while this lives: they cost a hundred cycles each on some machines,
 // and gradients that fade over thousands of steps are made of them.
 class FlushToZero {
