@@ -1,18 +1,27 @@
-"""Where the time of a call goes, and what the short cuts around it save. Every figure is a median.
+"""Where the time of a call goes, and what the short cuts around it save. Prints JSON; every figure is a median.
 
-python -m benchmarks.call_costs parts        one call of the layer at batch 1, cut at every seam
-python -m benchmarks.call_costs shortcuts    dispatcher, optimiser and clipping, with and without
-python -m benchmarks.call_costs kernels [B [threads]]     the kernels alone, over and over: for a profiler
+python -m benchmarks.call_costs parts                   microseconds along one call of the layer at batch 1
+python -m benchmarks.call_costs shortcuts               microseconds with and without: dispatcher, optimiser, clipping
+python -m benchmarks.call_costs faults [1 [T]]          page faults of a training step; 0: as if glibc gave memory back
+python -m benchmarks.call_costs kernels [B [threads]]   the kernels alone, over and over
+python -m benchmarks.call_costs profile [B [threads]]   the same under `perf`: shares of the time inside the core
+
+`make bench` runs all but the fourth for docs/performance.md. Nothing else may run meanwhile.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
+import re
 import resource
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +32,28 @@ from tapehead import core
 from tapehead.nn import ntm as layers
 from tapehead.ops.ntm import cpu, op
 from tapehead.training import optimisers
+
+# Between which marks a part lies, and what it is.
+SEAMS = {
+    ("call starts", "op starts"): "layer: checks, start state, parameters",
+    ("op starts", "forward function starts"): "choice of the backend, into autograd",
+    ("forward function starts", "forward core starts"): "sizes, results, addresses",
+    ("forward core starts", "forward core ends"): "forward kernel",
+    ("forward core ends", "layer ends"): "saving, out of autograd, new state",
+    ("layer ends", "backward function starts"): "torch.autograd.backward, engine",
+    ("backward function starts", "backward core starts"): "sizes, gradients, addresses",
+    ("backward core starts", "backward core ends"): "backward kernel",
+    ("backward core ends", "call ends"): "handing on the gradients",
+}
+
+# What a function of the core is part of, by what its name begins with.
+GROUPS = {
+    r"multiply_panel<\w+, \d+, \d+, false>": "products of the controller and the heads, of every step",
+    r"multiply_panel<\w+, \d+, \d+, true>|multiply_over_steps|PanelColumns": "gradients of the weights",
+    r"slot_sums|read|write|content_backward": "passes over the memory: similarity, read, write, and their backward",
+    r"address": "addressing and its backward: exp and log over all slots",
+    r"lstm": "gates of the LSTM and their backward",
+}
 
 
 def median_us(function: Callable[[], Any], count: int = 600) -> float:
@@ -35,7 +66,7 @@ def median_us(function: Callable[[], Any], count: int = 600) -> float:
     return statistics.median(times[count // 6 :]) * 1e6
 
 
-def parts() -> None:
+def parts() -> dict[str, float]:
     """Marks along forward and backward of the layer; the time between two of them."""
     marks: dict[str, float] = {}
 
@@ -52,26 +83,23 @@ def parts() -> None:
     for way in ("forward", "backward"):
         kernel = cpu._kernel(f"tapehead_ntm_{way}")
         kernel._function = marked(f"{way} core", kernel._function)
-        op._KERNELS["cpu", way] = marked(f"{way} kernel", op._KERNELS["cpu", way])
         setattr(op._Sequence, way, staticmethod(marked(f"{way} function", getattr(op._Sequence, way))))
     contestant = Contestant(BASE._replace(rows=1), "fused")
-    layer, seams = contestant.model.core, {}
-    for round_ in range(700):
+    layer, seams = contestant.model.core, {text: [] for text in SEAMS.values()}
+    for round_ in range(1200):
         contestant.optimiser.zero_grad()
         marks["call starts"] = time.perf_counter()
         output, _ = layer(contestant.input)
         marks["layer ends"] = time.perf_counter()
         torch.autograd.backward(output, torch.ones_like(output))
         marks["call ends"] = time.perf_counter()
-        if round_ >= 100:
-            names = sorted(marks, key=marks.__getitem__)
-            for before, after in itertools.pairwise(names):
-                seams.setdefault(f"{before} -> {after}", []).append(marks[after] - marks[before])
-    for name, times in seams.items():
-        print(f"{name:48s} {statistics.median(times) * 1e6:7.1f} us")
+        if round_ >= 200:
+            for (before, after), text in SEAMS.items():
+                seams[text].append(marks[after] - marks[before])
+    return {text: statistics.median(times) * 1e6 for text, times in seams.items()}
 
 
-def shortcuts() -> None:
+def shortcuts() -> dict[str, tuple[float, float]]:
     """Each thing twice: as it is, and without its short cut."""
     one = Contestant(BASE._replace(rows=1, steps=1), "fused")
 
@@ -80,53 +108,88 @@ def shortcuts() -> None:
         output, _ = one.model.core(one.input)
         torch.autograd.backward(output, torch.ones_like(output))
 
-    eager = op.is_eager
-    direct = median_us(call)
-    op.is_eager = lambda: False
-    print(f"forward and backward at T 1, B 1: {direct:.0f} us; through torch's dispatcher {median_us(call):.0f} us")
+    eager, found = op.is_eager, {}
+    times = []
+    for chosen in (eager, lambda: False) * 2:
+        op.is_eager = chosen
+        times.append(median_us(call))
     op.is_eager = eager
+    found["forward and backward of one step, past torch's dispatcher"] = (min(times[::2]), min(times[1::2]))
 
     base = Contestant(BASE, "fused")
     base.both()
-    gradients = [parameter.grad for parameter in base.parameters]
     fits = optimisers._fits_the_core
     for name, function in {
         "update": base.optimiser.step,
         "norm and clipping": lambda: optimisers.clip_gradients(base.parameters, base.config),
     }.items():
         times = []
-        for chosen in (fits, lambda *lists: False):
+        for chosen in (fits, lambda *lists: False) * 2:
             optimisers._fits_the_core = chosen
             times.append(median_us(function))
         optimisers._fits_the_core = fits
-        print(f"{name} of {len(gradients)} parameters: {times[0]:.0f} us; in operations of torch {times[1]:.0f} us")
+        found[f"{name} of {len(base.parameters)} parameters, in the core"] = (min(times[::2]), min(times[1::2]))
+    return found
 
 
-def faults(keep: int = 1) -> None:
+def faults(keep: int = 1, steps: int = 200) -> dict[str, float]:
     """Pages that the system hands out again and again, with the block that glibc remembers, or (0) without."""
     if not keep:
         cpu._keep_freed_memory = lambda: None
-    base = Contestant(BASE, "fused")
+    contestant, count = Contestant(BASE._replace(steps=steps), "fused"), 150
     for _ in range(20):
-        base.step()
+        contestant.step()
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    for _ in range(300):
-        base.step()
+    for _ in range(count):
+        contestant.step()
     after, seconds = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - start
-    pages, system = (after.ru_minflt - before.ru_minflt) / 300, (after.ru_stime - before.ru_stime) / 0.3
-    print(f"a step of {seconds / 0.3:.2f} ms: {pages:.0f} page faults, {system:.2f} ms in the system")
+    return {
+        "page faults of a step": (after.ru_minflt - before.ru_minflt) / count,
+        "ms of a step": seconds / count * 1e3,
+        "ms of a step in the system": (after.ru_stime - before.ru_stime) / count * 1e3,
+    }
 
 
-def kernels(rows: int = 8, threads: int = 2) -> None:
+def kernels(rows: int = 8, threads: int = 2) -> dict[str, Any]:
     """Training steps for some seconds; what the core takes of them."""
     torch.set_num_threads(threads)
     point = BASE._replace(rows=rows, threads=threads)
     contestant = Contestant(point, "fused")
     forward, backward = min((inside_kernel(contestant) for _ in range(5)), key=sum)
     speed = operations(point) / (forward + backward) / 1e6
-    print(f"{point}, {threads} threads, {core.isa()}: {forward:.3f} + {backward:.3f} ms, {speed:.0f} GFLOP/s,", end=" ")
-    print(f"{speed / fma_peak(threads):.0%} of the peak")
+    return {
+        "sizes": f"{point}, {threads} threads, {core.isa()}",
+        "forward, ms": forward,
+        "backward, ms": backward,
+        "GFLOP/s": speed,
+        "of the peak": speed / fma_peak(threads),
+    }
+
+
+def profile(rows: int = 4, threads: int = 1) -> dict[str, float]:
+    """Shares of the time inside the core; nothing where there is no `perf`."""
+    perf = shutil.which("perf")
+    if perf is None:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        data = str(Path(folder) / "perf.data")
+        run = [sys.executable, "-m", "benchmarks.call_costs", "kernels", str(rows), str(threads)]
+        subprocess.run([perf, "record", "-q", "-e", "cpu-clock", "-o", data, *run], check=True, capture_output=True)
+        show = [perf, "report", "-i", data, "--stdio", "-F", "overhead,dso,symbol", "-t", ";"]
+        report = subprocess.run(show, check=True, capture_output=True, text=True).stdout
+    names = [*GROUPS.values(), "the rest: head parameters, unit keys, packing of the weights, start and end of a row"]
+    shares = dict.fromkeys(names, 0.0)
+    for line in report.splitlines():
+        cells = [cell.strip() for cell in line.split(";")]
+        if len(cells) < 3 or cells[1] != "_core.so" or "run_piece" in cells[2] or "clip" in cells[2]:
+            continue
+        function = re.sub(r"^\[\.\] (void )?(tapehead::)?(\w+::)?(\(anonymous namespace\)::)?", "", cells[2])
+        group = next((name for pattern, name in GROUPS.items() if re.match(pattern, function)), names[-1])
+        shares[group] += float(cells[0].rstrip("%"))
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}
 
 
 if __name__ == "__main__":
-    {"parts": parts, "shortcuts": shortcuts, "faults": faults, "kernels": kernels}[sys.argv[1]](*map(int, sys.argv[2:]))
+    kinds = {"parts": parts, "shortcuts": shortcuts, "faults": faults, "kernels": kernels, "profile": profile}
+    print(json.dumps(kinds[sys.argv[1]](*map(int, sys.argv[2:])), indent=1))

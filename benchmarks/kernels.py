@@ -4,7 +4,7 @@ First parity: without a green `pytest tests/ops/test_fused.py` no number is prin
 backends alternating: forward, forward + backward, and a full training step with clipping and update. Medians. Beside
 them stand the peaks of the same machine in the same run: fused multiply-adds in registers, and torch's matrix product.
 
-    python -m benchmarks.kernels [--quick] [--no-compile] [--no-parity] [--out docs/performance.md]
+    python -m benchmarks.kernels [--quick] [--no-compile] [--no-parity] [--seconds S] [--out docs/performance.md]
 
 Nothing else may run on the machine meanwhile.
 """
@@ -82,6 +82,8 @@ def operations(point: Point) -> int:
     h, n, m = point.hidden, point.slots, point.word
     parameters = 2 * (m + 1 + 1 + 3 + 1) + 2 * m
     controller = 2 * 4 * h * (h + m) + 2 * parameters * h  # the same again in the backward
+    projection = 2 * 4 * h * INPUT_SIZE
+    weights = 2 * 4 * h * (INPUT_SIZE + m + h + 1) + 2 * parameters * (h + 1)  # their gradients
     # Per number in memory: squares and two similarities (6), reading (2), writing (5).
     memory = n * m * 13
     # Reading's dot (2), write (u, de, da, dw, g: 11), keys of two heads and g (4 + 4 + 2 + 2).
@@ -90,7 +92,9 @@ def operations(point: Point) -> int:
     addressing = 2 * n * 20
     addressing_backward = 2 * n * 40
     gates = h * (5 + 5) + h * 20
-    per_step = 2 * controller + memory + memory_backward + addressing + addressing_backward + gates
+    per_step = (
+        2 * controller + projection + weights + memory + memory_backward + addressing + addressing_backward + gates
+    )
     return per_step * point.rows * point.steps
 
 
@@ -201,7 +205,7 @@ def measure(point: Point, seconds: float, *, compiled: bool) -> dict[str, Any]:
 
 
 def call_cost() -> dict[str, float]:
-    """Where a training step at batch 1 goes: milliseconds of the layer's call around its kernels and products."""
+    """Where a training step at batch 1 goes: milliseconds of the layer's call around its kernels."""
     torch.set_num_threads(2)
     contestant = Contestant(BASE._replace(rows=1), "fused")
     layer = contestant.model.core
@@ -215,26 +219,26 @@ def call_cost() -> dict[str, float]:
 
     contestant.optimiser.zero_grad()
     both = statistics.median(median_ms(call, 3.0, 1000))
-    # The products over all steps that the layer makes in torch, alone.
-    cell = layer.cell
-    rows = contestant.input.flatten(0, 1)
-    gates, words = torch.randn(len(rows), 4 * BASE.hidden), torch.randn(len(rows), len(cell.heads.bias))
-    seen, hidden = torch.randn(len(rows), BASE.hidden + BASE.word), torch.randn(len(rows), BASE.hidden)
-    weight, bias = cell.controller.layers[0].weight_input.detach(), cell.controller.layers[0].bias.detach()
-
-    def products() -> None:
-        torch.nn.functional.linear(rows, weight, bias)
-        gates.t() @ rows, gates.sum(0), gates.t() @ seen, words.t() @ hidden, words.sum(0)
-
-    alone = statistics.median(median_ms(products, 2.0, 1000))
     return {
         "step": step,
         "layer": both,
         "kernels": forward + backward,
-        "products": alone,
-        "cost": both - forward - backward - alone,
-        "share": (both - forward - backward - alone) / step,
+        "cost": both - forward - backward,
+        "share": (both - forward - backward) / step,
     }
+
+
+def aside(*arguments: str) -> Any:
+    """What `benchmarks.call_costs` finds, in a process of its own."""
+    found = subprocess.run(
+        [sys.executable, "-m", "benchmarks.call_costs", *arguments],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    print(f"{' '.join(arguments)}: {found}", flush=True)
+    return json.loads(found)
 
 
 def linear_cost() -> list[dict[str, float]]:
@@ -273,6 +277,7 @@ def main() -> None:
             raise SystemExit("parity failed: no figures from a wrong kernel")
     points = [BASE, BASE._replace(rows=1)] if arguments.quick else POINTS
     result: dict[str, Any] = {
+        "command": "python -m benchmarks.kernels" + "".join(f" {word}" for word in sys.argv[1:]),
         "machine": {"processor": cpu_name(), "isa": core.isa(), "python": platform.python_version()},
         "torch": torch.__version__,
         "parity": not arguments.no_parity,
@@ -285,6 +290,9 @@ def main() -> None:
     result["peaks_after"] = {str(t): {"fma": fma_peak(t), "product": product_peak(t)} for t in (1, 2)}
     result["call"] = call_cost()
     print(json.dumps(result["call"], indent=1), flush=True)
+    result["parts"], result["shortcuts"] = aside("parts"), aside("shortcuts")
+    result["faults"] = {"kept": aside("faults"), "given back": aside("faults", "0")}
+    result["profile"] = aside("profile")
     result["linear"] = [] if arguments.quick else linear_cost()
     from benchmarks.performance_page import write  # matplotlib only now
 

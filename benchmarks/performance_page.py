@@ -24,7 +24,12 @@ def write(result: dict[str, Any], page: Path) -> None:
         "MACHINE": _machine(result),
         "TABLE": _table(result),
         "SUMMARY": _summary(result),
+        "COMMAND": result["command"],
         "CALL": _call(result["call"]),
+        "PARTS": _parts(result["parts"]),
+        "SHORTCUTS": _shortcuts(result["shortcuts"]),
+        "FAULTS": _faults(result["faults"]),
+        "PROFILE": _profile(result["profile"]),
         "LINEAR": _linear(result["linear"]),
     }
     for name, part in parts.items():
@@ -111,11 +116,33 @@ def _call(call: dict[str, float]) -> str:
         ["training step: forward, loss, backward, clipping, update", f"{call['step']:.3f}"],
         ["the layer's forward and backward", f"{call['layer']:.3f}"],
         ["- inside the kernels (with packing the weights)", f"{call['kernels']:.3f}"],
-        ["- products over all steps, in torch, timed alone", f"{call['products']:.3f}"],
         ["- rest: Python, allocation, autograd", f"{call['cost']:.3f}"],
         ["rest, of the training step", f"{call['share']:.1%}"],
     ]
     return _rows(lines)
+
+
+def _parts(parts: dict[str, float]) -> str:
+    return _rows([["along one call", "microseconds"], *([name, f"{time:.0f}"] for name, time in parts.items())])
+
+
+def _shortcuts(shortcuts: dict[str, list[float]]) -> str:
+    lines = [["microseconds", "as it is", "without"]]
+    lines += [[name, *(f"{time:.0f}" for time in times)] for name, times in shortcuts.items()]
+    return _rows(lines)
+
+
+def _faults(faults: dict[str, dict[str, float]]) -> str:
+    lines = [["glibc", *faults["kept"]]]
+    names = {"kept": "keeps what is freed, as it is", "given back": "gives it back to the system"}
+    lines += [[names[kind], *(f"{value:.2f}" for value in row.values())] for kind, row in faults.items()]
+    return _rows(lines)
+
+
+def _profile(profile: dict[str, float]) -> str:
+    if not profile:
+        return "Not measured: there was no `perf`."
+    return _rows([["inside the core", "share"], *([name, f"{share:.0%}"] for name, share in profile.items())])
 
 
 NAMES = {"steps": "T", "rows": "B", "slots": "N", "word": "M"}

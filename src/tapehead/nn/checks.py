@@ -38,15 +38,14 @@ def check_tensor(owner: str, name: str, value: Any, shape: tuple[int | str, ...]
 
     A string in `shape` stands for any size and names it in the message.
     """
-    expected = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
     if not isinstance(value, Tensor):
-        raise TypeError(f"{owner}: expected {name} to be a Tensor {expected}, got {type(value).__name__}.")
-    actual = tuple(value.shape)
-    fits = len(actual) == len(shape) and all(
-        isinstance(want, str) or want == have for want, have in zip(shape, actual, strict=True)
-    )
+        raise TypeError(f"{owner}: expected {name} to be a Tensor {_written(shape)}, got {type(value).__name__}.")
+    actual = value.shape
+    fits = len(actual) == len(shape)
+    for want, have in zip(shape, actual, strict=False):
+        fits = fits and (isinstance(want, str) or want == have)
     if not fits:
-        raise ValueError(f"{owner}: expected {name} {expected}, got {actual}.")
+        raise ValueError(f"{owner}: expected {name} {_written(shape)}, got {tuple(actual)}.")
     if value.dtype != like.dtype:
         raise ValueError(
             f"{owner}: expected {name} of {like.dtype}, the parameters' dtype, got {value.dtype}. "
@@ -57,3 +56,7 @@ def check_tensor(owner: str, name: str, value: Any, shape: tuple[int | str, ...]
             f"{owner}: expected {name} on {like.device}, where the parameters are, got {value.device}. "
             "Move one of them with .to(device)."
         )
+
+
+def _written(shape: tuple[int | str, ...]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"

@@ -183,6 +183,7 @@ class InitialController(nn.Module):
 
 
 _SHARED: dict[tuple[Any, ...], NTMState] = {}
+_SHARED_LIMIT = 4
 
 
 class InitialNTM(nn.Module):
@@ -240,7 +241,7 @@ class InitialNTM(nn.Module):
         state = _SHARED.get(key)
         if state is None:
             state = self.forward(batch_size, memory_size, like)
-            if len(_SHARED) >= 16:
+            if len(_SHARED) >= _SHARED_LIMIT:
                 _SHARED.clear()
             _SHARED[key] = state
         return state
