@@ -2,18 +2,16 @@
 
 python -m benchmarks.call_costs parts                   microseconds along one call of the layer at batch 1
 python -m benchmarks.call_costs shortcuts               microseconds with and without: dispatcher, optimiser, clipping
-python -m benchmarks.call_costs faults [1 [T]]          page faults of a training step; 0: as if glibc gave memory back
 python -m benchmarks.call_costs kernels [B [threads]]   the kernels alone, over and over
 python -m benchmarks.call_costs profile [B [threads]]   the same under `perf`: shares of the time inside the core
 
-`make bench` runs all but the fourth for docs/performance.md. Nothing else may run meanwhile.
+`make bench` runs all but the third for docs/performance.md. Nothing else may run meanwhile.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import resource
 import shutil
 import statistics
 import subprocess
@@ -132,24 +130,6 @@ def shortcuts() -> dict[str, tuple[float, float]]:
     return found
 
 
-def faults(keep: int = 1, steps: int = 200) -> dict[str, float]:
-    """Pages that the system hands out again and again, with the block that glibc remembers, or (0) without."""
-    if not keep:
-        cpu._keep_freed_memory = lambda: None
-    contestant, count = Contestant(BASE._replace(steps=steps), "fused"), 150
-    for _ in range(20):
-        contestant.step()
-    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    for _ in range(count):
-        contestant.step()
-    after, seconds = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - start
-    return {
-        "page faults of a step": (after.ru_minflt - before.ru_minflt) / count,
-        "ms of a step": seconds / count * 1e3,
-        "ms of a step in the system": (after.ru_stime - before.ru_stime) / count * 1e3,
-    }
-
-
 def kernels(rows: int = 8, threads: int = 2) -> dict[str, Any]:
     """Training steps for some seconds; what the core takes of them."""
     torch.set_num_threads(threads)
@@ -191,5 +171,5 @@ def profile(rows: int = 4, threads: int = 1) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    kinds = {"parts": parts, "shortcuts": shortcuts, "faults": faults, "kernels": kernels, "profile": profile}
+    kinds = {"parts": parts, "shortcuts": shortcuts, "kernels": kernels, "profile": profile}
     print(json.dumps(kinds[sys.argv[1]](*map(int, sys.argv[2:])), indent=1))

@@ -291,7 +291,6 @@ def main() -> None:
     result["call"] = call_cost()
     print(json.dumps(result["call"], indent=1), flush=True)
     result["parts"], result["shortcuts"] = aside("parts"), aside("shortcuts")
-    result["faults"] = {"kept": aside("faults"), "given back": aside("faults", "0")}
     result["profile"] = aside("profile")
     result["linear"] = [] if arguments.quick else linear_cost()
     from benchmarks.performance_page import write  # matplotlib only now

@@ -28,7 +28,6 @@ def write(result: dict[str, Any], page: Path) -> None:
         "CALL": _call(result["call"]),
         "PARTS": _parts(result["parts"]),
         "SHORTCUTS": _shortcuts(result["shortcuts"]),
-        "FAULTS": _faults(result["faults"]),
         "PROFILE": _profile(result["profile"]),
         "LINEAR": _linear(result["linear"]),
     }
@@ -129,13 +128,6 @@ def _parts(parts: dict[str, float]) -> str:
 def _shortcuts(shortcuts: dict[str, list[float]]) -> str:
     lines = [["microseconds", "as it is", "without"]]
     lines += [[name, *(f"{time:.0f}" for time in times)] for name, times in shortcuts.items()]
-    return _rows(lines)
-
-
-def _faults(faults: dict[str, dict[str, float]]) -> str:
-    lines = [["glibc", *faults["kept"]]]
-    names = {"kept": "keeps what is freed, as it is", "given back": "gives it back to the system"}
-    lines += [[names[kind], *(f"{value:.2f}" for value in row.values())] for kind, row in faults.items()]
     return _rows(lines)
 
 

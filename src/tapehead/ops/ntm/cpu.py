@@ -136,17 +136,7 @@ class _Kernel:
 
 
 @cache
-def _keep_freed_memory() -> None:
-    """Have glibc keep memory that is freed from call to call, instead of giving it back and clearing it anew.
-
-    It keeps as much as twice the largest piece that was ever freed, of up to 32 MiB. So one is freed, never touched.
-    """
-    torch.empty(2**25 - 2**14, dtype=torch.uint8)
-
-
-@cache
 def _kernel(function: str) -> _Kernel:
-    _keep_freed_memory()
     return _Kernel(function)
 
 
