@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -185,6 +186,7 @@ def measure(point: Point, seconds: float, *, compiled: bool) -> dict[str, Any]:
         contestants["reference"] = Contestant(point, "reference")
     compile_seconds = None
     if compiled:
+        os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"  # what it compiled in a run before
         start = time.perf_counter()
         contestants["compiled"] = Contestant(point, "reference", compiled=True)
         contestants["compiled"].step()

@@ -46,9 +46,7 @@ def is_transformed() -> bool:
 
 def is_eager() -> bool:
     """Whether tensors made here are plain ones that hold numbers: nothing traces, transforms or replaces them."""
-    return (
-        not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() == 0 and not is_transformed()
-    )
+    return not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() == 0 and not is_transformed()
 
 
 def _reference(request: Request) -> tuple[str, ...]:
