@@ -2,9 +2,11 @@
 # the core, which is left out where there is none.
 #   make train         train the copy NTM, evaluate it at the paper's lengths, draw it
 #   make test          linter, formatter, type checker, tests
+#   make seeds         the copy task with ten seeds (docs/results/copy.md)
 #   make bench         the kernels against the reference (docs/performance.md), and what training costs around them
 #   make core          build the C++ core again where a source of it changed
 #   make sanitize      tests of the core, built with address and undefined-behaviour sanitizers; needs GCC on Linux
+#   make variants      tests of the kernels compiled without vectors, and with wider ones than the machine has
 #   make wheel-check   sdist and wheel, installed with and without a C++ compiler; needs Linux
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,9 +16,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 CORE := src/tapehead/_core.so
 CMAKE := PATH="$(abspath $(BIN)):$$PATH" cmake
 CXX_HERE := for name in $$CXX c++ g++ clang++; do command -v $$name && exit; done; exit 1
-SANITIZE_TESTS ?= tests/ops/test_fused.py tests/ops/test_fused_op.py tests/ops/test_fused_random.py \
-    tests/ops/test_elementary.py tests/nn/test_gradients.py tests/nn/test_memory_mode.py tests/training/test_optimisers.py
-VARIANT_TESTS ?= tests/ops/test_fused.py tests/ops/test_elementary.py tests/ops/test_fused_random.py
+SANITIZE_TESTS ?= $(wildcard tests/ops/test_fused*.py) tests/ops/test_elementary.py \
+    tests/nn/test_gradients.py tests/nn/test_memory_mode.py tests/training/test_optimisers.py
+VARIANT_TESTS ?= tests/ops/test_fused.py tests/ops/test_fused_calls.py tests/ops/test_fused_memory.py \
+    tests/ops/test_fused_random.py tests/ops/test_elementary.py
 SANITIZE_CXX ?= g++
 SANITIZE_PRELOAD = $(foreach name,asan ubsan stdc++,$(realpath $(shell $(SANITIZE_CXX) -print-file-name=lib$(name).so)))
 

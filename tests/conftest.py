@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+pytest.register_assert_rewrite("tests.ops.fused_problems")
 settings.register_profile("tapehead", deadline=None, derandomize=True, database=None, max_examples=30)
 settings.load_profile("tapehead")
 torch.set_num_threads(1)  # the tensors are tiny: more threads only get in each other's way

@@ -11,7 +11,7 @@ from tapehead import NTM, NTMState
 from tapehead.testing import error
 from tests.cases import random_state
 from tests.ops.distributions import assert_distribution, seeds
-from tests.ops.test_fused import Problem, assert_as_good, assert_close, rows_of, run, sequence, threads
+from tests.ops.fused_problems import Problem, assert_as_good, assert_close, rows_of, run, sequence, threads
 
 
 @st.composite

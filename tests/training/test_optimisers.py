@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
+from tapehead import core
+from tapehead.training import optimisers
 from tapehead.training.config import OptimiserConfig, ScheduleConfig
 from tapehead.training.optimisers import GravesRMSprop, build_optimiser, clip_gradients, rate_factor
 
@@ -37,6 +40,63 @@ def test_graves_rmsprop_stays_finite_where_the_variance_rounds_below_zero():
         parameter.grad = torch.linspace(1, 1e4, 1000)
         optimiser.step()
     assert parameter.isfinite().all()
+
+
+# Sizes around a vector's, one that several threads share, and one that is empty.
+SIZES = [(1,), (3, 5), (8,), (17, 31), (0,), (40_001,)]
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+
+
+def gradients_of(dtype: torch.dtype, seed: int, scale: float = 1.0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [scale * torch.randn(size, generator=generator, dtype=torch.float64).to(dtype) for size in SIZES]
+
+
+@pytest.fixture
+def no_core(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Has the operations of torch do what the core would do."""
+    return lambda: monkeypatch.setattr(optimisers, "_fits_the_core", lambda *lists: False)
+
+
+def assert_alike(found: list[torch.Tensor], expected: list[torch.Tensor]) -> None:
+    eps = torch.finfo(found[0].dtype).eps
+    for left, right in zip(found, expected, strict=True):
+        torch.testing.assert_close(left, right, rtol=100 * eps, atol=100 * eps)
+
+
+@dtypes
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_an_update_in_the_core_is_that_of_torchs_operations(dtype: torch.dtype, weight_decay: float, no_core):
+    assert optimisers._fits_the_core(gradients_of(dtype, 0)) == (not core.why_not())
+    results = []
+    for prepare in (lambda: None, no_core):
+        prepare()
+        parameters = [torch.nn.Parameter(tensor) for tensor in gradients_of(dtype, 1)]
+        optimiser = GravesRMSprop(parameters, learning_rate=0.01, weight_decay=weight_decay)
+        for step in range(5):
+            for parameter, gradient in zip(parameters, gradients_of(dtype, 2 + step), strict=True):
+                parameter.grad = gradient
+            versions = [parameter._version for parameter in parameters]
+            optimiser.step()
+            assert all(parameter._version > before for parameter, before in zip(parameters, versions, strict=True))
+        states = [optimiser.state[parameter][name] for parameter in parameters for name in ("square", "mean", "delta")]
+        results.append([parameter.detach() for parameter in parameters] + states)
+    assert_alike(*results)
+
+
+@dtypes
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e15, float("nan"), float("inf")])
+def test_clipping_in_the_core_is_that_of_torchs_operations(dtype: torch.dtype, scale: float, no_core):
+    results = []
+    for prepare in (lambda: None, no_core):
+        prepare()
+        parameters = [torch.nn.Parameter(torch.zeros(size, dtype=dtype)) for size in SIZES]
+        for parameter, gradient in zip(parameters, gradients_of(dtype, 1), strict=True):
+            parameter.grad = gradient * scale
+        norm = clip_gradients(parameters, OptimiserConfig(clip="norm", clip_limit=10.0))
+        results.append([norm, *(parameter.grad for parameter in parameters)])
+    for left, right in zip(*results, strict=True):  # torch divides by the norm and a millionth
+        torch.testing.assert_close(left, right, rtol=1e-4 if dtype == torch.float32 else 1e-6, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ["rmsprop_graves", "rmsprop", "adam", "adamw"])

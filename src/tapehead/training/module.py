@@ -184,7 +184,7 @@ class TrainingModule(LightningModule):
         ]
 
     def _choose_backward(self) -> Callable[[torch.Tensor], None]:
-        """Lightning's, or torch's own where Lightning's would call nobody: that takes a third of a millisecond."""
+        """Lightning's, or torch's own where Lightning's would go a long way to call nobody."""
         hooks = ("on_before_backward", "on_after_backward")
         callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
         heard = any(getattr(type(one), hook) is not getattr(Callback, hook) for one in callbacks for hook in hooks)
