@@ -3,7 +3,7 @@
 Every seed is a run of the ordinary commands, `tapehead train copy` and `tapehead evaluate`, two at a time with one
 thread each. A seed whose run is already in the folder is not trained again, so the script goes on where it stopped.
 
-    python -m benchmarks.copy_seeds [--seeds 10] [--model ntm] [--folder runs/copy-seeds] [-- more options of train]
+    python -m benchmarks.copy_seeds [--seeds 10] [--model ntm] [--folder runs/copy-seeds] [more options of train]
 
 Writes FOLDER/table.md, and prints it.
 """
