@@ -86,7 +86,7 @@ def tiny_run(tmp_path_factory) -> Callable[[str, Path], None]:
     def put(task: str, path: Path) -> None:
         if task not in made:
             made[task] = tmp_path_factory.mktemp("docs") / task
-            assert tiny.train(made[task], *_tiny_task(task), task=task) == 0
+            assert tiny.train(made[task], task=task) == 0
         if not path.exists():
             shutil.copytree(made[task], path)
 
@@ -97,10 +97,6 @@ def tiny_run(tmp_path_factory) -> Callable[[str, Path], None]:
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def _tiny_task(task: str) -> list[str]:
-    return ["--task.max_repeats=2"] if task == "repeat_copy" else []
 
 
 def _ids(blocks: list[Block]) -> list[str]:
@@ -140,6 +136,7 @@ def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys):
 def _put_runs(words: list[str], folder: Path, tiny_run: Callable[[str, Path], None]) -> None:
     """Make every run that a command names, and write those that a pattern names in its place."""
     task = "repeat_copy" if "--repeats" in words or any("repeat" in word for word in words) else "copy"
+    task = "associative_recall" if any("recall" in word for word in words) else task
     named = []
     if words[:1] == ["train"]:
         for option in ("--resume", "--config", "--recipe"):
@@ -170,10 +167,10 @@ def _tiny_options(words: list[str]) -> list[str]:
     if words[0] != "train":
         return []
     task = next((word.replace("-", "_") for word in words[1:2] if not word.startswith("-")), None)
-    lstm = bool({"lstm", "--model=lstm", "copy/lstm", "repeat_copy/lstm"} & set(words))
+    lstm = any(word in ("lstm", "--model=lstm") or word.endswith("/lstm") for word in words)
     model = {**tiny.MODEL, **({"model.num_layers": 1} if lstm else tiny.MEMORY)}
-    options = {**tiny.TASK, **model, **tiny.TRAINING}
-    return [*(f"--{name}={value}" for name, value in options.items()), *_tiny_task(task or "copy"), *TINY_TRAINER]
+    options = {**tiny.TASKS.get(task or "", tiny.TASKS["copy"]), **model, **tiny.TRAINING}
+    return [*(f"--{name}={value}" for name, value in options.items()), *TINY_TRAINER]
 
 
 def _links() -> list[tuple[Path, str]]:

@@ -62,7 +62,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "train",
         help="train a model on a task, or go on with a run",
         usage="tapehead train [TASK] [--model MODEL] [--recipe RECIPE] [--resume RUN] [options]",
-        description="Train a model on a task, copy or repeat_copy. "
+        description="Train a model on a task: copy, repeat_copy or associative_recall. "
         "`tapehead train TASK --help` lists every option of task, model, "
         "optimiser, training and Lightning's Trainer.",
         add_help=False,
@@ -78,7 +78,9 @@ def _build_parser() -> argparse.ArgumentParser:
         "evaluate", help="score a trained model at lengths of your choice", allow_abbrev=False
     )
     evaluate.add_argument("runs", metavar="RUN", nargs="+", help="folder of a run")
-    evaluate.add_argument("--lengths", type=int, nargs="+", default=[10, 20, 30, 50, 80, 120], metavar="L")
+    evaluate.add_argument(
+        "--lengths", type=int, nargs="+", metavar="L", help="of the sequences; associative recall: how many items"
+    )
     evaluate.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
     evaluate.add_argument("--memory-size", type=int, metavar="N", help="slots, when other than trained with")
     evaluate.add_argument("--sequences", type=int, default=100, metavar="K", help="of each length (default 100)")

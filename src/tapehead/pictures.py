@@ -79,7 +79,7 @@ def _load(path: str | Path, length: int | None, repeats: int | None, memory_size
     run = Run.open(path)
     config = run.config()
     if length is None:
-        length = config.task.sizes()[-1]["length"]
+        length = next(iter(config.task.sizes()[-1].values()))
     size = user_sizes(config.task, [length], None if repeats is None else [repeats])[0]
     try:
         metrics = read_metrics(run.logs / "csv")

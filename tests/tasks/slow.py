@@ -31,3 +31,22 @@ def repeat_copy_sequence(vectors: Steps, repeats: int, low: int, high: int) -> t
         target.append(vector)
         mask.append(True)
     return input, target, mask
+
+
+def associative_recall_sequence(items: list[Steps], query: int) -> tuple[Steps, Steps, list[bool]]:
+    """The same for a list of items and the place of the one asked for."""
+    bits = len(items[0][0])
+    silence, item_delimiter, query_delimiter = [0.0] * (bits + 2), [0.0] * bits + [1.0, 0.0], [0.0] * bits + [0.0, 1.0]
+    input = []
+    for item in items:
+        input.append(item_delimiter)
+        input += [[*vector, 0.0, 0.0] for vector in item]
+    input.append(query_delimiter)
+    input += [[*vector, 0.0, 0.0] for vector in items[query]]
+    input.append(query_delimiter)
+    target, mask = [[0.0] * bits for _ in input], [False for _ in input]
+    for vector in items[query + 1]:
+        input.append(silence)
+        target.append(list(vector))
+        mask.append(True)
+    return input, target, mask

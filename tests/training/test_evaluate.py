@@ -22,8 +22,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     assert train(folder / "ntm", "--training.sequences=16") == 0
     assert train(folder / "lstm", "--training.sequences=16", model="lstm") == 0
-    extra = ["--training.sequences=16", "--task.max_repeats=2"]
-    assert train(folder / "repeat", *extra, task="repeat_copy") == 0
+    assert train(folder / "repeat", "--training.sequences=16", task="repeat_copy") == 0
+    assert train(folder / "recall", "--training.sequences=16", task="associative_recall") == 0
     assert train(folder / "learned", "--training.sequences=16", "--model.initial.memory=learned") == 0
     return folder
 
@@ -86,6 +86,13 @@ def test_the_command_prints_a_table_and_writes_a_file(runs, capsys):
     assert data["lengths"].keys() == {"2", "5"}
     assert data["lengths"]["5"].keys() == {"bit_errors", "bits", "perfect"}
     assert 0 < data["lengths"]["2"]["bit_errors"] <= 4
+
+
+def test_without_lengths_the_tasks_own_are_taken(runs, capsys):
+    assert main(["evaluate", str(runs / "recall"), "--sequences=2"]) == 0
+    lengths = json.loads((runs / "recall" / "evaluation.json").read_text())["lengths"]
+    assert lengths.keys() == {"6", "8", "10", "12", "15", "20"}
+    assert "items" in capsys.readouterr().out
 
 
 def test_a_larger_memory_repeats_and_several_runs(runs):

@@ -91,10 +91,18 @@ def test_once_solved_a_run_goes_on_for_a_while_at_a_lower_rate(tmp_path):
     assert {round(float(rate), 6) for sequences, rate in rates if rate and sequences > 16} == {0.005}
 
 
-@pytest.mark.parametrize(("task", "model"), [("copy", "lstm"), ("repeat-copy", "ntm"), ("repeat_copy", "lstm")])
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        ("copy", "lstm"),
+        ("repeat-copy", "ntm"),
+        ("repeat_copy", "lstm"),
+        ("associative-recall", "ntm"),
+        ("associative_recall", "lstm"),
+    ],
+)
 def test_every_task_trains_every_model(tmp_path, task, model):
-    extra = ["--task.max_repeats=2"] if task != "copy" else []
-    assert train(tmp_path / "run", *extra, task=task, model=model) == 0
+    assert train(tmp_path / "run", task=task, model=model) == 0
     assert Run.open(tmp_path / "run").summary()["task"] == task.replace("-", "_")
 
 
@@ -139,8 +147,8 @@ def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "sing"], "expected a task of copy, repeat_copy"),
-        (["train"], "expected a task of copy, repeat_copy"),
+        (["train", "sing"], "expected a task of copy, repeat_copy, associative_recall"),
+        (["train"], "expected a task of copy, repeat_copy, associative_recall"),
         (["train", "copy", "--model", "gru"], "expected one of ntm, lstm"),
         (["train", "copy", "--recipe", "copy/no-such"], "no recipe 'copy/no-such'"),
         (["train", "copy", "--task.colour", "red"], "task.colour"),

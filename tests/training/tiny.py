@@ -9,7 +9,11 @@ import torch
 from tapehead.cli import main
 from tapehead.training.runs import Run
 
-TASK = {"task.bits": 2, "task.max_length": 3}
+TASKS = {
+    "copy": {"task.bits": 2, "task.max_length": 3},
+    "repeat_copy": {"task.bits": 2, "task.max_length": 3, "task.max_repeats": 2},
+    "associative_recall": {"task.bits": 2, "task.item_length": 1, "task.max_items": 3},
+}
 MODEL = {"model.hidden_size": 8}
 MEMORY = {"model.memory_size": 8, "model.word_size": 4}
 TRAINING = {
@@ -25,7 +29,8 @@ TRAINING = {
 
 def train(out: Path, *extra: str, task: str = "copy", model: str = "ntm") -> int:
     """Train into a folder; returns the command's exit status."""
-    options = {**TASK, **MODEL, **(MEMORY if model == "ntm" else {}), **TRAINING}
+    sizes = TASKS[task.replace("-", "_")]
+    options = {**sizes, **MODEL, **(MEMORY if model == "ntm" else {}), **TRAINING}
     words = [f"--{name}={value}" for name, value in options.items()]
     return main(["train", task, "--model", model, "--out", str(out), *words, *extra])
 

@@ -1,11 +1,12 @@
 """The tasks of the NTM paper, drawn on the fly: every batch is new, and a seed and a position name it."""
 
+from tapehead.tasks.associative_recall import AssociativeRecall
 from tapehead.tasks.copy import Copy
 from tapehead.tasks.repeat_copy import RepeatCopy
 from tapehead.tasks.stream import Stream
 from tapehead.tasks.task import Batch, Size, Task
 
-__all__ = ["TASKS", "Batch", "Copy", "RepeatCopy", "Size", "Stream", "Task"]
+__all__ = ["TASKS", "AssociativeRecall", "Batch", "Copy", "RepeatCopy", "Size", "Stream", "Task"]
 
-TASKS: dict[str, type[Task]] = {"copy": Copy, "repeat_copy": RepeatCopy}
+TASKS: dict[str, type[Task]] = {"copy": Copy, "repeat_copy": RepeatCopy, "associative_recall": AssociativeRecall}
 """Every task by the name it has on the command line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -62,6 +63,8 @@ class RepeatCopy(Task):
       target 1      #.#.#..
       target 2      ......#
     """
+
+    evaluation_lengths: ClassVar[tuple[int, ...]] = (5, 10, 15, 20)
 
     bits: int = 8
     min_length: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch import Tensor
 __all__ = ["Batch", "Size", "Task", "draw"]
 
 Size = dict[str, int]
-"""What decides how long a sequence is, by name: {"length": 20}, or {"length": 10, "repeats": 3}."""
+"""What decides how long a sequence is, by name: {"length": 20}, or {"length": 10, "repeats": 3}. The first number is
+what users call the length, and what the stages of a curriculum limit."""
 
 
 class Batch(NamedTuple):
@@ -31,6 +32,9 @@ class Batch(NamedTuple):
 @dataclass(frozen=True)
 class Task(ABC):
     """A kind of sequence to learn. Subclasses are frozen dataclasses whose fields are the task's options."""
+
+    evaluation_lengths: ClassVar[tuple[int, ...]] = (10, 20, 30, 50, 80, 120)
+    """what a trained model is tested at where a user names no lengths"""
 
     @property
     @abstractmethod

@@ -312,7 +312,7 @@ class TrainingModule(LightningModule):
             return  # the last look at a run that was stopped in between: it must not change how the run goes on
         if curriculum.kind != "incremental" or progress.stage >= len(curriculum.stages):
             return
-        inside = [score.bit_errors for size, score in scores if size["length"] <= self._limit()]
+        inside = [score.bit_errors for size, score in scores if next(iter(size.values())) <= self._limit()]
         if inside and sum(inside) / len(inside) <= curriculum.advance_below:
             progress.stage += 1
 

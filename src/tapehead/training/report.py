@@ -33,7 +33,7 @@ def user_sizes(task: Task, lengths: Sequence[int], repeats: Sequence[int] | None
 def evaluate_run(
     path: str | Path,
     *,
-    lengths: Sequence[int],
+    lengths: Sequence[int] | None = None,
     repeats: Sequence[int] | None = None,
     memory_size: int | None = None,
     sequences: int = 100,
@@ -44,7 +44,7 @@ def evaluate_run(
 
     Args:
         path: the run's folder
-        lengths: to score at
+        lengths: to score at; None takes the task's own
         repeats: of repeat copy; None takes the most trained on
         memory_size: slots of the memory, when other than trained with
         sequences: of each size
@@ -62,7 +62,7 @@ def evaluate_run(
         raise UsageError(f"--sequences: expected at least 1, got {sequences}.")
     run = Run.open(path)
     config = run.config()
-    sizes = user_sizes(config.task, lengths, repeats)
+    sizes = user_sizes(config.task, lengths or config.task.evaluation_lengths, repeats)
     model = run.load_model()
     if memory_size is not None:
         check_memory_size(model.core, memory_size)
