@@ -59,6 +59,15 @@ def test_lengths_of_every_integer_dtype(dtype: torch.dtype):
     assert_equal(run(problem._replace(lengths=problem.lengths.to(dtype)), "fused"), run(problem, "fused"))
 
 
+@every_case
+def test_what_pads_a_row_reaches_no_number(case: Case):
+    # The layers clear it; who calls the op may leave anything there.
+    problem = problem_of(case, ragged=True)
+    past_end = torch.arange(case.steps).unsqueeze(1) >= problem.lengths
+    padded = problem._replace(input=problem.input.masked_fill(past_end.unsqueeze(-1), math.nan))
+    assert_equal(run(padded, "fused"), run(problem, "fused"))
+
+
 @pytest.mark.parametrize("checkpoint_every", [None, 1, 2])
 def test_lengths_out_of_range_count_as_the_nearest_in_it(checkpoint_every: int | None):
     # As in the reference. The layers refuse them; who calls the op must not get numbers from elsewhere in memory.
