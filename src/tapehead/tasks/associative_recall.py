@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tapehead.tasks.task import Batch, Size, Task, check_range, draw
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, draw
 
 __all__ = ["AssociativeRecall"]
 
@@ -98,11 +98,7 @@ class AssociativeRecall(Task):
         """A length is a number of items."""
         if length < 2:
             raise ValueError(f"AssociativeRecall: expected a length of >= 2 items, got {length}.")
-        if repeats is not None:
-            raise ValueError(
-                f"AssociativeRecall: expected no repeats, got {repeats}. They are not part of this task; leave them "
-                "out."
-            )
+        check_no_repeats("AssociativeRecall", repeats)
         return {"items": length}
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tapehead.tasks.task import Batch, Size, Task, check_range, draw
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, draw
 
 __all__ = ["Copy"]
 
@@ -84,10 +84,7 @@ class Copy(Task):
     def evaluation_size(self, length: int, repeats: int | None = None) -> Size:
         if length < 1:
             raise ValueError(f"Copy: expected a length >= 1, got {length}.")
-        if repeats is not None:
-            raise ValueError(
-                f"Copy: expected no repeats, got {repeats}. They are not part of this task; leave them out."
-            )
+        check_no_repeats("Copy", repeats)
         return {"length": length}
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:

@@ -120,6 +120,14 @@ def draw(low: int, high: int, count: int, generator: torch.Generator | None, *, 
     return drawn if each else drawn.expand(count)
 
 
+def check_no_repeats(owner: str, repeats: int | None) -> None:
+    """Raise if a user asked for repeats, of a task that has none."""
+    if repeats is not None:
+        raise ValueError(
+            f"{owner}: expected no repeats, got {repeats}. They are not part of this task; leave them out."
+        )
+
+
 def check_range(owner: str, name: str, low: int, high: int, minimum: int = 1) -> None:
     """Raise unless minimum <= low <= high."""
     if not minimum <= low <= high:

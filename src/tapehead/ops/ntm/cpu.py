@@ -159,7 +159,7 @@ def _checked(checks: Iterable[_Check], tensors: Iterable[Tensor | None], dtype: 
 
 def _forward(*arguments: object) -> Results:
     given = Arguments._make(arguments)
-    layout = _forward_layout(given.shape(), given.checkpoint_every, given.save, given.trace)
+    layout = _forward_layout(Shape.of(given), given.checkpoint_every, given.save, given.trace)
     made = Results._make(map(given.input.new_empty, layout.made))
     taken = _checked(layout.checks, given[:16], given.input.dtype)
     _kernel("tapehead_ntm_forward")(layout, taken, made, made.traced, made.internals)
@@ -169,7 +169,7 @@ def _forward(*arguments: object) -> Results:
 def _backward(*arguments: object) -> list[Tensor]:
     given = BackwardArguments._make(arguments)
     trace = given.traced.numel() > 0
-    layout = _backward_layout(given.shape(), given.checkpoint_every, trace, given.of_input, given.of_state)
+    layout = _backward_layout(Shape.of(given), given.checkpoint_every, trace, given.of_input, given.of_state)
     made = list(map(given.output.new_empty, layout.made))
     taken = _checked(layout.checks, given[:23], given.output.dtype)
     _kernel("tapehead_ntm_backward")(layout, taken, made, given.traced, given.internals, taken[_GRAD_TRACED])

@@ -12,7 +12,7 @@ from tapehead.ops.controller import FeedForwardLayer, LSTMLayer
 from tapehead.ops.ntm import cpu  # noqa: F401  (registers the kernel)
 from tapehead.ops.ntm.op import Arguments, Results, is_plain, ntm_forward, run_plain
 from tapehead.ops.ntm.parameters import NTMParameters, NTMSettings
-from tapehead.ops.ntm.shapes import Sizes, offsets_of
+from tapehead.ops.ntm.shapes import Shape, Sizes, offsets_of
 from tapehead.states import HeadTrace, LSTMState, NTMState, Trace
 
 __all__ = ["sequence"]
@@ -77,7 +77,7 @@ def _joined(layer: LSTMLayer | FeedForwardLayer) -> Tensor:
 
 def _trace(arguments: Arguments, results: Results, settings: NTMSettings) -> Trace:
     """Views of what the kernel keeps at every step."""
-    shape = arguments.shape()
+    shape = Shape.of(arguments)
     starts, kept = offsets_of(shape.traced_numbers()), {}
     for name, size in shape.traced().items():
         kept[name] = results.traced.narrow(0, starts[name], math.prod(size)).view(size)

@@ -57,17 +57,6 @@ class Arguments(NamedTuple):
     trace: bool
     """return what traces show, of every step; only with `save` and `checkpoint_every` 1"""
 
-    def shape(self) -> Shape:
-        return Shape.of(
-            self.input,
-            self.read_weights,
-            self.weight_reads,
-            self.weight_hidden,
-            self.upper_weight,
-            self.heads_weight,
-            self.sizes,
-        )
-
 
 class Results(NamedTuple):
     """What the forward returns; a tensor that there is no use for has no elements."""
@@ -120,17 +109,6 @@ class BackwardArguments(NamedTuple):
     of_state: bool
     """whether those of the state that the sequence started from are"""
 
-    def shape(self) -> Shape:
-        return Shape.of(
-            self.input,
-            self.read_weights,
-            self.weight_reads,
-            self.weight_hidden,
-            self.upper_weight,
-            self.heads_weight,
-            self.sizes,
-        )
-
 
 # The schemas, from the classes above.
 _TYPES: dict[Any, str] = {
@@ -156,14 +134,16 @@ ntm_backward = torch.ops.tapehead.ntm_backward.default
 @torch.library.register_fake("tapehead::ntm_forward")
 def _(*arguments: Any) -> Results:
     given = Arguments(*arguments)
-    shapes = given.shape().results(given.checkpoint_every, given.save, given.trace)
+    shapes = Shape.of(given).results(given.checkpoint_every, given.save, given.trace)
     return Results._make(map(given.input.new_empty, shapes.values()))
 
 
 @torch.library.register_fake("tapehead::ntm_backward")
 def _(*arguments: Any) -> list[Tensor]:
     given = BackwardArguments(*arguments)
-    return [given.output.new_empty(shape) for shape in given.shape().gradients(given.of_input, given.of_state).values()]
+    return [
+        given.output.new_empty(shape) for shape in Shape.of(given).gradients(given.of_input, given.of_state).values()
+    ]
 
 
 Way = Literal["forward", "backward"]

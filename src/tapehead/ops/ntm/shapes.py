@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -50,6 +51,25 @@ class Sizes(NamedTuple):
         )
 
 
+class Call(Protocol):
+    """What tells every size: `Arguments` and `BackwardArguments` have it."""
+
+    @property
+    def input(self) -> Tensor: ...
+    @property
+    def read_weights(self) -> Tensor: ...
+    @property
+    def weight_reads(self) -> Tensor: ...
+    @property
+    def weight_hidden(self) -> Tensor | None: ...
+    @property
+    def upper_weight(self) -> Tensor | None: ...
+    @property
+    def heads_weight(self) -> Tensor: ...
+    @property
+    def sizes(self) -> Sequence[int]: ...
+
+
 class Shape(NamedTuple):
     """Every size of a call, by the names of the core's fields."""
 
@@ -65,29 +85,21 @@ class Shape(NamedTuple):
     sizes: Sizes
 
     @staticmethod
-    def of(
-        input: Tensor,
-        read_weights: Tensor,
-        weight_reads: Tensor,
-        weight_hidden: Tensor | None,
-        upper_weight: Tensor | None,
-        heads_weight: Tensor,
-        sizes: Sequence[int],
-    ) -> Shape:
-        """From tensors of a call that tell them all."""
-        choices = Sizes(*sizes)
-        steps, rows, input_size = input.shape
-        memory_size = read_weights.shape[2]
+    def of(given: Call) -> Shape:
+        """Of a call, forward or backward."""
+        choices = Sizes(*given.sizes)
+        steps, rows, input_size = given.input.shape
+        memory_size = given.read_weights.shape[2]
         return Shape(
             steps,
             rows,
             input_size,
-            heads_weight.shape[1],
-            1 if upper_weight is None else 1 + upper_weight.shape[0],
+            given.heads_weight.shape[1],
+            1 if given.upper_weight is None else 1 + given.upper_weight.shape[0],
             memory_size,
             padded(memory_size),
-            weight_reads.shape[1] // choices.read_heads,
-            int(weight_hidden is not None),
+            given.weight_reads.shape[1] // choices.read_heads,
+            int(given.weight_hidden is not None),
             choices,
         )
 
@@ -119,14 +131,7 @@ class Shape(NamedTuple):
 
     def traced_numbers(self) -> dict[str, int]:
         """How many numbers each of them has, rounded up so that every one starts at a multiple of 64 bytes."""
-        slots, numbers = self.heads * self.padded_size, self.steps * self.rows
-        memories = (self.steps + 1) * self.rows * self.word_size * self.padded_size
-        return {
-            "weights": slots * numbers,
-            "content": slots * numbers,
-            "parameters": padded(self.parameters * numbers),
-            "memories": memories,
-        }
+        return {name: padded(math.prod(shape)) for name, shape in self.traced().items()}
 
     def internals(self, checkpoint_every: int, save: bool, trace: bool) -> dict[str, int]:
         """How many numbers each array in `Results.internals` has, by the names of the core's fields, in their order.
