@@ -50,3 +50,37 @@ def associative_recall_sequence(items: list[Steps], query: int) -> tuple[Steps, 
         target.append(list(vector))
         mask.append(True)
     return input, target, mask
+
+
+def priority_sort_sequence(vectors: Steps, priorities: list[float], highest: int) -> tuple[Steps, Steps, list[bool]]:
+    """The same for vectors with their priorities, of which so many are asked for."""
+    bits, left = len(vectors[0]), list(zip(priorities, vectors, strict=True))
+    input = [[*vector, priority, 0.0] for priority, vector in left] + [[0.0] * (bits + 1) + [1.0]]
+    target, mask = [[0.0] * bits for _ in input], [False for _ in input]
+    for _ in range(highest):
+        if not left:
+            break
+        first = left[0]
+        for pair in left:
+            if pair[0] > first[0]:
+                first = pair
+        left.remove(first)
+        input.append([0.0] * (bits + 2))
+        target.append(list(first[1]))
+        mask.append(True)
+    return input, target, mask
+
+
+def optimal_prediction(earlier: list[int], n: int) -> float:
+    """The chance of a 1 after these bits, from what came after the same context before."""
+    if len(earlier) < n - 1:
+        return 0.5
+    context = earlier[len(earlier) - (n - 1) :]
+    ones = zeros = 0
+    for place in range(n - 1, len(earlier)):
+        if earlier[place - (n - 1) : place] == context:
+            if earlier[place]:
+                ones += 1
+            else:
+                zeros += 1
+    return (ones + 0.5) / (ones + zeros + 1)

@@ -24,12 +24,14 @@ def runs(tmp_path_factory):
     assert train(folder / "lstm", "--training.sequences=16", model="lstm") == 0
     assert train(folder / "repeat", "--training.sequences=16", task="repeat_copy") == 0
     assert train(folder / "recall", "--training.sequences=16", task="associative_recall") == 0
+    assert train(folder / "ngrams", "--training.sequences=16", task="ngrams") == 0
     assert train(folder / "learned", "--training.sequences=16", "--model.initial.memory=learned") == 0
     return folder
 
 
 def test_scores_count_only_the_steps_that_count():
-    batch = Copy(bits=3, max_length=4, mixed_lengths=True).sample(6, torch.Generator().manual_seed(0))
+    task = Copy(bits=3, max_length=4, mixed_lengths=True)
+    batch = task.sample(6, torch.Generator().manual_seed(0))
     logits = torch.randn(*batch.target.shape, generator=torch.Generator().manual_seed(1))
     bits = wrong = perfect = 0.0
     for row in range(6):
@@ -43,8 +45,8 @@ def test_scores_count_only_the_steps_that_count():
                     wrong_here += (probability > 0.5) != bool(target)
         wrong += wrong_here
         perfect += wrong_here == 0
-    score = Score.of(logits, batch)
-    assert score == pytest.approx((wrong / 6, bits / 6, perfect / 6), rel=1e-5)
+    score = Score.of(logits, batch, task)
+    assert score == pytest.approx((wrong / 6, bits / 6, perfect / 6, bits / 6), rel=1e-5)
     assert wrong_bits(logits, batch).sum() == wrong
     assert sequence_loss(logits, batch).item() == pytest.approx(bits / 6 * math.log(2), rel=1e-5)
 
@@ -57,10 +59,11 @@ def test_the_loss_is_torchs_summed_over_the_steps_that_count():
 
 
 def test_a_perfect_and_a_hopeless_answer():
-    batch = RepeatCopy(bits=2).sample(5, torch.Generator().manual_seed(0), {"length": 2, "repeats": 3})
+    task = RepeatCopy(bits=2)
+    batch = task.sample(5, torch.Generator().manual_seed(0), {"length": 2, "repeats": 3})
     right = (batch.target * 2 - 1) * 100
-    assert Score.of(right, batch) == pytest.approx((0, 0, 1), abs=1e-6)
-    assert Score.of(-right, batch).bit_errors == (2 * 3 + 1) * 3
+    assert Score.of(right, batch, task) == pytest.approx((0, 0, 1, 0), abs=1e-6)
+    assert Score.of(-right, batch, task).bit_errors == (2 * 3 + 1) * 3
 
 
 def test_evaluation_draws_the_same_sequences_each_time_in_batches_of_any_size(monkeypatch):
@@ -84,7 +87,7 @@ def test_the_command_prints_a_table_and_writes_a_file(runs, capsys):
     assert data.keys() >= {"memory_size", "lengths"}
     assert data["memory_size"] == 8
     assert data["lengths"].keys() == {"2", "5"}
-    assert data["lengths"]["5"].keys() == {"bit_errors", "bits", "perfect"}
+    assert data["lengths"]["5"].keys() == {"bit_errors", "bits", "perfect", "excess_bits"}
     assert 0 < data["lengths"]["2"]["bit_errors"] <= 4
 
 
@@ -93,6 +96,18 @@ def test_without_lengths_the_tasks_own_are_taken(runs, capsys):
     lengths = json.loads((runs / "recall" / "evaluation.json").read_text())["lengths"]
     assert lengths.keys() == {"6", "8", "10", "12", "15", "20"}
     assert "items" in capsys.readouterr().out
+
+
+def test_a_prediction_is_held_against_the_optimum(runs, capsys):
+    assert main(["evaluate", str(runs / "ngrams"), "--lengths", "20", "--sequences=50"]) == 0
+    out = capsys.readouterr().out
+    assert "optimum" in out
+    assert "wrong bits" not in out
+    score = json.loads((runs / "ngrams" / "evaluation.json").read_text())["lengths"]["20"]
+    assert 0 < score["excess_bits"] < score["bits"] - 2  # the first n - 1 bits cost any predictor a bit each
+    summary = json.loads((runs / "ngrams" / "summary.json").read_text())
+    assert summary["measure"] == "excess_bits"
+    assert 0 < summary["excess_bits"] < summary["bits"]
 
 
 def test_a_larger_memory_repeats_and_several_runs(runs):

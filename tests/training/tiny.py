@@ -13,6 +13,8 @@ TASKS = {
     "copy": {"task.bits": 2, "task.max_length": 3},
     "repeat_copy": {"task.bits": 2, "task.max_length": 3, "task.max_repeats": 2},
     "associative_recall": {"task.bits": 2, "task.item_length": 1, "task.max_items": 3},
+    "ngrams": {"task.n": 3, "task.length": 8},
+    "priority_sort": {"task.bits": 2, "task.length": 4, "task.highest": 3},
 }
 MODEL = {"model.hidden_size": 8}
 MEMORY = {"model.memory_size": 8, "model.word_size": 4}

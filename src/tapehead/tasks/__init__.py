@@ -2,11 +2,31 @@
 
 from tapehead.tasks.associative_recall import AssociativeRecall
 from tapehead.tasks.copy import Copy
+from tapehead.tasks.ngrams import NGrams
+from tapehead.tasks.priority_sort import PrioritySort
 from tapehead.tasks.repeat_copy import RepeatCopy
 from tapehead.tasks.stream import Stream
-from tapehead.tasks.task import Batch, Size, Task
+from tapehead.tasks.task import Batch, Measure, Size, Task
 
-__all__ = ["TASKS", "AssociativeRecall", "Batch", "Copy", "RepeatCopy", "Size", "Stream", "Task"]
+__all__ = [
+    "TASKS",
+    "AssociativeRecall",
+    "Batch",
+    "Copy",
+    "Measure",
+    "NGrams",
+    "PrioritySort",
+    "RepeatCopy",
+    "Size",
+    "Stream",
+    "Task",
+]
 
-TASKS: dict[str, type[Task]] = {"copy": Copy, "repeat_copy": RepeatCopy, "associative_recall": AssociativeRecall}
+TASKS: dict[str, type[Task]] = {
+    "copy": Copy,
+    "repeat_copy": RepeatCopy,
+    "associative_recall": AssociativeRecall,
+    "ngrams": NGrams,
+    "priority_sort": PrioritySort,
+}
 """Every task by the name it has on the command line."""

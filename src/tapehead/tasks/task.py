@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Size", "Task", "draw"]
+__all__ = ["Batch", "Measure", "Size", "Task", "draw"]
 
 Size = dict[str, int]
 """What decides how long a sequence is, by name: {"length": 20}, or {"length": 10, "repeats": 3}. The first number is
 what users call the length, and what the stages of a curriculum limit."""
+
+
+Measure = Literal["bit_errors", "excess_bits"]
+"""What tells how well a task is done, a field of `tapehead.training.metrics.Score`: wrong bits of a sequence, or, where
+nobody can know the answer, bits above the best possible predictor's."""
 
 
 class Batch(NamedTuple):
@@ -35,6 +40,8 @@ class Task(ABC):
 
     evaluation_lengths: ClassVar[tuple[int, ...]] = (10, 20, 30, 50, 80, 120)
     """what a trained model is tested at where a user names no lengths"""
+    measure: ClassVar[Measure] = "bit_errors"
+    """what counts"""
 
     @property
     @abstractmethod
@@ -72,6 +79,10 @@ class Task(ABC):
             ValueError: not a size of this task.
         """
 
+    def optimal_bits(self, batch: Batch) -> Tensor:
+        """Bits of each sequence under the best possible predictor: (B,). None at all where the answer is certain."""
+        return batch.target.new_zeros(batch.target.shape[1])
+
     def channel_names(self) -> list[str]:
         """A name for each input channel."""
         return [f"input {index}" for index in range(self.input_size)]
@@ -88,7 +99,8 @@ class Task(ABC):
             rows: how many sequences to print at most
         """
         names = self.channel_names()
-        width = max(map(len, names)) if names else 0
+        targets = [f"target {channel}" for channel in range(self.target_size)]
+        width = max(map(len, names + targets))
         lines = []
         shown = min(rows, batch.input.shape[1])
         for row in range(shown):
@@ -98,13 +110,13 @@ class Task(ABC):
                 values = batch.input[:steps, row, channel].tolist()
                 lines.append(f"  {name:<{width}}  " + "".join(map(_symbol, values)))
             mask = batch.mask[:steps, row].tolist()
-            for channel in range(self.target_size):
+            for channel, name in enumerate(targets):
                 target = batch.target[:steps, row, channel] > 0.5
                 answer = target if logits is None else logits[:steps, row, channel] > 0
                 marks = {(True, True): "#", (False, False): ".", (False, True): "x", (True, False): "o"}
                 pairs = zip(mask, target.tolist(), answer.tolist(), strict=True)
                 text = "".join(marks[want, have] if counts else " " for counts, want, have in pairs)
-                lines.append(f"  {f'target {channel}':<{width}}  {text}".rstrip())
+                lines.append(f"  {name:<{width}}  {text}".rstrip())
         return "\n".join(lines)
 
 

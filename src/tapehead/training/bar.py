@@ -11,6 +11,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tapehead.training.metrics import MEASURES
+
 __all__ = ["RunBar"]
 
 SMOOTHING = 0.02
@@ -93,12 +95,14 @@ class RunBar(ProgressBar):
         if trainer.sanity_checking or not self._enabled:
             return
         progress = pl_module.progress
-        if progress.bit_errors is None:
+        measure = pl_module.config.task.measure
+        error = getattr(progress, measure)
+        if error is None:
             return
         solved = "  [bold green]solved[/]" if progress.solved_at_sequences is not None else ""
         text = (
             f"{progress.sequences:>9,} sequences  {progress.seconds:>7.1f} s  validation: "
-            f"{progress.bits:8.3f} bits  {progress.bit_errors:7.3f} wrong bits{solved}"
+            f"{progress.bits:8.3f} bits  {error:7.3f} {MEASURES[measure]}{solved}"
         )
         (self._bar.console if self._bar else self.console).print(text, highlight=False, soft_wrap=True)
 

@@ -186,7 +186,7 @@ class CurriculumConfig:
         kind: uniform draws from all of the task's sizes; none always takes the largest; incremental goes
             through stages, each with its own longest length
         stages: longest length of each stage; the task's own follows as the last
-        advance_below: mean validation bit errors over a stage's sizes at which the next one begins
+        advance_below: mean validation error, in the task's measure, over a stage's sizes at which the next one begins
     """
 
     kind: Literal["none", "uniform", "incremental"] = "uniform"
@@ -207,7 +207,8 @@ class TrainingConfig:
         batch_size: sequences in a step, in each process
         validate_every: sequences between two validations; a Lightning epoch is this long
         validation_sequences: of each training size in a validation
-        solved_below: mean bit errors a validation sequence at which the task counts as solved
+        solved_below: mean error of a validation at which the task counts as solved, in the task's measure: wrong bits a
+            sequence, for ngrams bits above the optimum
         stop_when_solved: or go on to the end
         sequences_after_solved: to go on for, at the rate of `schedule.solved_fraction`, before stopping when solved
         keep_last: checkpoints of the latest validations to keep, beside the best one

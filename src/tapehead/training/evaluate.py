@@ -50,7 +50,7 @@ def score_size(
         batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
         state = None if memory_size is None else model.core.initial_state(rows, memory_size)  # type: ignore[operator]
         logits, _ = model(batch.input, state)
-        scores.append(Score.of(logits, batch))
+        scores.append(Score.of(logits, batch, task))
         counts.append(rows)
     weighted = (
         sum(value * count for value, count in zip(values, counts, strict=True)) for values in zip(*scores, strict=True)
@@ -81,8 +81,8 @@ def evaluate(
 
     Returns:
         what `evaluation.json` holds: {"memory_size": N or None for a model without one, "sequences": ..., "seed": ...,
-        "lengths": {"20": {"bit_errors": ..., "bits": ..., "perfect": ...}, ...}}; a size of several numbers is named
-        "20x10"
+        "lengths": {"20": {"bit_errors": ..., "bits": ..., "perfect": ..., "excess_bits": ...}, ...}}; a size of several
+        numbers is named "20x10"
     """
     results = {}
     for size in sizes:

@@ -8,13 +8,16 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional
 
-from tapehead.tasks import Batch
+from tapehead.tasks import Batch, Measure, Task
 
-__all__ = ["Score", "sequence_loss", "wrong_bits"]
+__all__ = ["MEASURES", "Score", "sequence_loss", "wrong_bits"]
+
+MEASURES: dict[Measure, str] = {"bit_errors": "wrong bits", "excess_bits": "bits above the optimum"}
+"""What the measures of the tasks are called where people read them."""
 
 
 class Score(NamedTuple):
-    """Means over sequences."""
+    """Means over sequences. `Task.measure` names the one that counts."""
 
     bit_errors: float
     """wrong bits of a sequence after thresholding: the field's "cost" """
@@ -22,20 +25,24 @@ class Score(NamedTuple):
     """cross-entropy of a sequence in bits, summed over the steps that count"""
     perfect: float
     """share of sequences without a wrong bit, 0..1"""
+    excess_bits: float
+    """bits above those of the best possible predictor on the same sequences; `bits` where the answer is certain"""
 
     @classmethod
-    def of(cls, logits: Tensor, batch: Batch) -> Score:
-        """Score logits (T, B, O) against a batch.
+    def of(cls, logits: Tensor, batch: Batch, task: Task) -> Score:
+        """Score logits (T, B, O) against a batch of a task.
 
         >>> import torch
         >>> from tapehead.tasks import Copy
-        >>> batch = Copy(bits=2).sample(4, size={"length": 3})
-        >>> round(Score.of(torch.zeros_like(batch.target), batch).bits, 4)
+        >>> task = Copy(bits=2)
+        >>> batch = task.sample(4, size={"length": 3})
+        >>> round(Score.of(torch.zeros_like(batch.target), batch, task).bits, 4)
         6.0
         """
         wrong = wrong_bits(logits, batch)
         bits = sequence_loss(logits, batch).item() / math.log(2)
-        return cls(wrong.float().mean().item(), bits, (wrong == 0).float().mean().item())
+        optimum = task.optimal_bits(batch).mean().item()
+        return cls(wrong.float().mean().item(), bits, (wrong == 0).float().mean().item(), bits - optimum)
 
     @classmethod
     def mean(cls, scores: list[Score]) -> Score:

@@ -50,6 +50,8 @@ class Progress:
     """of the latest validation"""
     bits: float | None = None
     """of the latest validation"""
+    excess_bits: float | None = None
+    """of the latest validation"""
 
 
 class Blocks:
@@ -292,9 +294,10 @@ class TrainingModule(LightningModule):
             return
         self._tick()
         score, progress, training = Score.mean([score for _, score in scores]), self.progress, self.config.training
-        progress.bit_errors, progress.bits = score.bit_errors, score.bits
+        measure = self.config.task.measure
+        progress.bit_errors, progress.bits, progress.excess_bits = score.bit_errors, score.bits, score.excess_bits
         whole = len(scores) == len(self.config.task.sizes())
-        if whole and score.bit_errors <= training.solved_below and progress.solved_at_sequences is None:
+        if whole and getattr(score, measure) <= training.solved_below and progress.solved_at_sequences is None:
             progress.solved_at_sequences, progress.solved_at_seconds = progress.sequences, progress.seconds
         if progress.solved_at_sequences is not None and training.stop_when_solved:
             after = progress.sequences - progress.solved_at_sequences
@@ -312,7 +315,8 @@ class TrainingModule(LightningModule):
             return  # the last look at a run that was stopped in between: it must not change how the run goes on
         if curriculum.kind != "incremental" or progress.stage >= len(curriculum.stages):
             return
-        inside = [score.bit_errors for size, score in scores if next(iter(size.values())) <= self._limit()]
+        measure, limit = self.config.task.measure, self._limit()
+        inside = [getattr(score, measure) for size, score in scores if next(iter(size.values())) <= limit]
         if inside and sum(inside) / len(inside) <= curriculum.advance_below:
             progress.stage += 1
 

@@ -70,11 +70,17 @@ def evaluate_run(
     slots = memory_size or getattr(model.core, "memory_size", None)
     title = f"{run.path}: {config.model_name} on {config.task_name}, {sequences} sequences each"
     table = Table(title=title + (f", {slots} slots" if slots else ""))
-    for heading in ("x".join(sizes[0]), "wrong bits", "bits", "perfect"):
+    predicting = config.task.measure == "excess_bits"
+    headings = ("bits", "optimum", "above it") if predicting else ("wrong bits", "bits", "perfect")
+    for heading in ("x".join(sizes[0]), *headings):
         table.add_column(heading, justify="right")
 
     def report(name: str, score: Score) -> None:
-        table.add_row(name, f"{score.bit_errors:.2f}", f"{score.bits:.3f}", f"{score.perfect:.0%}")
+        if predicting:
+            numbers = [f"{value:.2f}" for value in (score.bits, score.bits - score.excess_bits, score.excess_bits)]
+        else:
+            numbers = [f"{score.bit_errors:.2f}", f"{score.bits:.3f}", f"{score.perfect:.0%}"]
+        table.add_row(name, *numbers)
 
     with console.status("evaluating"):
         results = evaluate(

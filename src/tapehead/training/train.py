@@ -21,6 +21,7 @@ from tapehead.training import trainer as trainers
 from tapehead.training.arguments import find_recipe, model_of_recipe, parse
 from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import MODELS, RunConfig
+from tapehead.training.metrics import MEASURES
 from tapehead.training.module import NonFiniteError, TrainingModule
 from tapehead.training.runs import Run, write_json
 
@@ -156,19 +157,22 @@ def _finish(module: TrainingModule, run: Run) -> None:
         "seconds": progress.seconds,
         "bit_errors": progress.bit_errors,
         "bits": progress.bits,
+        "excess_bits": progress.excess_bits,
+        "measure": config.task.measure,
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "skipped_updates": progress.skipped,
     }
     write_json(run.path / "summary.json", summary)
     console = Console(highlight=False, soft_wrap=True)
+    measure, error = MEASURES[config.task.measure], getattr(progress, config.task.measure)
     if solved:
         console.print(
             f"[bold green]Solved[/] {config.task_name} after {progress.solved_at_sequences:,} sequences and "
-            f"{progress.solved_at_seconds:.1f} s: at most {config.training.solved_below} wrong bits a sequence."
+            f"{progress.solved_at_seconds:.1f} s: at most {config.training.solved_below} {measure} a sequence."
         )
     else:
-        errors = "none" if progress.bit_errors is None else f"{progress.bit_errors:.3f} wrong bits a sequence"
-        console.print(f"[bold]Not solved[/] after {progress.sequences:,} sequences. Latest validation: {errors}.")
+        found = "none" if error is None else f"{error:.3f} {measure} a sequence"
+        console.print(f"[bold]Not solved[/] after {progress.sequences:,} sequences. Latest validation: {found}.")
     console.print(f"Run: {run.path}")
 
 
