@@ -62,7 +62,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "train",
         help="train a model on a task, or go on with a run",
         usage="tapehead train [TASK] [--model MODEL] [--recipe RECIPE] [--resume RUN] [options]",
-        description="Train a model on a task: copy, repeat_copy or associative_recall. "
+        description="Train a model on a task: copy, repeat_copy, associative_recall, ngrams or priority_sort. "
         "`tapehead train TASK --help` lists every option of task, model, "
         "optimiser, training and Lightning's Trainer.",
         add_help=False,
