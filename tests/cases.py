@@ -43,6 +43,8 @@ CASES = [
     Case("one_number_a_slot", {"word_size": 1}),
     Case("feedforward", {"controller": "feedforward"}),
     Case("two_layers", {"num_layers": 2}),
+    Case("limited", {**MANY_HEADS, "gradient_limit": 0.02}),
+    Case("limited_write_read", {**MANY_HEADS, "order": "write_read", "gradient_limit": 0.02}),
     Case("two_layers_feedforward", {"num_layers": 2, "controller": "feedforward", "order": "write_read"}),
 ]
 

@@ -31,6 +31,7 @@
     X(write_read)          /* order: write, then read; else read, then write */ \
     X(tanh_key) \
     X(tanh_add) \
+    X(gradient_limit)      /* bits of a double > 0: the largest element of a gradient of previous weights; may be inf */ \
     X(double_precision) \
     /* how to run */ \
     X(threads)             /* at most so many */ \

@@ -204,8 +204,13 @@ TAPEHEAD_NOINLINE Sharpened<T> address(const Shape& s, HeadScalars<const T> head
     return {highest, log(splat(total))[0]};
 }
 
+// x, but no farther from 0 than the limit; NaN stays NaN.
+template <class T> TAPEHEAD_INLINE Vec<T> within(Vec<T> x, Vec<T> limit) {
+    return smaller<T>(limit, larger<T>(zero<T>() - limit, x));
+}
+
 // Backward of `address`, and of the key strength.
-//   grad_weights: of this step's weights; turns into that of `previous`
+//   grad_weights: of this step's weights; turns into that of `previous`, within the limit of the shape
 //   grad_content: of the content weights, where a trace has one; else null
 //   grad: sets strength, gate, shift and gamma
 //   z, q: see ContentGradient; z is set, q added to
@@ -252,7 +257,7 @@ TAPEHEAD_NOINLINE void address_backward(const Shape& s, HeadScalars<const T> hea
 
         // dw^g(i) = sum_j dw~(i + offset) s(j); interpolation. From here on z holds the gradient of the content weights.
         Vec<T> grad_gate = zero<T>();
-        const Vec<T> gate = splat(*head.gate);
+        const Vec<T> gate = splat(*head.gate), limit = splat(static_cast<T>(s.gradient_limit));
         for (Index n = 0; n < padded; n += lanes<T>) {
             Vec<T> gradient = zero<T>();
             const T* from = grad_shifted.data + n - max_shift;
@@ -262,7 +267,7 @@ TAPEHEAD_NOINLINE void address_backward(const Shape& s, HeadScalars<const T> hea
             const Vec<T> content = load(arrays.content + n);
             grad_gate = fma<T>(gradient, content - load(previous + n), grad_gate);
             Vec<T> by_content = gradient * gate;
-            store(grad_weights + n, gradient - by_content);
+            store(grad_weights + n, within<T>(gradient - by_content, limit));
             if (grad_content != nullptr) by_content += load(grad_content + n);
             content_mean = fma<T>(content, by_content, content_mean);
             store(z + n, by_content);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <cstring>
 
 #include "ntm.h"
 #include "products.h"
@@ -12,6 +13,7 @@ namespace TAPEHEAD_NAMESPACE {
 struct Shape {
     Index steps, rows, input, hidden, layers, slots, padded, word, read_heads, write_heads, heads, max_shift, offsets;
     bool lstm, location, write_read, tanh_key, tanh_add, save;
+    double gradient_limit;
     Index keep_every;  // steps between two memories that are kept
     Index gates;       // G
     Index reads;       // R*M
@@ -26,6 +28,7 @@ struct Shape {
           heads(f.read_heads + f.write_heads), max_shift(f.max_shift), offsets(2 * f.max_shift + 1), lstm(f.lstm != 0),
           location(f.location != 0), write_read(f.write_read != 0), tanh_key(f.tanh_key != 0), tanh_add(f.tanh_add != 0),
           save(f.save != 0), keep_every(f.checkpoint_every) {
+        std::memcpy(&gradient_limit, &f.gradient_limit, sizeof gradient_limit);
         gates = lstm ? 4 * hidden : hidden;
         reads = read_heads * word;
         output = hidden + reads;

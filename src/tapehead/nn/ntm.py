@@ -51,6 +51,10 @@ class NTMCell(nn.Module):
         backend: "auto", "reference" or "fused"; see `tapehead.backends`
         checkpoint_every: what training keeps of the memory with the fused backend: M_t after every so many steps, the
             others being made again in the backward. None keeps every fourth, above 256 MiB a call every sqrt(T)-th
+        gradient_limit: largest element of the gradient that flows from a step back to the head weights of the step
+            before; None leaves it exact. A head that is spread evenly over the slots and sharpens (gamma > 1) is
+            chaotic: roundings decide which slot it settles on, and the exact gradient grows gamma-fold in a step,
+            until it overflows after some hundred of them
         device: of the parameters
         dtype: torch.float32 or torch.float64
 
@@ -94,6 +98,7 @@ class NTMCell(nn.Module):
         initial: Initial | None = None,
         backend: backends.Backend = "auto",
         checkpoint_every: int | None = None,
+        gradient_limit: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -112,6 +117,8 @@ class NTMCell(nn.Module):
             check_size(owner, name, size)
         check_size(owner, "max_shift", max_shift, minimum=0)
         check_size(owner, "checkpoint_every", 1 if checkpoint_every is None else checkpoint_every)
+        if gradient_limit is not None and not gradient_limit > 0:
+            raise ValueError(f"{owner}: expected gradient_limit > 0, or None for no limit, got {gradient_limit}.")
         check_choice(owner, "addressing", addressing, Addressing)
         check_choice(owner, "order", order, Order)
         check_choice(owner, "key_activation", key_activation, Activation)
@@ -137,7 +144,15 @@ class NTMCell(nn.Module):
         self.backend: backends.Backend = backend
         self.checkpoint_every = checkpoint_every
         self.settings = NTMSettings(
-            num_read_heads, num_write_heads, word_size, max_shift, addressing, order, key_activation, add_activation
+            num_read_heads,
+            num_write_heads,
+            word_size,
+            max_shift,
+            addressing,
+            order,
+            key_activation,
+            add_activation,
+            None if gradient_limit is None else float(gradient_limit),
         )
         self._check_memory_size(memory_size)
         reads_size = num_read_heads * word_size
@@ -295,6 +310,7 @@ class NTM(nn.Module):
         batch_first: bool = False,
         backend: backends.Backend = "auto",
         checkpoint_every: int | None = None,
+        gradient_limit: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -316,6 +332,7 @@ class NTM(nn.Module):
             initial=initial,
             backend=backend,
             checkpoint_every=checkpoint_every,
+            gradient_limit=gradient_limit,
             device=device,
             dtype=dtype,
         )

@@ -54,7 +54,7 @@ def model_checkpoints(run: Run, keep_last: int, *, validating: bool) -> list[Cal
     best = ModelCheckpoint(
         dirpath=run.checkpoints,
         filename="best",
-        monitor="validation_bits",
+        monitor="selection",
         mode="min",
         save_top_k=1,
         enable_version_counter=False,

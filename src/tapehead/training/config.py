@@ -53,6 +53,8 @@ class NTMConfig:
         initial: what starts a sequence
         backend: which implementation runs it
         checkpoint_every: steps between two memories that the fused backend keeps for the gradient; none lets it choose
+        gradient_limit: of the elements of a gradient that flows from a step to the head weights of the one before; none
+            leaves it exact, and then it may overflow
     """
 
     hidden_size: int = 100
@@ -70,6 +72,7 @@ class NTMConfig:
     initial: Initial = field(default_factory=Initial)
     backend: Backend = "auto"
     checkpoint_every: int | None = None
+    gradient_limit: float | None = 1e4
 
     def build(self, input_size: int) -> nn.Module:
         """The layer."""
@@ -90,6 +93,7 @@ class NTMConfig:
             initial=self.initial,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
+            gradient_limit=self.gradient_limit,
         )
 
 
@@ -130,6 +134,8 @@ class OptimiserConfig:
         weight_decay: of AdamW decoupled, of the others added to the gradient
         clip: the gradients' norm over all parameters, or each element's value, or not at all
         clip_limit: what they are clipped to
+        average: decay of a running mean of the weights over the updates; that mean is what is validated, and what a
+            run's model is in the end. 0 takes the weights as they are
     """
 
     name: Literal["rmsprop_graves", "rmsprop", "adam", "adamw"] = "rmsprop_graves"
@@ -141,11 +147,17 @@ class OptimiserConfig:
     weight_decay: float = 0.0
     clip: Literal["norm", "value", "none"] = "norm"
     clip_limit: float = 10.0
+    average: float = 0.0
 
     def __post_init__(self) -> None:
         eps = 1.0 if self.eps is None else self.eps
         _positive("OptimiserConfig", learning_rate=self.learning_rate, clip_limit=self.clip_limit, eps=eps)
-        shares = [("decay", self.decay), ("momentum", self.momentum), *(("betas", beta) for beta in self.betas)]
+        shares = [
+            ("decay", self.decay),
+            ("momentum", self.momentum),
+            ("average", self.average),
+            *(("betas", beta) for beta in self.betas),
+        ]
         for name, share in shares:
             if not 0 <= share < 1:
                 raise ValueError(f"OptimiserConfig: expected 0 <= {name} < 1, got {share}.")
@@ -210,6 +222,8 @@ class TrainingConfig:
         solved_below: mean error of a validation at which the task counts as solved, in the task's measure: wrong bits a
             sequence, for ngrams bits above the optimum
         stop_when_solved: or go on to the end
+        select_at: lengths beyond those trained on that a validation of a solved run looks at as well: best.ckpt is
+            then the one with the fewest bits at both
         sequences_after_solved: to go on for, at the rate of `schedule.solved_fraction`, before stopping when solved
         keep_last: checkpoints of the latest validations to keep, beside the best one
     """
@@ -220,6 +234,7 @@ class TrainingConfig:
     validation_sequences: int = 32
     solved_below: float = 0.01
     stop_when_solved: bool = True
+    select_at: tuple[int, ...] = ()
     sequences_after_solved: int = 0
     keep_last: int = 2
 

@@ -12,13 +12,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from tapehead.nn import SequenceModel
 from tapehead.tasks import Batch, Size, Stream
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
@@ -26,6 +28,10 @@ from tapehead.training.metrics import Score, sequence_loss, wrong_bits
 from tapehead.training.optimisers import build_optimiser, clip_gradients, rate_factor
 
 __all__ = ["Blocks", "NonFiniteError", "Progress", "TrainingModule"]
+
+
+UNSOLVED = 1000.0
+"""Bits added to those of a run that is not solved yet, so that one that is always counts as better."""
 
 
 class NonFiniteError(Exception):
@@ -95,6 +101,10 @@ class TrainingModule(LightningModule):
         self.automatic_optimization = False
         self.config = config
         self.model = config.build_model()
+        self.average = None
+        if config.optimiser.average:
+            mean = get_ema_multi_avg_fn(config.optimiser.average)
+            self.average = AveragedModel(self.model, multi_avg_fn=mean).requires_grad_(False)
         self.progress = Progress()
         self.accumulate = accumulate
         self.cycle = cycle
@@ -271,6 +281,8 @@ class TrainingModule(LightningModule):
             group["lr"] = config.optimiser.learning_rate * factor
         # Stepped all the same, so that Lightning counts it: without gradients nothing moves.
         optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         return norm if finite else 0.0
 
     def _tick(self) -> None:
@@ -283,10 +295,23 @@ class TrainingModule(LightningModule):
 
     def validation_step(self, size: Size, index: int) -> None:
         """Score one size."""
-        training = self.config.training
+        self._scores.append((size, self._score(size)))
+
+    def _score(self, size: Size) -> Score:
         numbers = (VALIDATION_STREAM, self.config.seed)
-        score = score_size(self.model, self.config.task, size, training.validation_sequences, *numbers)
-        self._scores.append((size, score))
+        model = self.model if self.average is None else self.average.module
+        return score_size(
+            cast(SequenceModel, model), self.config.task, size, self.config.training.validation_sequences, *numbers
+        )
+
+    def _selection(self, bits: float) -> float:
+        """What best.ckpt has the least of: bits, and once the task is solved those at longer lengths as well."""
+        lengths, task = self.config.training.select_at, self.config.task
+        if not lengths:
+            return bits
+        if self.progress.solved_at_sequences is None:
+            return bits + UNSOLVED
+        return bits + sum(self._score(task.evaluation_size(length)).bits for length in lengths)
 
     def on_validation_epoch_end(self) -> None:
         scores, self._scores = self._scores, []
@@ -306,6 +331,7 @@ class TrainingModule(LightningModule):
         if self.trainer.barebones:
             return
         metrics = {f"validation_{name}": value for name, value in score._asdict().items()}
+        metrics["selection"] = self._selection(score.bits)
         counts = {"step": self.trainer.global_step, "sequences": progress.sequences, "stage": progress.stage}
         self.log_dict({**metrics, **{name: float(count) for name, count in counts.items()}})
 

@@ -35,8 +35,8 @@ from tapehead.training.config import RunConfig
 
 __all__ = ["Run", "environment", "replacing", "write_json"]
 
-MODEL_PREFIX = "model."
-"""Of the model's parameters in a checkpoint: the LightningModule's attribute."""
+MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average.module."
+"""Of the model's parameters in a checkpoint, and of their mean where there is one: the LightningModule's attributes."""
 
 
 @contextlib.contextmanager
@@ -234,11 +234,9 @@ class Run:
         """
         config = self.config()
         path = path or self.best_checkpoint()
-        weights = {
-            name.removeprefix(MODEL_PREFIX): tensor
-            for name, tensor in self.load_checkpoint(path)["state_dict"].items()
-            if name.startswith(MODEL_PREFIX)
-        }
+        tensors = self.load_checkpoint(path)["state_dict"]
+        prefix = AVERAGE_PREFIX if any(name.startswith(AVERAGE_PREFIX) for name in tensors) else MODEL_PREFIX
+        weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         model = config.build_model()
         dtypes = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
         if len(dtypes) == 1:

@@ -26,6 +26,8 @@ class NTMSettings(NamedTuple):
     order: Order
     key_activation: Activation
     add_activation: Activation
+    gradient_limit: float | None = None
+    """of the elements of the gradient that flows from a step to the head weights of the one before; None for none"""
 
     @property
     def num_heads(self) -> int:

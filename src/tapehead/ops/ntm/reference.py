@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,6 +71,9 @@ def _step(
 
     heads, erase, add = _speak(hidden, parameters.heads, settings)
     counts = [settings.num_read_heads, settings.num_write_heads]
+    if settings.gradient_limit is not None:
+        read_weights, write_weights = (_Limited.apply(weights, settings.gradient_limit) for weights in state[1:3])
+        state = state._replace(read_weights=read_weights, write_weights=write_weights)
     if settings.order == "read_write":
         # All heads address M_{t-1}; the reads come from M_{t-1}; then the write makes M_t.
         previous_weights = torch.cat([state.read_weights, state.write_weights], 1)
@@ -95,6 +98,28 @@ def _step(
     read_trace = HeadTrace(*read_heads, read_content, read_weights)
     write_trace = HeadTrace(*write_heads, write_content, write_weights)
     return output, new_state, Trace(read_trace, write_trace, erase, add, reads, memory)
+
+
+class _Limited(torch.autograd.Function):
+    """A tensor as it is, whose gradient has no element beyond a limit."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(tensor: Tensor, limit: float) -> Tensor:
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        ctx.limit = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.clamp(-ctx.limit, ctx.limit), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return tangent.view_as(tangent)
 
 
 def _speak(hidden: Tensor, parameters: HeadParameters, settings: NTMSettings) -> tuple[Heads, Tensor, Tensor]:

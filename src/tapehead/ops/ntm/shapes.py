@@ -27,6 +27,14 @@ def offsets_of(numbers: dict[str, int]) -> dict[str, int]:
     return dict(zip(numbers, (0, *accumulate(numbers.values())), strict=False))
 
 
+def _bits(value: float) -> int:
+    """A normal float64 above 0, or infinity, as the integer of the same bits; torch.compile can trace this one."""
+    if value == math.inf:
+        return 0x7FF << 52
+    mantissa, exponent = math.frexp(value)
+    return ((exponent + 1022) << 52) + int((2 * mantissa - 1) * 2**52)
+
+
 class Sizes(NamedTuple):
     """Choices and those sizes that no tensor tells, as the schema takes them: integers."""
 
@@ -37,6 +45,8 @@ class Sizes(NamedTuple):
     write_read: int
     tanh_key: int
     tanh_add: int
+    gradient_limit: int
+    """the bits of a float64, infinity where there is no limit: the core's fields are integers of 8 bytes"""
 
     @staticmethod
     def of(settings: NTMSettings) -> Sizes:
@@ -48,6 +58,7 @@ class Sizes(NamedTuple):
             int(settings.order == "write_read"),
             int(settings.key_activation == "tanh"),
             int(settings.add_activation == "tanh"),
+            _bits(math.inf if settings.gradient_limit is None else settings.gradient_limit),
         )
 
 
