@@ -160,7 +160,8 @@ def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def _study(arguments: argparse.Namespace, rest: list[str]) -> int:
     task = rest.pop(0).replace("-", "_") if rest and not rest[0].startswith("-") else None
-    from tapehead.studies import make_plan, run_study
+    from tapehead.studies.making import make_plan
+    from tapehead.studies.study import run_study
 
     plan = make_plan(
         task,

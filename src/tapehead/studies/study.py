@@ -43,7 +43,7 @@ def run_study(
     """Run what a study's folder does not hold yet, then write its table, its numbers and its picture.
 
     Args:
-        plan: from `make_plan`
+        plan: from `tapehead.studies.making.make_plan`
         out: the study's folder; one that holds a part of the same study is gone on with
         workers: runs at a time; None takes as many as there are cores for
         threads: of each run
