@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads it when it is
 import ray
 
 __all__ = ["Cluster"]
+
+CONNECT_SECONDS = 10.0
 
 POLL_SECONDS = 0.5
 """Between two looks at what has come to its end."""
@@ -41,17 +46,30 @@ class Cluster:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address == "local":
             options |= {"num_cpus": self.cores, "include_dashboard": False}
+        self._sigterm = signal.getsignal(signal.SIGTERM)  # Ray takes it over and does not give it back
         try:
+            if self.address not in ("auto", "local"):
+                self._knock()
             ray.init(address=self.address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+            lines = str(error).splitlines() or [type(error).__name__]
             raise RunError(
-                f"--address: no Ray cluster at {self.address}: {str(error).splitlines()[0] if str(error) else error!r} "
+                f"--address: expected a Ray cluster at {self.address}, got: {lines[0]} "
                 "Start one with `ray start --head`, or take --address local."
             ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
         ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._sigterm)
+
+    def _knock(self) -> None:
+        """Raise at once where nobody answers; Ray would try for minutes."""
+        host, _, port = self.address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ValueError("not auto, local or HOST:PORT.")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
     def perform(self, orders: Sequence[Order], *, workers: int | None) -> Iterator[tuple[Order, dict[str, Any]]]:
         """Perform orders; yields each with its record, as it comes to its end.

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from tapehead.studies.summary import Measure, RecipeResult, RunResult, Spread, measure_of, summarise
@@ -113,32 +112,49 @@ def markdown(task: str, runs: Sequence[RunResult]) -> str:
 
 
 def print_tables(task: str, runs: Sequence[RunResult], console: Console) -> None:
-    """Both tables on a terminal; scores get a table of their own where they do not fit beside the rest."""
+    """Both tables on a terminal; columns that do not fit go on below."""
     measure, sizes = measure_of(task), _sizes(runs)
     recipes = summarise(runs, measure)
     for block in (_runs_block(runs, measure, sizes), _recipes_block(recipes, measure, sizes)):
-        console.print()
-        table = _rich(block)
-        if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
-            console.print(table)
-            continue
-        cut = len(block.headings) - len(sizes)
-        console.print(_rich(Block(block.title, block.headings[:cut], [row[:cut] for row in block.rows], block.keys)))
-        if sizes:
-            names = 2 if block.keys == 3 else 1
-            rows = [row[:names] + row[cut:] for row in block.rows]
-            headings = block.headings[:names] + block.headings[cut:]
-            console.print(_rich(Block(f"{block.title}: {measure.heading} in evaluation", headings, rows, names)))
+        for part in _parts(block, console.width):
+            console.print()
+            console.print(_rich(part))
     for run in runs:
         if run.state == "died":
             console.print(f"{run.name} died: {run.message}", style="red", markup=False, soft_wrap=True)
     console.print(_note(measure, sizes), style="dim", markup=False)
 
 
+def _width(block: Block, column: int) -> int:
+    """Of a column whose cells stay on one line, and whose heading may be broken between words."""
+    return max(map(len, [*(row[column] for row in block.rows), *block.headings[column].split()]), default=0)
+
+
+def _parts(block: Block, width: int) -> list[Block]:
+    """A table cut into such as fit a width, those of model and seed naming the rows of each."""
+    names = [0, 1] if block.keys == 3 else [0]
+    parts, columns = [], list(range(block.keys))
+    for column in range(block.keys, len(block.headings)):
+        if sum(_width(block, one) + 2 for one in [*columns, column]) > width and len(columns) > len(names):
+            parts.append(columns)
+            columns = [*names]
+        columns.append(column)
+    parts.append(columns)
+    return [
+        Block(
+            block.title if index == 0 else f"{block.title}, continued",
+            [block.headings[column] for column in columns],
+            [[row[column] for column in columns] for row in block.rows],
+            sum(column < block.keys for column in columns),
+        )
+        for index, columns in enumerate(parts)
+    ]
+
+
 def _rich(block: Block) -> Table:
     table = Table(title=block.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for index, heading in enumerate(block.headings):
-        table.add_column(heading, justify="left" if index < block.keys else "right")
+        table.add_column(heading, justify="left" if index < block.keys else "right", min_width=_width(block, index))
     colours = {"solved": "[green]solved[/]", "died": "[bold red]died[/]"}
     for row in block.rows:
         table.add_row(*(colours.get(cell, cell.replace("[", r"\[")) for cell in row))
