@@ -58,7 +58,7 @@ def when(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Th
     """Do something as soon as a condition holds, beside whatever goes on."""
 
     def wait() -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while time.monotonic() < end:
             if condition():
                 act()
