@@ -43,7 +43,7 @@ bench: $(VENV)/installed-dev core
 	$(BIN)/python -m benchmarks.training_loop
 
 seeds: $(VENV)/installed-train core
-	$(BIN)/python -m benchmarks.copy_seeds
+	$(BIN)/tapehead study copy --seeds 10 --out runs/copy-seeds
 
 core: $(CORE)
 

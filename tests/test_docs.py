@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from tapehead.cli import _build_parser, main
+from tapehead.studies import worker
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import build_parser
 from tapehead.training.config import MODELS
@@ -117,6 +118,12 @@ def test_python_runs(block: Block, elsewhere, tiny_run):
     assert not failed, "".join(said)
 
 
+@pytest.fixture(autouse=True)
+def runs_in_process(monkeypatch):
+    """The runs of a study start no processes here: tests/studies has them start some."""
+    monkeypatch.setattr(worker, "_run", lambda words, order, stop, lock: main(words))
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
 def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys):
     for block in _blocks(command.page):  # a YAML block that begins with `# name.yaml` is that file
@@ -164,6 +171,8 @@ def _tiny_options(words: list[str]) -> list[str]:
         return []
     if words[0] == "evaluate":
         return ["--sequences", "2"]
+    if words[0] == "study":
+        return _tiny_study_options(words)
     if words[0] != "train":
         return []
     task = next((word.replace("-", "_") for word in words[1:2] if not word.startswith("-")), None)
@@ -171,6 +180,17 @@ def _tiny_options(words: list[str]) -> list[str]:
     model = {**tiny.MODEL, **({"model.num_layers": 1} if lstm else tiny.MEMORY)}
     options = {**tiny.TASKS.get(task or "", tiny.TASKS["copy"]), **model, **tiny.TRAINING}
     return [*(f"--{name}={value}" for name, value in options.items()), *TINY_TRAINER]
+
+
+def _tiny_study_options(words: list[str]) -> list[str]:
+    """One seed, on this machine, with options that every model has; `runs_in_process` runs it."""
+    task = tiny.TASKS[words[1].replace("-", "_")]
+    options = [f"--{name}={value}" for name, value in {**task, **tiny.MODEL, **tiny.TRAINING}.items()]
+    for name in ("--address", "--out"):  # of machines and folders that are not here
+        if name in words:
+            del words[words.index(name) : words.index(name) + 2]
+    few = ["--seeds", "1", "--workers", "1", "--sequences", "1", "--lengths", "2"]
+    return [*few, "--backend", "joblib", "--out", "runs/tiny-study", *options]
 
 
 def _links() -> list[tuple[Path, str]]:
@@ -208,6 +228,8 @@ def _anchors(page: Path) -> set[str]:
         "tapehead train copy --recipe copy/no-such",
         "tapehead evaluate RUN --colour 3",
         "tapehead plot RUN --colour red",
+        "tapehead study copy --task.colour red",
+        "tapehead study copy --models gru",
         "tapehead sing",
     ],
 )

@@ -26,7 +26,7 @@ ALLOWED = {
     "testing": {"states", "torch"},
     "plots": {"plots", "states", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
     "training": {"training", "tasks", *NN, "torch", "lightning", "jsonargparse", "yaml", "rich", "tensorboard"},
-    "studies": {"studies", "training", "errors", "torch", "yaml", "rich"},
+    "studies": {"studies", "training", "plots", "tasks", "errors", "yaml", "rich", "joblib", "ray"},
     "info": {*NN, "torch"},
     "pictures": {"plots", "training", "tasks", "errors", "nn", "states", "torch", "matplotlib"},
     "cli": {"cli", "info", "pictures", "studies", "training", "plots", "tasks", *NN, "torch", "rich", "lightning"},

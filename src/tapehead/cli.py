@@ -1,10 +1,11 @@
-"""The command line: `tapehead train`, `evaluate`, `plot`, `info`."""
+"""The command line: `tapehead train`, `study`, `evaluate`, `plot`, `info`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,25 @@ from tapehead.errors import TapeheadError
 
 __all__ = ["main"]
 
-MISSING = 'This needs {error.name}, which is not installed. Install it with: pip install "tapehead[train,plots]"'
+MISSING = 'This needs {name}, which is not installed. Install it with: pip install "tapehead[{extras}]"'
+
+TAKING_OPTIONS = ("train", "study")
+"""Commands that hand options they do not know to the parser of a run's configuration."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 failed, 2 asked wrongly, 130 stopped by the user."""
     parser = _build_parser()
     arguments, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    if rest and arguments.command != "train":
+    if rest and arguments.command not in TAKING_OPTIONS:
         parser.error(f"unknown options: {' '.join(rest)}. `tapehead {arguments.command} --help` lists what there is.")
     try:
         return arguments.run(arguments, rest)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("tapehead"):
             raise
-        return _fail(MISSING.format(error=error), 1)
+        name = error.name or ""
+        return _fail(MISSING.format(name=name, extras="ray" if name.split(".")[0] == "ray" else "train,plots"), 1)
     except BrokenPipeError:  # whoever read our output has gone, as `head` does
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0
@@ -74,6 +79,8 @@ def _build_parser() -> argparse.ArgumentParser:
     train.add_argument("-h", "--help", action="store_true", help="this, and with TASK every option")
     train.set_defaults(run=_train, parser=train)
 
+    _add_study(commands)
+
     evaluate = commands.add_parser(
         "evaluate", help="score a trained model at lengths of your choice", allow_abbrev=False
     )
@@ -103,6 +110,35 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_study(commands: Any) -> None:
+    study = commands.add_parser(
+        "study",
+        help="train many seeds of several models side by side; one table and one picture at the end",
+        usage="tapehead study TASK [--models MODEL ...] [--seeds K] [--out DIR] [options of train]",
+        description="Train seeds x models side by side, evaluate each, and compare them in a table and a picture. "
+        "Repeating the command goes on where it stopped. Options of `tapehead train`, such as "
+        "--training.sequences 2000, are passed to every run; `tapehead train TASK --help` lists them.",
+        allow_abbrev=False,
+    )
+    study.add_argument(
+        "--models", nargs="+", default=["ntm"], metavar="MODEL", help="models, recipes or YAML files (default ntm)"
+    )
+    study.add_argument("--seeds", type=int, default=10, metavar="K", help="how many (default 10)")
+    study.add_argument("--first-seed", type=int, default=0, metavar="S", help="the lowest (default 0)")
+    study.add_argument("--out", metavar="DIR", help="the study's folder (default runs/TASK-study-DATE-TIME)")
+    study.add_argument("--workers", type=int, metavar="N", help="runs at a time (default: as many as cores)")
+    study.add_argument("--threads", type=int, default=1, metavar="N", help="of each run (default 1)")
+    study.add_argument("--backend", choices=["joblib", "ray"], default="joblib", help="this machine, or a Ray cluster")
+    study.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
+    study.add_argument("--no-evaluation", action="store_true", help="only train")
+    study.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
+    study.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
+    study.add_argument("--memory-size", type=int, metavar="N", help="slots to evaluate with, where there is a memory")
+    study.add_argument("--sequences", type=int, default=100, metavar="K", help="to evaluate, of each length (100)")
+    study.add_argument("--band", action="store_true", help="draw mean and deviation in place of every seed and median")
+    study.set_defaults(run=_study)
+
+
 def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
     # The task is the first word. argparse would take the value of an option that it does not know for it.
     task = rest.pop(0).replace("-", "_") if rest and not rest[0].startswith("-") else None
@@ -120,6 +156,35 @@ def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
         resume=arguments.resume,
     )
     return 0
+
+
+def _study(arguments: argparse.Namespace, rest: list[str]) -> int:
+    task = rest.pop(0).replace("-", "_") if rest and not rest[0].startswith("-") else None
+    from tapehead.studies.making import make_plan
+    from tapehead.studies.study import run_study
+
+    plan = make_plan(
+        task,
+        arguments.models,
+        seeds=arguments.seeds,
+        first_seed=arguments.first_seed,
+        options=rest,
+        evaluate=not arguments.no_evaluation,
+        lengths=arguments.lengths,
+        repeats=arguments.repeats,
+        memory_size=arguments.memory_size,
+        sequences=arguments.sequences,
+    )
+    runs = run_study(
+        plan,
+        arguments.out or f"runs/{task}-study-{time.strftime('%Y%m%d-%H%M%S')}",
+        workers=arguments.workers,
+        threads=arguments.threads,
+        backend=arguments.backend,
+        address=arguments.address,
+        band=arguments.band,
+    )
+    return 1 if any(run.state == "died" for run in runs) else 0
 
 
 def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from tapehead.cli import main
 from tapehead.training.checkpoints import GracefulStop
+from tapehead.training.module import TrainingModule
 from tests.training.tiny import same, train, weights
 
 VARIANTS = {
@@ -73,6 +74,22 @@ def test_stopped_by_the_user_within_a_block_at_its_end_and_at_a_validation(
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
     assert same(weights(tmp_path / "run"), weights(uninterrupted["plain"]))
     assert validations(tmp_path / "run") == validations(uninterrupted["plain"])
+
+
+def test_sigterm_in_a_validation_saves(tmp_path, uninterrupted, monkeypatch):
+    validate, seen = TrainingModule.validation_step, []
+
+    def terminate(self, *arguments):
+        seen.append(arguments)
+        if len(seen) == 4:  # in the middle of the second
+            os.kill(os.getpid(), signal.SIGTERM)
+        return validate(self, *arguments)
+
+    monkeypatch.setattr(TrainingModule, "validation_step", terminate)
+    assert train(tmp_path / "run") == 130
+    assert (tmp_path / "run" / "checkpoints" / "sequences-0000000032.ckpt").is_file()
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert same(weights(tmp_path / "run"), weights(uninterrupted["plain"]))
 
 
 def test_counts_of_batches_stay_counts(tmp_path):

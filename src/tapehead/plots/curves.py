@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLoc
 from tapehead.plots.metrics import Series, mean_and_deviation
 from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
 
-__all__ = ["RunCurves", "draw_curves"]
+__all__ = ["RunCurves", "draw_curves", "finish_axes", "mark_threshold"]
 
 
 class RunCurves(NamedTuple):
@@ -27,6 +27,8 @@ class RunCurves(NamedTuple):
     """as `read_metrics` gives them"""
     solved_at: int | None = None
     """sequences after which it was solved"""
+    whole: bool = True
+    """whether it has come to its end"""
 
 
 @styled
@@ -67,9 +69,9 @@ def _draw_one(run: RunCurves, threshold: float, title: str) -> Figure:
                 marker = "o" if len(series.values) == 1 else None
                 (handles[label],) = axes.plot(*series, color=colour, linewidth=width, marker=marker, markersize=3)
                 handles[label].set_label(label)
-    _finish(bits, "bits per sequence", threshold)
-    _finish(errors, "wrong bits per sequence", threshold)
-    handles["threshold"] = _mark_threshold(errors, threshold)
+    finish_axes(bits, "bits per sequence", threshold)
+    finish_axes(errors, "wrong bits per sequence", threshold)
+    handles["threshold"] = mark_threshold(errors, threshold)
     if run.solved_at is not None:
         dashes = {"color": COLOURS[2], "linewidth": 1.4, "linestyle": (0, (4, 2))}
         for axes in (bits, errors):
@@ -88,10 +90,10 @@ def _draw_several(runs: Sequence[RunCurves], threshold: float, title: str | None
     for axes, metric in zip(panels, ("train_bits", "train_bit_errors", "validation_bit_errors"), strict=True):
         for name in names:
             _draw_group(axes, [run for run in runs if run.name == name], metric, colours[name])
-        _finish(axes, "bits per sequence" if metric == "train_bits" else "wrong bits per sequence", threshold)
+        finish_axes(axes, "bits per sequence" if metric == "train_bits" else "wrong bits per sequence", threshold)
         axes.set_title("Training" if metric.startswith("train") else "Validation")
-    _mark_threshold(panels[1], threshold)
-    threshold_patch = _mark_threshold(panels[2], threshold)
+    mark_threshold(panels[1], threshold)
+    threshold_patch = mark_threshold(panels[2], threshold)
     panels[-1].set_xlabel("sequences trained on")
     counts = {name: sum(run.name == name for run in runs) for name in names}
     handles: list[Line2D | Patch] = [
@@ -129,7 +131,7 @@ def _draw_group(axes: Axes, runs: Sequence[RunCurves], metric: str, colour: str)
         axes.plot(sequences, mean, color=colour, linewidth=2.2)
 
 
-def _finish(axes: Axes, label: str, threshold: float) -> None:
+def finish_axes(axes: Axes, label: str, threshold: float) -> None:
     """Scale, ticks and label of a panel; its lines are drawn already."""
     axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
     top = max((float(np.max(line.get_ydata(), initial=0.0)) for line in axes.lines), default=1.0)
@@ -145,7 +147,7 @@ def _finish(axes: Axes, label: str, threshold: float) -> None:
     axes.set_ylabel(label)
 
 
-def _mark_threshold(axes: Axes, threshold: float) -> Patch:
+def mark_threshold(axes: Axes, threshold: float) -> Patch:
     """Shade where a run counts as solved; returns what the legend says of it."""
     axes.axhspan(-threshold / 5, threshold, color=COLOURS[2], alpha=0.14, linewidth=0)
     return Patch(color=COLOURS[2], alpha=0.14, linewidth=0, label=f"at most {threshold:g}: counts as solved")

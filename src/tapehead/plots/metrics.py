@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Series", "mean_and_deviation", "read_metrics"]
+__all__ = ["Series", "mean_and_deviation", "read_metrics", "together"]
 
 
 class Series(NamedTuple):
@@ -103,3 +103,27 @@ def mean_and_deviation(series: Sequence[Series]) -> tuple[np.ndarray, np.ndarray
     values = np.stack([np.interp(grid, one.sequences, one.values) for one in series])
     deviation = values.std(axis=0, ddof=1) if len(series) > 1 else np.zeros_like(grid)
     return grid, values.mean(axis=0), deviation
+
+
+def together(series: Sequence[Series]) -> tuple[np.ndarray, np.ndarray]:
+    """Several runs at the same numbers of sequences, from where all of them have begun to where the last one ends.
+
+    Each is interpolated linearly at every number of sequences where any was logged; one that ends earlier keeps its
+    last value.
+
+    Args:
+        series: the same metric of each run, at least one
+
+    Returns:
+        (sequences (K,), values (runs, K))
+
+    >>> first = Series(np.array([0.0, 10.0]), np.array([4.0, 2.0]))
+    >>> second = Series(np.array([0.0, 5.0]), np.array([2.0, 1.0]))
+    >>> together([first, second])[1]
+    array([[4., 3., 2.],
+           [2., 1., 1.]])
+    """
+    low = max(one.sequences[0] for one in series)
+    every = np.unique(np.concatenate([one.sequences for one in series]))
+    grid = every[every >= low]
+    return grid, np.stack([np.interp(grid, one.sequences, one.values) for one in series])

@@ -67,6 +67,7 @@ class GracefulStop(Callback):
 
     def __init__(self) -> None:
         self.requested = False
+        self.handling = False
 
     @contextlib.contextmanager
     def handling_signals(self) -> Iterator[None]:
@@ -76,11 +77,18 @@ class GracefulStop(Callback):
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
         previous = [signal.signal(number, self._request) for number in numbers]
+        self.handling = True
         try:
             yield
         finally:
+            self.handling = False
             for number, handler in zip(numbers, previous, strict=True):
                 signal.signal(number, handler)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning has put its own handler before this one, whose way out of a validation is to exit without saving.
+        if self.handling:
+            signal.signal(signal.SIGTERM, self._request)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:

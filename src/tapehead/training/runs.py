@@ -7,6 +7,7 @@
       environment.json   versions, commit, command
       checkpoints/       best.ckpt, and the latest ones, by the sequences trained on
       logs/              csv/ and tensorboard/, a version each time the run is begun or resumed
+      progress.json      how far it has come, while it trains
       summary.json       what came out, once training has stopped
       evaluation.json    what `tapehead evaluate` found
       plots/             what `tapehead plot` drew
@@ -33,7 +34,7 @@ from tapehead.nn import SequenceModel
 from tapehead.training.arguments import config_from_dict, config_to_dict
 from tapehead.training.config import RunConfig
 
-__all__ = ["Run", "environment", "replacing", "write_json"]
+__all__ = ["Run", "environment", "plain_config", "replacing", "write_json"]
 
 MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average.module."
 """Of the model's parameters in a checkpoint, and of their mean where there is one: the LightningModule's attributes."""
@@ -153,7 +154,7 @@ class Run:
     def save_config(self, config: RunConfig) -> None:
         """Write config.yaml."""
         with replacing(self.config_path) as file:
-            file.write(yaml.safe_dump(_plain(config_to_dict(config)), sort_keys=False).encode())
+            file.write(yaml.safe_dump(plain_config(config), sort_keys=False).encode())
 
     def config_data(self) -> dict[str, Any]:
         """config.yaml as plain data.
@@ -264,6 +265,12 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: damaged, it cannot be read: {error}") from error
         return data
+
+
+def plain_config(config: RunConfig) -> dict[str, Any]:
+    """A configuration as config.yaml holds it: only dictionaries, lists, strings and numbers."""
+    data: dict[str, Any] = _plain(config_to_dict(config))
+    return data
 
 
 def _plain(value: Any) -> Any:

@@ -25,7 +25,7 @@ from tapehead.training.metrics import MEASURES
 from tapehead.training.module import NonFiniteError, TrainingModule
 from tapehead.training.runs import Run, write_json
 
-__all__ = ["train"]
+__all__ = ["check", "train"]
 
 FOLDER_VARIABLE = "TAPEHEAD_RUN_FOLDER"
 """Tells the further processes of a distributed run which folder the first one made."""
@@ -73,6 +73,25 @@ def train(
         _fit(lightning_trainer, module, run, checkpoint)
     _finish(module, run)
     return run.path
+
+
+def check(argv: Sequence[str], *, task: str, model: str, recipe: str | None = None) -> RunConfig:
+    """What `train` would follow, after everything that it would refuse has been refused; nothing is left behind.
+
+    Args:
+        argv: options as on the command line
+        task: its name
+        model: its name
+        recipe: "task/model" or a file; None takes the one of task and model
+
+    Raises:
+        UsageError: the options do not fit.
+    """
+    parsed = parse(argv, task, model, find_recipe(task, model, recipe))
+    with warnings.catch_warnings():
+        _quiet_lightning()
+        trainers.build(parsed.config, parsed.trainer, Run(parsed.out or "runs/none"))
+    return parsed.config
 
 
 def _new(

@@ -1,0 +1,93 @@
+"""The learning curves of a study: every seed, and what the seeds of each model have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from tapehead.plots.curves import RunCurves, finish_axes, mark_threshold
+from tapehead.plots.metrics import together
+from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
+
+__all__ = ["draw_study"]
+
+METRIC = "validation_bit_errors"
+
+
+@styled
+def draw_study(
+    runs: Sequence[RunCurves], *, band: bool = False, solved_below: float = 0.01, title: str | None = None
+) -> Figure:
+    """Wrong bits per validation sequence, over the sequences trained on, of every run of a study.
+
+    A thin line for each run and the median of each name, thick; with `band` a band of mean ± one standard deviation
+    instead of the thin lines, and the mean. A run that has ended counts with its last value for as long as others go
+    on. Runs that are not whole are dashed, and part of neither.
+
+    Args:
+        runs: at least one; those of the same name are taken together
+        band: mean and deviation instead of median and every run
+        solved_below: mean wrong bits at which a run counts as solved
+        title: of the picture
+
+    Raises:
+        ValueError: no run has logged a validation.
+    """
+    drawn = [run for run in runs if METRIC in run.metrics]
+    if not drawn:
+        raise ValueError("nothing to draw: no run has logged a validation")
+    threshold = solved_below if solved_below > 0 else 0.01
+    names = list(dict.fromkeys(run.name for run in drawn))
+    figure = new_figure(3.7 + 0.1 * len(names), title)
+    axes = figure.subplots()
+    for index, name in enumerate(names):
+        _draw_name(axes, [run for run in drawn if run.name == name], COLOURS[index % len(COLOURS)], band)
+    finish_axes(axes, "wrong bits per validation sequence", threshold)
+    axes.set_xlabel("sequences trained on")
+    handles: list[Line2D | Patch] = []
+    for index, name in enumerate(names):
+        own = [run for run in runs if run.name == name]
+        solved = sum(run.solved_at is not None for run in own)
+        label = f"{name} ({solved} of {len(own)} solved)"
+        handles.append(Line2D([], [], color=COLOURS[index % len(COLOURS)], linewidth=2.2, label=label))
+    if band:
+        handles.append(Line2D([], [], color=QUIET, linewidth=2.2, label="mean"))
+        handles.append(Patch(color=QUIET, alpha=0.2, linewidth=0, label="mean ± one standard deviation"))
+    else:
+        handles.append(Line2D([], [], color=QUIET, linewidth=0.7, alpha=0.6, label="each seed"))
+        handles.append(Line2D([], [], color=QUIET, linewidth=2.2, label="median"))
+        if any(run.solved_at is not None for run in drawn):
+            handles.append(Line2D([], [], color=INK, linestyle="", marker="*", markersize=7, label="solved"))
+    if not all(run.whole for run in drawn):
+        handles.append(Line2D([], [], color=QUIET, linewidth=0.7, linestyle=(0, (4, 2)), label="not finished"))
+    figure.legend(handles=[*handles, mark_threshold(axes, threshold)], loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw_name(axes: Axes, runs: Sequence[RunCurves], colour: str, band: bool) -> None:
+    whole = [run for run in runs if run.whole]
+    for run in runs:
+        if run.whole and band:
+            continue
+        series = run.metrics[METRIC]
+        style = "-" if run.whole else (0, (4, 2))
+        axes.plot(*series, color=colour, linewidth=0.7, alpha=0.45, linestyle=style)
+        if run.solved_at is not None:
+            height = np.interp(run.solved_at, *series)
+            axes.plot(run.solved_at, height, "*", color=colour, markersize=7, clip_on=False, zorder=5)
+    if not whole:
+        return
+    sequences, values = together([run.metrics[METRIC] for run in whole])
+    if band:
+        mean = values.mean(axis=0)
+        deviation = values.std(axis=0, ddof=1) if len(whole) > 1 else np.zeros_like(mean)
+        low = np.maximum(mean - deviation, 0)
+        axes.fill_between(sequences, low, mean + deviation, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(sequences, mean, color=colour, linewidth=2.2)
+    else:
+        axes.plot(sequences, np.median(values, axis=0), color=colour, linewidth=2.2)

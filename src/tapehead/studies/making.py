@@ -1,0 +1,116 @@
+"""From what a user asks for to a plan, none of whose runs would be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from tapehead.errors import UsageError
+from tapehead.studies.plan import Evaluation, Plan, Recipe
+from tapehead.tasks import TASKS
+from tapehead.training.arguments import model_of_recipe, recipe_names
+from tapehead.training.config import MODELS, RunConfig
+from tapehead.training.report import check_memory_size, user_sizes
+from tapehead.training.runs import plain_config
+from tapehead.training.train import check
+
+__all__ = ["make_plan"]
+
+ELSEWHERE = {
+    "--seed": "name the seeds with --seeds and --first-seed",
+    "--model": "name the models with --models",
+    "--recipe": "name the recipes with --models",
+    "--resume": "give the study's folder to --out",
+    "--print_config": "ask `tapehead train` for it",
+    "--help": "ask `tapehead train TASK --help`",
+}
+"""Options of `tapehead train` that a study decides for every run by itself."""
+
+
+def make_plan(
+    task: str | None,
+    models: Sequence[str],
+    *,
+    seeds: int = 10,
+    first_seed: int = 0,
+    options: Sequence[str] = (),
+    evaluate: bool = True,
+    lengths: Sequence[int] | None = None,
+    repeats: Sequence[int] | None = None,
+    memory_size: int | None = None,
+    sequences: int = 100,
+) -> Plan:
+    """A plan, all of whose runs could be started: every option is parsed, and every model built, for each recipe.
+
+    Args:
+        task: its name
+        models: each a model, a recipe of the task, or a YAML file
+        seeds: how many
+        first_seed: the lowest
+        options: of `tapehead train`, passed to every run
+        evaluate: score every run after its training
+        lengths: to score at; None takes the task's own
+        repeats: of repeat copy; None takes the most trained on
+        memory_size: slots to score with
+        sequences: of each size scored
+
+    Raises:
+        UsageError: something does not fit.
+    """
+    if task not in TASKS:
+        raise UsageError(f"study: expected a task of {', '.join(TASKS)} as the first word, got {task}.")
+    for option, value, least in (("--seeds", seeds, 1), ("--first-seed", first_seed, 0), ("--sequences", sequences, 1)):
+        if value < least:
+            raise UsageError(f"{option}: expected at least {least}, got {value}.")
+    for word in options:
+        instead = ELSEWHERE.get(word.partition("=")[0])
+        if instead:
+            raise UsageError(f"{word.partition('=')[0]}: a study decides it for each of its runs; {instead}.")
+    configs: dict[str, RunConfig] = {}
+    recipes = []
+    for source in models:
+        name, model, recipe = _find(task, source)
+        if name in configs:
+            raise UsageError(f"--models: {name} is named twice; its runs would have the same folders. Leave one out.")
+        configs[name] = check(options, task=task, model=model, recipe=recipe)
+        config = yaml.safe_load(yaml.safe_dump(plain_config(configs[name])))  # as it will be read back
+        config.pop("seed")
+        recipes.append(Recipe(name, model, source, config))
+    evaluation = None
+    if evaluate:
+        first = next(iter(configs.values())).task
+        chosen = tuple(first.evaluation_lengths if lengths is None else lengths)
+        evaluation = Evaluation(chosen, None if repeats is None else tuple(repeats), memory_size, sequences)
+        _check_evaluation(evaluation, list(configs.values()))
+    return Plan(task, tuple(recipes), first_seed, seeds, tuple(options), evaluation)
+
+
+def _find(task: str, source: str) -> tuple[str, str, str]:
+    """Name, model and recipe of what the user named."""
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        try:
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(f"--models: {source}: cannot be read: {error}") from error
+        told = data.get("model_name") if isinstance(data, dict) else None
+        begins = path.stem.split("-")[0]
+        return path.stem, told or (begins if begins in MODELS else "ntm"), source
+    name = source.removeprefix(f"{task}/")
+    if f"{task}/{name}" not in recipe_names():
+        there = [other.removeprefix(f"{task}/") for other in recipe_names() if other.startswith(f"{task}/")]
+        raise UsageError(f"--models: expected recipes of {task} ({', '.join(there)}) or YAML files, got {source}.")
+    return name, model_of_recipe(task, None, f"{task}/{name}"), f"{task}/{name}"
+
+
+def _check_evaluation(evaluation: Evaluation, configs: Sequence[RunConfig]) -> None:
+    for config in configs:
+        user_sizes(config.task, evaluation.lengths, evaluation.repeats)
+    if evaluation.memory_size is None:
+        return
+    cores = [config.build_model().core for config in configs]
+    with_memory = [core for core in cores if hasattr(core, "memory_size")]
+    for core in with_memory or cores[:1]:
+        check_memory_size(core, evaluation.memory_size)

@@ -1,0 +1,68 @@
+"""The picture of a study."""
+
+import numpy as np
+import pytest
+
+from tapehead.plots import RunCurves, Series, draw_study
+from tests.plots.pixels import assert_drawn
+
+VALIDATION = "validation_bit_errors"
+
+
+def make_run(values, name="ntm", solved_at=None, whole=True):
+    sequences = 100.0 * np.arange(1, len(values) + 1)
+    return RunCurves(name, {VALIDATION: Series(sequences, np.array(values, dtype=float))}, solved_at, whole)
+
+
+RUNS = [
+    make_run([8, 4, 0], solved_at=300),
+    make_run([9, 6, 5, 1]),
+    make_run([7, 0], solved_at=200),
+    make_run([20, 19, 18, 17], name="lstm"),
+]
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def lines(figure, width):
+    (axes,) = figure.axes
+    return [line for line in axes.lines if line.get_linewidth() == width and len(line.get_xdata()) > 1]
+
+
+def test_every_seed_is_thin_and_the_median_thick():
+    figure = draw_study(RUNS, title="a study")
+    assert_drawn(figure)
+    thin, thick = lines(figure, 0.7), lines(figure, 2.2)
+    assert [list(line.get_ydata()) for line in thin] == [[8, 4, 0], [9, 6, 5, 1], [7, 0], [20, 19, 18, 17]]
+    # A run that has ended keeps its last value: at 300 the three are at 0, 5 and 0, at 400 at 0, 1 and 0.
+    assert list(thick[0].get_xdata()) == [100, 200, 300, 400]
+    assert list(thick[0].get_ydata()) == [8, 4, 0, 0]
+    assert list(thick[1].get_ydata()) == [20, 19, 18, 17]
+    assert thick[0].get_color() == thin[0].get_color() != thick[1].get_color()
+    assert {"ntm (2 of 3 solved)", "lstm (0 of 1 solved)", "median", "each seed", "solved"} <= set(legend(figure))
+    assert figure.axes[0].get_yscale() == "symlog"
+
+
+def test_a_band_of_mean_and_deviation():
+    figure = draw_study(RUNS, band=True)
+    assert_drawn(figure)
+    assert lines(figure, 0.7) == []
+    (mean, _) = lines(figure, 2.2)
+    assert list(mean.get_ydata()) == pytest.approx([8, 10 / 3, 5 / 3, 1 / 3])
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == pytest.approx(9)
+    assert "mean ± one standard deviation" in legend(figure)
+
+
+def test_a_run_that_is_not_whole_is_dashed_and_in_no_median():
+    figure = draw_study([make_run([8, 4]), make_run([100, 100], whole=False)])
+    assert [list(line.get_ydata()) for line in lines(figure, 2.2)] == [[8, 4]]
+    assert [line.get_linestyle() for line in lines(figure, 0.7)] == ["-", "--"]
+    assert "not finished" in legend(figure)
+
+
+def test_nothing_to_draw():
+    with pytest.raises(ValueError, match="no run has logged"):
+        draw_study([RunCurves("ntm", {})])
