@@ -151,10 +151,11 @@ def _safetensors(doing: str, *also: str) -> Any:
         for name in ("safetensors.torch", *also):
             importlib.import_module(name)
     except ModuleNotFoundError as error:
+        package = (error.name or "safetensors").partition(".")[0]
         raise ModuleNotFoundError(
-            f"{doing}: expected the package {error.name}, got none: it is not installed. "
+            f"{doing}: expected the package {package}, got none: it is not installed. "
             'Install it with: pip install "tapehead[pretrained]"',
-            name=error.name,
+            name=package,
         ) from error
     return sys.modules["safetensors.torch"]
 

@@ -33,7 +33,7 @@ def download(repo_id: str, revision: str | None, token: str | None) -> Path:
     except Exception as error:  # the client's own errors, those of its HTTP library, and OSError
         raise PretrainedError(
             f"{repo_id}: expected a folder, a pretrained model of the package or a repository on the hub, got none of "
-            f"them: {_first_line(error)}. Check the name and, where the repository is private, the token."
+            f"them: {_said(error)}. Check the name and, where the repository is private, the token."
         ) from error
     return Path(folder)
 
@@ -85,7 +85,7 @@ def push_to_hub(
             api.create_commit(repository.repo_id, operations, commit_message=message)
     except Exception as error:  # the client's own errors, those of its HTTP library, and OSError
         raise PretrainedError(
-            f"{repo_id}: cannot be uploaded to the hub: {_first_line(error)}. Check the name, and that you may write "
+            f"{repo_id}: cannot be uploaded to the hub: {_said(error)}. Check the name, and that you may write "
             "there: `hf auth login`, or token=."
         ) from error
     return str(repository)
@@ -121,9 +121,10 @@ def _title(config: dict[str, Any]) -> str:
     return f"{core} on {task['name']}" if task else core
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}" + (f": {lines[0].rstrip('.')}" if lines else "")
+def _said(error: Exception) -> str:
+    """The first two lines of what the hub's client says; further ones are advice on its own functions."""
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:2]])
 
 
 def _huggingface_hub(doing: str) -> Any:
