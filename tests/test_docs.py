@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tapehead import pretrained
 from tapehead.cli import _build_parser, main
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import build_parser
@@ -149,7 +150,11 @@ def _put_runs(words: list[str], folder: Path, tiny_run: Callable[[str, Path], No
             if word.startswith("-"):
                 break
             named.append(word)
+    elif words[:1] == ["export"]:
+        named.append(words[1])
     for name in named:
+        if name in pretrained.names():
+            continue
         replacements = [name.replace("*", number) for number in ("1", "2")] if "*" in name else [name]
         at = words.index(name) if name in words else None
         if at is not None:
@@ -171,6 +176,11 @@ def _tiny_options(words: list[str]) -> list[str]:
     model = {**tiny.MODEL, **({"model.num_layers": 1} if lstm else tiny.MEMORY)}
     options = {**tiny.TASKS.get(task or "", tiny.TASKS["copy"]), **model, **tiny.TRAINING}
     return [*(f"--{name}={value}" for name, value in options.items()), *TINY_TRAINER]
+
+
+def test_every_model_of_the_package_is_on_its_page():
+    page = (ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([\w-]+-(?:ntm|lstm)[\w-]*)` \|", page, re.MULTILINE) == pretrained.names()
 
 
 def _links() -> list[tuple[Path, str]]:
