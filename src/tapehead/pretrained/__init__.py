@@ -3,9 +3,9 @@
 What is in such a folder is read as data; nothing in it is ever executed. The models are built in `tapehead.nn`.
 """
 
+from tapehead.pretrained.catalogue import find, locate, names
 from tapehead.pretrained.folder import CONFIG_NAME, WEIGHTS_NAME, read_config, read_tensors, write_folder
 from tapehead.pretrained.hub import push_to_hub
-from tapehead.pretrained.names import find, locate, names
 
 __all__ = [
     "CONFIG_NAME",
