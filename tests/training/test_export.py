@@ -138,18 +138,17 @@ def test_a_larger_memory_where_the_model_takes_one(made, capsys):
 
 def test_plot_a_name_a_folder_and_a_run(made, elsewhere, capsys):
     shutil.copytree(made / "lstm-model", elsewhere / "mine")
-    assert main(["plot", "copy-ntm", "./mine", "--length", "3"]) == 0
+    assert main(["plot", "copy-ntm", "--length", "3"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["copy-ntm-plots/answer_3.png", "copy-ntm-plots/internals_3.png"]
+    run = made / "lstm"
+    assert main(["plot", "./mine", str(run), "--length", "3"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "copy-ntm-plots/answer_3.png",
-        "copy-ntm-plots/internals_3.png",
+        f"{run}/plots/learning_curves.png",
         "mine-plots/answer_3.png",
+        f"{run}/plots/answer_3.png",
     ]
-    assert main(["plot", "./mine", str(made / "lstm"), "--length", "3", "--out", "both"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "both/learning_curves.png",
-        "both/mine/answer_3.png",
-        "both/lstm/answer_3.png",
-    ]
+    assert main(["plot", "./mine", "--length", "3", "--out", "here"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["here/answer_3.png"]
     assert sorted(path.name for path in pretrained.locate("copy-ntm").iterdir()) == ["config.json", "model.safetensors"]
 
 

@@ -125,8 +125,7 @@ class NTMCell(nn.Module):
         check_initial(owner, initial, controller, addressing)
 
         self.input_size, self.hidden_size, self.memory_size = input_size, hidden_size, memory_size
-        self.backend: backends.Backend = backend
-        self.checkpoint_every = checkpoint_every
+        self.backend, self.checkpoint_every = backend, checkpoint_every
         self.settings = NTMSettings(
             num_read_heads, num_write_heads, word_size, max_shift, addressing, order, key_activation, add_activation
         )
