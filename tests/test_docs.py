@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tapehead import pretrained
 from tapehead.cli import _build_parser, main
 from tapehead.studies import worker
 from tapehead.tasks import TASKS
@@ -156,7 +157,11 @@ def _put_runs(words: list[str], folder: Path, tiny_run: Callable[[str, Path], No
             if word.startswith("-"):
                 break
             named.append(word)
+    elif words[:1] == ["export"]:
+        named.append(words[1])
     for name in named:
+        if name in pretrained.names():
+            continue
         replacements = [name.replace("*", number) for number in ("1", "2")] if "*" in name else [name]
         at = words.index(name) if name in words else None
         if at is not None:
@@ -191,6 +196,11 @@ def _tiny_study_options(words: list[str]) -> list[str]:
             del words[words.index(name) : words.index(name) + 2]
     few = ["--seeds", "1", "--workers", "1", "--sequences", "1", "--lengths", "2"]
     return [*few, "--backend", "joblib", "--out", "runs/tiny-study", *options]
+
+
+def test_every_model_of_the_package_is_on_its_page():
+    page = (ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([\w-]+-(?:ntm|lstm)[\w-]*)` \|", page, re.MULTILINE) == pretrained.names()
 
 
 def _links() -> list[tuple[Path, str]]:

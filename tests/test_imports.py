@@ -14,7 +14,7 @@ import tapehead
 ROOT = Path(tapehead.__file__).parent
 
 # Who may import whom: parts of tapehead, and other packages than the standard library.
-NN = {"nn", "ops", "backends", "core", "errors", "states"}
+NN = {"nn", "ops", "backends", "core", "errors", "pretrained", "states"}
 ALLOWED = {
     "errors": set(),
     "states": {"torch"},
@@ -22,6 +22,7 @@ ALLOWED = {
     "backends": {"core", "errors", "torch"},
     "ops": {"ops", "backends", "core", "states", "torch"},
     "nn": {*NN, "torch"},
+    "pretrained": {"pretrained", "errors", "torch", "safetensors", "huggingface_hub"},
     "tasks": {"tasks", "torch"},
     "testing": {"states", "torch"},
     "plots": {"plots", "states", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
@@ -95,4 +96,5 @@ def test_import_takes_torch_and_nothing_else():
     parts = {name.split(".")[1] for name in new if name.startswith("tapehead.")}
     assert parts <= NN
     absent = {"lightning", "pytorch_lightning", "matplotlib", "jsonargparse", "tensorboard", "rich", "yaml", "triton"}
+    absent |= {"safetensors", "huggingface_hub"}
     assert not absent & {name.partition(".")[0] for name in everything}

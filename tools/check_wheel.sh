@@ -22,7 +22,7 @@ mkdir -p "$folder"
 say "sdist"
 "$python" -c "from scikit_build_core.build import build_sdist; build_sdist('$folder/sdist')" > "$folder/sdist.log"
 sdist=$(echo "$folder"/sdist/tapehead-*.tar.gz)
-for file in $(find src/tapehead -name '*.py' -o -name '*.yaml' -o -name py.typed -o -path '*/csrc/*' -type f) CMakeLists.txt; do
+for file in $(find src/tapehead -name '*.py' -o -name '*.yaml' -o -name '*.json' -o -name '*.safetensors' -o -name py.typed -o -path '*/csrc/*' -type f) CMakeLists.txt; do
     tar -tzf "$sdist" "$(basename "$sdist" .tar.gz)/$file" > /dev/null || fail "not in the sdist: $file"
 done
 if tar -tzf "$sdist" | grep -E '_core\.(so|dll)$'; then fail "a built core in the sdist"; fi
@@ -38,7 +38,7 @@ case $wheel in
 *-py3-none-*.whl) basename "$wheel" ;;
 *) fail "expected a wheel for every Python, got $wheel" ;;
 esac
-package=$(cd src && find tapehead -name '*.py' -o -name '*.yaml' -o -name py.typed -o -name README.md | sort)
+package=$(cd src && find tapehead -name '*.py' -o -name '*.yaml' -o -name '*.json' -o -name '*.safetensors' -o -name py.typed -o -name README.md | sort)
 diff <(printf '%s\n' "$package" tapehead/_core.so | sort) <(contents "$wheel") || fail "other files in the wheel"
 "$bin/auditwheel" show "$wheel"
 PATH="$bin:$PATH" "$bin/auditwheel" repair --wheel-dir "$folder/repaired" "$wheel"

@@ -2,8 +2,8 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from tapehead.errors import BackendError
-from tapehead.nn import LSTM, NTM, Initial, NTMCell, SequenceModel
+from tapehead.errors import BackendError, PretrainedError
+from tapehead.nn import LSTM, NTM, Initial, NTMCell, SequenceModel, from_pretrained
 from tapehead.states import HeadTrace, LSTMState, NTMState, Trace
 
 try:
@@ -20,7 +20,9 @@ __all__ = [
     "LSTMState",
     "NTMCell",
     "NTMState",
+    "PretrainedError",
     "SequenceModel",
     "Trace",
     "__version__",
+    "from_pretrained",
 ]

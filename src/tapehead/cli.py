@@ -1,4 +1,4 @@
-"""The command line: `tapehead train`, `study`, `evaluate`, `plot`, `info`."""
+"""The command line: `tapehead train`, `study`, `evaluate`, `plot`, `export`, `info`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ MISSING = 'This needs {name}, which is not installed. Install it with: pip insta
 
 TAKING_OPTIONS = ("train", "study")
 """Commands that hand options they do not know to the parser of a run's configuration."""
+
+
+OR_PRETRAINED = "name of a pretrained model, or exported folder"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,7 +87,7 @@ def _build_parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser(
         "evaluate", help="score a trained model at lengths of your choice", allow_abbrev=False
     )
-    evaluate.add_argument("runs", metavar="RUN", nargs="+", help="folder of a run")
+    evaluate.add_argument("runs", metavar="RUN", nargs="+", help=f"folder of a run, {OR_PRETRAINED}")
     evaluate.add_argument(
         "--lengths", type=int, nargs="+", metavar="L", help="of the sequences; associative recall: how many items"
     )
@@ -97,13 +100,21 @@ def _build_parser() -> argparse.ArgumentParser:
     plot = commands.add_parser(
         "plot", help="draw learning curves, answers and the inside of the memory", allow_abbrev=False
     )
-    plot.add_argument("runs", metavar="RUN", nargs="+", help="folders of runs; several give mean and deviation")
+    plot.add_argument(
+        "runs", metavar="RUN", nargs="+", help=f"folder of a run, {OR_PRETRAINED}; runs give mean and deviation"
+    )
     plot.add_argument("--length", type=int, metavar="L", help="of the sequence drawn (default: the longest trained on)")
     plot.add_argument("--repeats", type=int, metavar="R", help="repeat copy: how often to repeat it")
     plot.add_argument("--memory-size", type=int, metavar="N", help="slots, when other than trained with")
     plot.add_argument("--seed", type=int, default=0, help="of the sequence drawn (default 0)")
-    plot.add_argument("--out", metavar="DIR", help="where the pictures go (default: RUN/plots)")
+    plot.add_argument("--out", metavar="DIR", help="where the pictures go (default: RUN/plots, or NAME-plots here)")
     plot.set_defaults(run=_plot)
+
+    export = commands.add_parser("export", help="write a run's model into a folder for from_pretrained", **exact)
+    export.add_argument("folder", metavar="RUN", help="folder of a run")
+    export.add_argument("out", metavar="DIR", help="where the model goes; must not exist")
+    export.add_argument("--checkpoint", metavar="FILE", help="of RUN/checkpoints (default: the best one)")
+    export.set_defaults(run=_export)
 
     info = commands.add_parser("info", help="versions, devices, and which backends can run here", **exact)
     info.set_defaults(run=_info)
@@ -215,6 +226,14 @@ def _plot(arguments: argparse.Namespace, rest: list[str]) -> int:
     )
     for path in paths:
         print(path)
+    return 0
+
+
+def _export(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from tapehead.training.export import export_run
+
+    export_run(arguments.folder, arguments.out, checkpoint=arguments.checkpoint)
+    print(arguments.out)
     return 0
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["BackendError", "Interrupted", "RunError", "TapeheadError", "TrainingError", "UsageError"]
+__all__ = [
+    "BackendError",
+    "Interrupted",
+    "PretrainedError",
+    "RunError",
+    "TapeheadError",
+    "TrainingError",
+    "UsageError",
+]
 
 
 class TapeheadError(Exception):
@@ -24,6 +32,10 @@ class UsageError(TapeheadError):
 
 class RunError(TapeheadError):
     """A run's folder is missing, damaged, not what was asked for, or cannot be written."""
+
+
+class PretrainedError(TapeheadError):
+    """A saved model is missing, damaged, of another version, in the way, or out of the hub's reach."""
 
 
 class TrainingError(TapeheadError):

@@ -1,4 +1,4 @@
-"""`tapehead plot`: a run's learning curves, an answer, and the inside of the memory, as PNG files."""
+"""`tapehead plot`: learning curves, an answer, and the inside of the memory of what was trained, as PNG files."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from tapehead.plots import RunCurves, draw_answer, draw_curves, draw_internals, 
 from tapehead.states import Trace
 from tapehead.tasks import Batch, Size, Task
 from tapehead.tasks.stream import generator_for
-from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import EVALUATION_STREAM
+from tapehead.training.metrics import MEASURES
 from tapehead.training.report import check_memory_size, user_sizes
 from tapehead.training.runs import Run, replacing
+from tapehead.training.sources import Trained, open_model
 
 __all__ = ["plot_runs"]
 
 
 class Loaded(NamedTuple):
-    """A run, and all that is drawn of it."""
+    """A trained model, and all that is drawn of it."""
 
-    run: Run
-    config: RunConfig
-    curves: RunCurves
-    model: SequenceModel
+    trained: Trained
+    curves: RunCurves | None
+    """of a run"""
+    solved_below: float
     size: Size
 
 
@@ -45,42 +46,56 @@ def plot_runs(
 ) -> list[Path]:
     """Draw the learning curves of all the runs together, and of each its answer to one sequence and its memory.
 
-    A model without a memory gets no picture of one. Nothing is drawn before all the runs are found to be whole.
+    A pretrained model has no learning curves, and a model without a memory gets no picture of one. Nothing is drawn
+    before all of them are found to be whole.
 
     Args:
-        runs: their folders; those of the same task and model are taken for seeds of one experiment
+        runs: folders of runs, names of pretrained models, exported folders; runs of the same task and model are taken
+            for seeds of one experiment
         length: of the sequence; None takes the longest trained on
         repeats: of repeat copy; None takes the most trained on
         memory_size: slots of the memory, when other than trained with
         seed: of the sequence
         out: where the pictures go, with several runs in a folder for each below it; None takes each run's `plots`,
-            and the first run's for the learning curves
+            the first run's for the learning curves, and for what is not a run NAME-plots in the working directory
 
     Returns:
         the files written
 
     Raises:
         RunError: a run is missing or damaged, has logged nothing, or a picture cannot be written.
+        PretrainedError: an exported folder is damaged.
         UsageError: a length or a memory size that cannot be, or the same run twice.
     """
     loaded = [_load(path, length, repeats, memory_size) for path in runs]
-    names = [one.run.path.resolve() for one in loaded]
+    names = [one.trained.path.resolve() for one in loaded]
     if len(set(names)) < len(names):
         raise UsageError("plot: the same run is named twice; its curves would count as those of two seeds.")
-    folders = _folders([one.run for one in loaded], out)
-    curves_name = "learning_curves.png" if len(loaded) == 1 else f"learning_curves_{len(loaded)}_runs.png"
-    written = [_save(_draw_curves(loaded), (out or loaded[0].run.plots) / curves_name)]
+    folders = _folders([one.trained for one in loaded], out)
+    written = []
+    with_curves = [one for one in loaded if one.curves is not None]
+    if with_curves:
+        count = len(with_curves)
+        curves_name = "learning_curves.png" if count == 1 else f"learning_curves_{count}_runs.png"
+        written.append(_save(_draw_curves(with_curves), (out or with_curves[0].trained.plots) / curves_name))
     for one, folder in zip(loaded, folders, strict=True):
         written += _draw_sequence(one, folder, memory_size, seed)
     return written
 
 
 def _load(path: str | Path, length: int | None, repeats: int | None, memory_size: int | None) -> Loaded:
-    run = Run.open(path)
-    config = run.config()
+    trained = open_model(path)
     if length is None:
-        length = next(iter(config.task.sizes()[-1].values()))
-    size = user_sizes(config.task, [length], None if repeats is None else [repeats])[0]
+        length = next(iter(trained.task.sizes()[-1].values()))
+    size = user_sizes(trained.task, [length], None if repeats is None else [repeats])[0]
+    curves = None if trained.run is None else _curves(trained.run, trained)
+    if memory_size is not None:
+        check_memory_size(trained.model.core, memory_size)
+    solved_below = 0.0 if trained.run is None else trained.run.config().training.solved_below
+    return Loaded(trained, curves, solved_below, size)
+
+
+def _curves(run: Run, trained: Trained) -> RunCurves:
     try:
         metrics = read_metrics(run.logs / "csv")
     except FileNotFoundError as error:
@@ -90,47 +105,45 @@ def _load(path: str | Path, length: int | None, repeats: int | None, memory_size
     except (OSError, ValueError) as error:
         raise RunError(str(error)) from error
     summary = run.summary() if (run.path / "summary.json").is_file() else {}
-    curves = RunCurves(f"{config.task_name}, {config.model_name}", metrics, summary.get("solved_at_sequences"))
-    model = run.load_model()
-    if memory_size is not None:
-        check_memory_size(model.core, memory_size)
-    return Loaded(run, config, curves, model, size)
+    return RunCurves(f"{trained.task_name}, {trained.model_name}", metrics, summary.get("solved_at_sequences"))
 
 
-def _folders(runs: Sequence[Run], out: Path | None) -> list[Path]:
-    """Where the pictures of each run go."""
+def _folders(loaded: Sequence[Trained], out: Path | None) -> list[Path]:
+    """Where the pictures of each go."""
     if out is None:
-        return [run.plots for run in runs]
-    if len(runs) == 1:
+        return [trained.plots for trained in loaded]
+    if len(loaded) == 1:
         return [out]
-    names = [run.path.resolve().name for run in runs]
+    names = [trained.path.resolve().name for trained in loaded]
     if len(set(names)) < len(names):
         names = [f"{number}-{name}" for number, name in enumerate(names, start=1)]
     return [out / name for name in names]
 
 
 def _draw_curves(loaded: Sequence[Loaded]) -> Figure:
-    configs = [one.config for one in loaded]
-    title = _title(configs[0]) if len(configs) == 1 else f"Learning curves of {len(configs)} runs"
+    measure = loaded[0].trained.task.measure
+    title = loaded[0].trained.title if len(loaded) == 1 else f"Learning curves of {len(loaded)} runs"
     try:
         return draw_curves(
-            [one.curves for one in loaded],
-            solved_below=max(config.training.solved_below for config in configs),
+            [one.curves for one in loaded if one.curves is not None],
+            measure=measure,
+            heading=MEASURES[measure],
+            solved_below=max(one.solved_below for one in loaded),
             title=title,
         )
     except ValueError as error:
-        raise RunError(f"{loaded[0].run.path}: {error}.") from error
+        raise RunError(f"{loaded[0].trained.path}: {error}.") from error
 
 
 def _draw_sequence(one: Loaded, folder: Path, memory_size: int | None, seed: int) -> list[Path]:
     """Run the model on one sequence, and draw what comes out and, where there is a memory, what went on in it."""
-    task, size = one.config.task, one.size
+    task, size = one.trained.task, one.size
     batch = task.sample(1, generator_for(EVALUATION_STREAM, seed, *size.values()), size)
-    output, trace = _trace(one.model, batch, memory_size)
+    output, trace = _trace(one.trained.model, batch, memory_size)
     described = ", ".join(f"{name} {number}" for name, number in size.items())
     slots = "" if memory_size is None else f", {memory_size} slots"
     unseen = "" if size in task.sizes() else " (not trained on)"
-    title = f"{_title(one.config)}: {described}{unseen}{slots}"
+    title = f"{one.trained.title}: {described}{unseen}{slots}"
     name = "x".join(map(str, size.values())) + ("" if memory_size is None else f"_slots_{memory_size}")
     name += "" if seed == 0 else f"_seed_{seed}"
     mask = batch.mask[:, 0]
@@ -162,10 +175,6 @@ def _trace(model: SequenceModel, batch: Batch, memory_size: int | None) -> tuple
     else:
         (logits, _), trace = model(input, state), None
     return logits[:, 0].sigmoid(), trace
-
-
-def _title(config: RunConfig) -> str:
-    return f"{config.task_name}, {config.model_name}, seed {config.seed}"
 
 
 def _target_names(task: Task) -> list[str]:

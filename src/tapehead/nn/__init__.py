@@ -2,7 +2,7 @@
 
 from tapehead.nn.initial import Initial
 from tapehead.nn.lstm import LSTM
-from tapehead.nn.model import SequenceModel
+from tapehead.nn.model import SequenceModel, from_pretrained
 from tapehead.nn.ntm import NTM, NTMCell
 
-__all__ = ["LSTM", "NTM", "Initial", "NTMCell", "SequenceModel"]
+__all__ = ["LSTM", "NTM", "Initial", "NTMCell", "SequenceModel", "from_pretrained"]

@@ -12,7 +12,7 @@ from tapehead.backends import is_eager
 from tapehead.nn.checks import check_choice
 from tapehead.states import LSTMState, NTMState
 
-__all__ = ["Initial", "InitialController", "InitialNTM"]
+__all__ = ["Initial", "InitialController", "InitialNTM", "check_initial"]
 
 MemoryKind = Literal["constant", "random", "learned"]
 WeightsKind = Literal["first_slot", "uniform", "random", "learned"]
@@ -57,6 +57,22 @@ class Initial:
         check_choice("Initial", "controller", self.controller, ControllerStateKind)
         if not self.std >= 0:
             raise ValueError(f"Initial: expected std >= 0, got {self.std}.")
+
+
+def check_initial(owner: str, initial: Any, controller: str, addressing: str) -> None:
+    """Raise unless this is an `Initial` of which all that is learned has an effect."""
+    if not isinstance(initial, Initial):
+        raise TypeError(f"{owner}: expected initial to be a tapehead.Initial, got {type(initial).__name__}.")
+    if controller == "feedforward" and initial.controller == "learned":
+        raise ValueError(
+            f"{owner}: expected initial.controller='zero' with a feed-forward controller, got 'learned'. "
+            "A feed-forward controller has no state to learn."
+        )
+    if addressing == "content" and initial.weights == "learned":
+        raise ValueError(
+            f"{owner}: expected initial.weights other than 'learned' with addressing='content', got 'learned'. "
+            "Addressing by content alone does not look at the weights before."
+        )
 
 
 class _Start(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
@@ -66,6 +68,16 @@ class LSTM(nn.Module):
     def output_size(self) -> int:
         """H, width of the output."""
         return self.hidden_size
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another of these: the constructor's arguments, all but device and dtype."""
+        return {
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "initial": "zero" if self.initial.hidden is None else "learned",
+            "batch_first": self.batch_first,
+        }
 
     def extra_repr(self) -> str:
         return f"batch_first={self.batch_first}"

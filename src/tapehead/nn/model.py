@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from tapehead import pretrained
 from tapehead.nn.checks import check_size
+from tapehead.nn.saved import build_core, describe_core, dtype_of, fill
 
-__all__ = ["SequenceModel"]
+__all__ = ["SequenceModel", "from_pretrained"]
 
 
 class SequenceModel(nn.Module):
@@ -55,3 +60,117 @@ class SequenceModel(nn.Module):
         if isinstance(output, PackedSequence):
             return output._replace(data=self.readout(output.data)), new_state
         return self.readout(output), new_state
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another of these: the constructor's arguments."""
+        return {"core": self.core, "target_size": self.target_size}
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_folder: str | Path, *, revision: str | None = None, token: str | None = None
+    ) -> SequenceModel:
+        """A saved model; see `tapehead.from_pretrained`."""
+        folder = pretrained.locate(name_or_folder, revision=revision, token=token)
+        config_path, weights_path = folder / pretrained.CONFIG_NAME, folder / pretrained.WEIGHTS_NAME
+        config, tensors = pretrained.read_config(folder), pretrained.read_tensors(folder)
+        core = build_core(config_path, config["model"], dtype_of(weights_path, tensors))
+        model = cls(core, config["model"]["target_size"])
+        fill(weights_path, model, tensors)
+        return model.eval()
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        task: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the model into a new folder, from which `tapehead.from_pretrained` makes it again, to the bit.
+
+        Args:
+            folder: must not exist
+            task: what it was trained on, {"name": "copy", "options": {"bits": 8}}; for `tapehead evaluate` and `plot`
+            provenance: where it comes from, anything that JSON can hold
+
+        Raises:
+            PretrainedError: the folder exists, or cannot be written.
+            TypeError: the core is not a layer of tapehead.
+            ModuleNotFoundError: safetensors is not installed.
+
+        >>> import tempfile, torch, tapehead
+        >>> model = SequenceModel(tapehead.LSTM(3, 4), target_size=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save_pretrained(f"{folder}/mine")
+        ...     again = tapehead.from_pretrained(f"{folder}/mine")
+        >>> torch.equal(again.readout.weight, model.readout.weight)
+        True
+        """
+        config = {
+            "model": {**describe_core(self.core), "target_size": self.target_size},
+            "task": None if task is None else dict(task),
+            "provenance": None if provenance is None else dict(provenance),
+        }
+        pretrained.write_folder(Path(folder), config, self.state_dict())
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str | None = None,
+        task: Mapping[str, Any] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Save the model and upload it to the Hugging Face hub, from which `tapehead.from_pretrained` gets it again.
+
+        A folder that is saved already is uploaded with `tapehead.pretrained.push_to_hub`.
+
+        Args:
+            repo_id: "owner/name", or "name" for one of your own; made if there is none
+            private: whether a repository that is made is hidden from others; None takes your account's default
+            token: of the hub; None takes the one that the hub's client has stored
+            commit_message: None names the core and the task
+            task: as for `save_pretrained`
+            provenance: as for `save_pretrained`
+
+        Returns:
+            the repository's address
+
+        Raises:
+            PretrainedError: the hub refuses.
+            TypeError: the core is not a layer of tapehead.
+            ModuleNotFoundError: safetensors or huggingface_hub is not installed.
+        """
+        with tempfile.TemporaryDirectory() as home:
+            folder = Path(home) / "model"
+            self.save_pretrained(folder, task=task, provenance=provenance)
+            return pretrained.push_to_hub(folder, repo_id, private=private, token=token, commit_message=commit_message)
+
+
+def from_pretrained(
+    name_or_folder: str | Path, *, revision: str | None = None, token: str | None = None
+) -> SequenceModel:
+    """A trained model, in evaluation mode, on the CPU, with the weights to the bit.
+
+    Args:
+        name_or_folder: a model of the package, `tapehead.pretrained.names()`; a folder that `tapehead export` or
+            `SequenceModel.save_pretrained` wrote; or a repository of the Hugging Face hub, "owner/name"
+        revision: branch, tag or commit of the repository; None takes its main branch
+        token: of the hub, for what is private; None takes the one that the hub's client has stored
+
+    Raises:
+        PretrainedError: there is no such model, or it is damaged or of another version; nothing in it is executed.
+        ModuleNotFoundError: safetensors, or for the hub huggingface_hub, is not installed.
+        ValueError: a revision of what is not on the hub.
+
+    >>> import torch, tapehead
+    >>> model = tapehead.from_pretrained("copy-ntm")
+    >>> vectors = torch.randint(0, 2, (5, 1, 8)).float()  # (T, B, bits)
+    >>> input = torch.zeros(11, 1, 9)  # five vectors, the delimiter, and five steps for the answer
+    >>> input[:5, :, :8], input[5, :, 8] = vectors, 1
+    >>> logits, state = model(input)
+    >>> torch.equal((logits[6:] > 0).float(), vectors)
+    True
+    """
+    return SequenceModel.from_pretrained(name_or_folder, revision=revision, token=token)

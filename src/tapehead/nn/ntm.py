@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -10,7 +12,7 @@ from tapehead import backends
 from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
 from tapehead.nn.controller import Controller, ControllerKind
 from tapehead.nn.heads import NTMHeads
-from tapehead.nn.initial import Initial, InitialNTM
+from tapehead.nn.initial import Initial, InitialNTM, check_initial
 from tapehead.nn.precision import outside_autocast, own_dtype, under_autocast
 from tapehead.nn.sequences import open_sequence
 from tapehead.ops import ntm
@@ -127,22 +129,10 @@ class NTMCell(nn.Module):
         check_dtype(owner, dtype)
         backends.check_name(backend, auto=True)
         initial = Initial() if initial is None else initial
-        if not isinstance(initial, Initial):
-            raise TypeError(f"{owner}: expected initial to be a tapehead.Initial, got {type(initial).__name__}.")
-        if controller == "feedforward" and initial.controller == "learned":
-            raise ValueError(
-                f"{owner}: expected initial.controller='zero' with a feed-forward controller, got 'learned'. "
-                "A feed-forward controller has no state to learn."
-            )
-        if addressing == "content" and initial.weights == "learned":
-            raise ValueError(
-                f"{owner}: expected initial.weights other than 'learned' with addressing='content', got 'learned'. "
-                "Addressing by content alone does not look at the weights before."
-            )
+        check_initial(owner, initial, controller, addressing)
 
         self.input_size, self.hidden_size, self.memory_size = input_size, hidden_size, memory_size
-        self.backend: backends.Backend = backend
-        self.checkpoint_every = checkpoint_every
+        self.backend, self.checkpoint_every = backend, checkpoint_every
         self.settings = NTMSettings(
             num_read_heads,
             num_write_heads,
@@ -171,6 +161,25 @@ class NTMCell(nn.Module):
             device=device,
             dtype=dtype,
         )
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another of these: the constructor's arguments, all but device and dtype.
+
+        >>> cell = NTMCell(9, 100, memory_size=64)
+        >>> NTMCell(**cell.arguments()).memory_size
+        64
+        """
+        return {
+            "input_size": self.input_size,
+            "hidden_size": self.hidden_size,
+            "memory_size": self.memory_size,
+            **self.settings._asdict(),
+            "controller": self.controller.kind,
+            "num_layers": len(self.controller.layers),
+            "initial": self.initial.options,
+            "backend": self.backend,
+            "checkpoint_every": self.checkpoint_every,
+        }
 
     def extra_repr(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings._asdict().items())
@@ -352,6 +361,10 @@ class NTM(nn.Module):
     def memory_size(self) -> int:
         """N, slots of the memory a sequence starts with unless its state says otherwise."""
         return self.cell.memory_size
+
+    def arguments(self) -> dict[str, Any]:
+        """What makes another of these: the constructor's arguments, all but device and dtype."""
+        return {**self.cell.arguments(), "batch_first": self.batch_first}
 
     def extra_repr(self) -> str:
         return f"batch_first={self.batch_first}"

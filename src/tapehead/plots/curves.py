@@ -32,34 +32,44 @@ class RunCurves(NamedTuple):
 
 
 @styled
-def draw_curves(runs: Sequence[RunCurves], *, solved_below: float = 0.01, title: str | None = None) -> Figure:
-    """Bits and wrong bits per sequence, over the sequences trained on.
+def draw_curves(
+    runs: Sequence[RunCurves],
+    *,
+    measure: str = "bit_errors",
+    heading: str = "wrong bits",
+    solved_below: float = 0.01,
+    title: str | None = None,
+) -> Figure:
+    """Bits per sequence, and the error in the task's measure, over the sequences trained on.
 
     One run: training and validation, and where it was solved. Several: a thin line for each, and for those of the
     same name the mean, thick, within a band of one standard deviation on each side, as far as all of them have come.
-    Wrong bits reach exactly 0, so the scale is logarithmic above `solved_below` and linear below it.
+    Errors reach exactly 0, so the scale is logarithmic above `solved_below` and linear below it.
 
     Args:
         runs: at least one
-        solved_below: mean wrong bits at which a run counts as solved
+        measure: of the error, in the names of the metrics; "excess_bits" is above an optimum, which is drawn as well
+        heading: what people call it
+        solved_below: mean error at which a run counts as solved
         title: of the picture; None gives a run its name
 
     Raises:
         ValueError: there are no runs, or none has logged what is drawn.
     """
-    if not any({"train_bits", "train_bit_errors", "validation_bit_errors"} & run.metrics.keys() for run in runs):
-        raise ValueError("nothing to draw: no run has logged its bits or wrong bits")
+    metrics = ("train_bits", f"train_{measure}", f"validation_{measure}")
+    if not any(run.metrics.keys() & set(metrics) for run in runs):
+        raise ValueError(f"nothing to draw: no run has logged its bits or {heading}")
     threshold = solved_below if solved_below > 0 else 0.01
     if len(runs) == 1:
-        return _draw_one(runs[0], threshold, title or runs[0].name)
-    return _draw_several(runs, threshold, title)
+        return _draw_one(runs[0], measure, heading, threshold, title or runs[0].name)
+    return _draw_several(runs, metrics, heading, threshold, title)
 
 
-def _draw_one(run: RunCurves, threshold: float, title: str) -> Figure:
+def _draw_one(run: RunCurves, measure: str, heading: str, threshold: float, title: str) -> Figure:
     figure = new_figure(4.9, title)
     bits, errors = figure.subplots(2, 1, sharex=True)
     handles: dict[str, Line2D | Patch] = {}
-    for axes, metric in ((bits, "bits"), (errors, "bit_errors")):
+    for axes, metric in ((bits, "bits"), (errors, measure)):
         for name, label, colour, width in (
             ("train", "training", COLOURS[0], 1.0),
             ("validation", "validation", COLOURS[1], 1.8),
@@ -69,8 +79,12 @@ def _draw_one(run: RunCurves, threshold: float, title: str) -> Figure:
                 marker = "o" if len(series.values) == 1 else None
                 (handles[label],) = axes.plot(*series, color=colour, linewidth=width, marker=marker, markersize=3)
                 handles[label].set_label(label)
+    if measure == "excess_bits" and {"validation_bits", "validation_excess_bits"} <= run.metrics.keys():
+        optimum = run.metrics["validation_bits"].values[-1] - run.metrics["validation_excess_bits"].values[-1]
+        handles["optimum"] = bits.axhline(optimum, color=INK, linewidth=1.2, linestyle=(0, (1, 1)))
+        handles["optimum"].set_label(f"optimum: {optimum:.1f} bits")
     finish_axes(bits, "bits per sequence", threshold)
-    finish_axes(errors, "wrong bits per sequence", threshold)
+    finish_axes(errors, f"{heading} per sequence", threshold)
     handles["threshold"] = mark_threshold(errors, threshold)
     if run.solved_at is not None:
         dashes = {"color": COLOURS[2], "linewidth": 1.4, "linestyle": (0, (4, 2))}
@@ -82,18 +96,22 @@ def _draw_one(run: RunCurves, threshold: float, title: str) -> Figure:
     return figure
 
 
-def _draw_several(runs: Sequence[RunCurves], threshold: float, title: str | None) -> Figure:
+def _draw_several(
+    runs: Sequence[RunCurves], metrics: Sequence[str], heading: str, threshold: float, title: str | None
+) -> Figure:
+    metrics = [metric for metric in metrics if any(metric in run.metrics for run in runs)]
     names = list(dict.fromkeys(run.name for run in runs))
     colours = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(names)}
-    figure = new_figure(7.3 + 0.1 * len(names), title)
-    panels: list[Axes] = list(figure.subplots(3, 1, sharex=True))
-    for axes, metric in zip(panels, ("train_bits", "train_bit_errors", "validation_bit_errors"), strict=True):
+    figure = new_figure(1.3 + 2 * len(metrics) + 0.1 * len(names), title)
+    panels: list[Axes] = list(figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0])
+    for axes, metric in zip(panels, metrics, strict=True):
         for name in names:
             _draw_group(axes, [run for run in runs if run.name == name], metric, colours[name])
-        finish_axes(axes, "bits per sequence" if metric == "train_bits" else "wrong bits per sequence", threshold)
+        finish_axes(axes, "bits per sequence" if metric == "train_bits" else f"{heading} per sequence", threshold)
         axes.set_title("Training" if metric.startswith("train") else "Validation")
-    mark_threshold(panels[1], threshold)
-    threshold_patch = mark_threshold(panels[2], threshold)
+    marked = [
+        mark_threshold(axes, threshold) for axes, metric in zip(panels, metrics, strict=True) if metric != "train_bits"
+    ]
     panels[-1].set_xlabel("sequences trained on")
     counts = {name: sum(run.name == name for run in runs) for name in names}
     handles: list[Line2D | Patch] = [
@@ -108,7 +126,7 @@ def _draw_several(runs: Sequence[RunCurves], threshold: float, title: str | None
         ]
     if any(run.solved_at is not None for run in runs):
         handles.append(Line2D([], [], color=INK, linestyle="", marker="*", markersize=7, label="solved"))
-    figure.legend(handles=[*handles, threshold_patch], loc="outside lower center", ncols=3)
+    figure.legend(handles=[*handles, *marked[:1]], loc="outside lower center", ncols=3)
     return figure
 
 

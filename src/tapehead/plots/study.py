@@ -16,14 +16,18 @@ from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
 
 __all__ = ["draw_study"]
 
-METRIC = "validation_bit_errors"
-
 
 @styled
 def draw_study(
-    runs: Sequence[RunCurves], *, band: bool = False, solved_below: float = 0.01, title: str | None = None
+    runs: Sequence[RunCurves],
+    *,
+    measure: str = "bit_errors",
+    heading: str = "wrong bits",
+    band: bool = False,
+    solved_below: float = 0.01,
+    title: str | None = None,
 ) -> Figure:
-    """Wrong bits per validation sequence, over the sequences trained on, of every run of a study.
+    """The error per validation sequence, over the sequences trained on, of every run of a study.
 
     A thin line for each run and the median of each name, thick; with `band` a band of mean ± one standard deviation
     instead of the thin lines, and the mean. A run that has ended counts with its last value for as long as others go
@@ -31,14 +35,17 @@ def draw_study(
 
     Args:
         runs: at least one; those of the same name are taken together
+        measure: of the error, in the names of the metrics
+        heading: what people call it
         band: mean and deviation instead of median and every run
-        solved_below: mean wrong bits at which a run counts as solved
+        solved_below: mean error at which a run counts as solved
         title: of the picture
 
     Raises:
         ValueError: no run has logged a validation.
     """
-    drawn = [run for run in runs if METRIC in run.metrics]
+    metric = f"validation_{measure}"
+    drawn = [run for run in runs if metric in run.metrics]
     if not drawn:
         raise ValueError("nothing to draw: no run has logged a validation")
     threshold = solved_below if solved_below > 0 else 0.01
@@ -46,8 +53,8 @@ def draw_study(
     figure = new_figure(3.7 + 0.1 * len(names), title)
     axes = figure.subplots()
     for index, name in enumerate(names):
-        _draw_name(axes, [run for run in drawn if run.name == name], COLOURS[index % len(COLOURS)], band)
-    finish_axes(axes, "wrong bits per validation sequence", threshold)
+        _draw_name(axes, [run for run in drawn if run.name == name], metric, COLOURS[index % len(COLOURS)], band)
+    finish_axes(axes, f"{heading} per validation sequence", threshold)
     axes.set_xlabel("sequences trained on")
     handles: list[Line2D | Patch] = []
     for index, name in enumerate(names):
@@ -69,12 +76,12 @@ def draw_study(
     return figure
 
 
-def _draw_name(axes: Axes, runs: Sequence[RunCurves], colour: str, band: bool) -> None:
+def _draw_name(axes: Axes, runs: Sequence[RunCurves], metric: str, colour: str, band: bool) -> None:
     whole = [run for run in runs if run.whole]
     for run in runs:
         if run.whole and band:
             continue
-        series = run.metrics[METRIC]
+        series = run.metrics[metric]
         style = "-" if run.whole else (0, (4, 2))
         axes.plot(*series, color=colour, linewidth=0.7, alpha=0.45, linestyle=style)
         if run.solved_at is not None:
@@ -82,7 +89,7 @@ def _draw_name(axes: Axes, runs: Sequence[RunCurves], colour: str, band: bool) -
             axes.plot(run.solved_at, height, "*", color=colour, markersize=7, clip_on=False, zorder=5)
     if not whole:
         return
-    sequences, values = together([run.metrics[METRIC] for run in whole])
+    sequences, values = together([run.metrics[metric] for run in whole])
     if band:
         mean = values.mean(axis=0)
         deviation = values.std(axis=0, ddof=1) if len(whole) > 1 else np.zeros_like(mean)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tapehead.studies.folder import read_json
 from tapehead.studies.worker import Order
+from tapehead.training.metrics import MEASURES
 
 __all__ = ["StudyProgress", "describe"]
 
@@ -26,8 +27,9 @@ def describe(summary: dict[str, Any]) -> str:
     at, seconds = summary.get("solved_at_sequences"), summary.get("solved_at_seconds")
     if at is not None:
         return f"solved after {at:,} sequences" + ("" if seconds is None else f", {seconds:,.1f} s")
-    errors = summary.get("bit_errors")
-    return "not solved" + ("" if errors is None else f", {errors:,.2f} wrong bits")
+    measure = summary.get("measure", "bit_errors")
+    error = summary.get(measure)
+    return "not solved" + ("" if error is None else f", {error:,.2f} {MEASURES[measure]}")
 
 
 class StudyProgress:
@@ -119,8 +121,10 @@ class StudyProgress:
         progress = read_json(order.folder / "progress.json")
         if progress is None:
             return "starting", 0, 0, "starting"
-        errors, speed = progress.get("bit_errors"), progress.get("sequences_per_second")
-        parts = ["training"] if errors is None else [f"{errors:,.2f} wrong bits"]
+        # Of training, where nobody works out the optimum.
+        key, name = ("bits", "bits") if progress.get("measure") == "excess_bits" else ("bit_errors", "wrong bits")
+        error, speed = progress.get(key), progress.get("sequences_per_second")
+        parts = ["training"] if error is None else [f"{error:,.2f} {name}"]
         parts += [] if speed is None else [f"{speed:,.0f} sequences/s"]
         parts += [] if progress.get("solved_at_sequences") is None else ["solved"]
         return "training", progress["sequences"], progress["total"], "  ".join(parts)

@@ -19,7 +19,7 @@ from tapehead.plots import RunCurves, draw_study, png, read_metrics
 from tapehead.studies.folder import StudyFolder, read_json
 from tapehead.studies.plan import Plan
 from tapehead.studies.progress import StudyProgress
-from tapehead.studies.summary import RunResult
+from tapehead.studies.summary import RunResult, measure_of
 from tapehead.studies.table import markdown, print_tables, results
 from tapehead.studies.worker import Order, is_done, run_order
 from tapehead.training.runs import replacing, write_json
@@ -204,7 +204,15 @@ def _write(plan: Plan, folder: StudyFolder, found: Sequence[RunResult], band: bo
         curves = [curve for run in found if (curve := _curves(folder.path / run.name, run)) is not None]
         if curves:
             solved_below = max(recipe.config["training"]["solved_below"] for recipe in plan.recipes)
-            figure = draw_study(curves, band=band, solved_below=solved_below, title=f"Study of {plan.task}")
+            measure = measure_of(plan.task)
+            figure = draw_study(
+                curves,
+                measure=measure.key,
+                heading=measure.heading,
+                band=band,
+                solved_below=solved_below,
+                title=f"Study of {plan.task}",
+            )
             with replacing(folder.path / "curves.png") as file:
                 file.write(png(figure))
     except OSError as error:
@@ -217,7 +225,7 @@ def _curves(path: Path, run: RunResult) -> RunCurves | None:
         metrics = read_metrics(path / "logs" / "csv")
     except (OSError, ValueError):
         return None
-    if "validation_bit_errors" not in metrics:
+    if "validation_bits" not in metrics:
         return None
     return RunCurves(run.recipe, metrics, run.summary.get("solved_at_sequences"), whole=run.state == "done")
 

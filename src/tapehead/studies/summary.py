@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["MEASURES", "Measure", "RecipeResult", "RunResult", "Spread", "quantile", "summarise"]
+from tapehead.tasks import TASKS
+from tapehead.training.metrics import MEASURES
+
+__all__ = ["Measure", "RecipeResult", "RunResult", "Spread", "measure_of", "quantile", "summarise"]
 
 
 class Measure(NamedTuple):
@@ -19,15 +22,10 @@ class Measure(NamedTuple):
     heading: str
 
 
-MEASURES: dict[str, Measure] = {}
-"""By task, where it is another one than wrong bits."""
-
-WRONG_BITS = Measure("bit_errors", "wrong bits")
-
-
 def measure_of(task: str) -> Measure:
     """The measure that a task's tables show."""
-    return MEASURES.get(task, WRONG_BITS)
+    key = TASKS[task].measure
+    return Measure(key, MEASURES[key])
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ class RecipeResult:
     scores: dict[str, Spread | None]
 
 
-def summarise(runs: Sequence[RunResult], measure: Measure = WRONG_BITS) -> list[RecipeResult]:
+def summarise(runs: Sequence[RunResult], measure: Measure) -> list[RecipeResult]:
     """Recipe by recipe, in the order in which they come.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 __all__ = ["ProgressFile"]
 
 SMOOTHING = 0.02
-"""Share of the newest update in the running mean of wrong bits."""
+"""Share of the newest update in the running means."""
 
 
 class ProgressFile(Callback):
     """Keeps `progress.json` in a run's folder while it trains: `sequences` of `total`, `sequences_per_second`,
-    `bit_errors` (wrong bits a training sequence, a running mean), `solved_at_sequences`.
+    `bits` and `bit_errors` (of a training sequence, running means), `measure`, `solved_at_sequences`.
 
     It is replaced whole, without waiting for the disk, and removed when training ends; a run that died leaves it.
 
@@ -30,7 +31,8 @@ class ProgressFile(Callback):
     def __init__(self, path: Path, seconds: float = 1.0) -> None:
         self.path = path
         self.seconds = seconds
-        self._errors: float | None = None
+        self._bits: float | None = None
+        self._errors = 0.0
         self._since = (0.0, 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -39,7 +41,11 @@ class ProgressFile(Callback):
 
     def on_update(self, module: Any, loss: float, errors: float) -> None:
         """Called after every update; writes only when it is time to."""
-        self._errors = errors if self._errors is None else self._errors + SMOOTHING * (errors - self._errors)
+        bits = loss / math.log(2)
+        if self._bits is None:
+            self._bits, self._errors = bits, errors
+        self._bits += SMOOTHING * (bits - self._bits)
+        self._errors += SMOOTHING * (errors - self._errors)
         now = time.perf_counter()
         if now - self._since[0] >= self.seconds:
             sequences = module.progress.sequences
@@ -54,7 +60,9 @@ class ProgressFile(Callback):
             "sequences": module.progress.sequences,
             "total": module.config.training.sequences,
             "sequences_per_second": speed,
-            "bit_errors": self._errors,
+            "bits": self._bits,
+            "bit_errors": None if self._bits is None else self._errors,
+            "measure": module.config.task.measure,
             "solved_at_sequences": module.progress.solved_at_sequences,
         }
         beside = self.path.with_name(f".{self.path.name}.part")

@@ -12,7 +12,8 @@ from tapehead.errors import UsageError
 from tapehead.tasks import Size, Task
 from tapehead.training.evaluate import evaluate
 from tapehead.training.metrics import Score
-from tapehead.training.runs import Run, write_json
+from tapehead.training.runs import write_json
+from tapehead.training.sources import open_model
 
 __all__ = ["check_memory_size", "evaluate_run", "user_sizes"]
 
@@ -40,10 +41,10 @@ def evaluate_run(
     seed: int = 0,
     console: Console | None = None,
 ) -> dict[str, object]:
-    """Score a run's best checkpoint, print a table, write `evaluation.json`.
+    """Score a run's best checkpoint or a pretrained model, and print a table; into a run, write `evaluation.json`.
 
     Args:
-        path: the run's folder
+        path: the run's folder, a pretrained model's name, or an exported folder
         lengths: to score at; None takes the task's own
         repeats: of repeat copy; None takes the most trained on
         memory_size: slots of the memory, when other than trained with
@@ -52,25 +53,25 @@ def evaluate_run(
         console: to print on
 
     Returns:
-        what was written
+        what `evaluation.json` holds
 
     Raises:
         RunError: the run is missing or damaged.
+        PretrainedError: the exported folder is.
         UsageError: a length, a count or a memory size that cannot be.
     """
     if sequences < 1:
         raise UsageError(f"--sequences: expected at least 1, got {sequences}.")
-    run = Run.open(path)
-    config = run.config()
-    sizes = user_sizes(config.task, lengths or config.task.evaluation_lengths, repeats)
-    model = run.load_model()
+    trained = open_model(path)
+    task, model = trained.task, trained.model
+    sizes = user_sizes(task, lengths or task.evaluation_lengths, repeats)
     if memory_size is not None:
         check_memory_size(model.core, memory_size)
     console = console or Console(highlight=False, soft_wrap=True)
     slots = memory_size or getattr(model.core, "memory_size", None)
-    title = f"{run.path}: {config.model_name} on {config.task_name}, {sequences} sequences each"
+    title = f"{trained.name}: {trained.model_name} on {trained.task_name}, {sequences} sequences each"
     table = Table(title=title + (f", {slots} slots" if slots else ""))
-    predicting = config.task.measure == "excess_bits"
+    predicting = trained.task.measure == "excess_bits"
     headings = ("bits", "optimum", "above it") if predicting else ("wrong bits", "bits", "perfect")
     for heading in ("x".join(sizes[0]), *headings):
         table.add_column(heading, justify="right")
@@ -83,10 +84,9 @@ def evaluate_run(
         table.add_row(name, *numbers)
 
     with console.status("evaluating"):
-        results = evaluate(
-            model, config.task, sizes, sequences=sequences, seed=seed, memory_size=memory_size, report=report
-        )
-    write_json(run.path / "evaluation.json", results)
+        results = evaluate(model, task, sizes, sequences=sequences, seed=seed, memory_size=memory_size, report=report)
+    if trained.run is not None:
+        write_json(trained.path / "evaluation.json", results)
     console.print(table)
     return results
 

@@ -1,0 +1,102 @@
+"""Models saved and made again: every public layer, in every mode, to the bit."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+import tapehead
+from tapehead import LSTM, NTM, SequenceModel
+from tapehead.nn.saved import CORES
+from tests.nn.modules import PUBLIC, D, Public
+from tests.nn.test_conformance import assert_equal, every_module, results
+
+
+@every_module
+def test_arguments_make_another_of_it(public: Public):
+    """They are complete: a constructor's argument that is left out, or not remembered, is found here."""
+    module = public.make()
+    arguments, parameters = module.arguments(), inspect.signature(public.type).parameters
+    assert arguments.keys() == parameters.keys() - {"device", "dtype"}
+    again = public.type(**arguments)
+    assert again.arguments() == arguments
+    assert repr(again) == repr(module)
+    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    assert {name: tensor.shape for name, tensor in again.state_dict().items()} == shapes
+    if public.type is not SequenceModel:  # whose core is the same one
+        again.load_state_dict(module.state_dict())
+        input = public.input()
+        assert_equal(results(again, input), results(module, input))
+
+
+OTHER = {
+    "NTM": {
+        "input_size": 2, "hidden_size": 3, "memory_size": 6, "word_size": 4, "num_read_heads": 2, "num_write_heads": 3,
+        "max_shift": 0, "addressing": "content", "order": "write_read", "key_activation": "tanh",
+        "add_activation": "tanh", "controller": "feedforward", "num_layers": 2,
+        "initial": tapehead.Initial(memory="learned", reads="random", std=0.1), "batch_first": True,
+        "backend": "reference", "checkpoint_every": 3, "gradient_limit": 7.0,
+    },
+    "LSTM": {"input_size": 2, "hidden_size": 3, "num_layers": 2, "initial": "learned", "batch_first": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_every_argument_is_remembered(name):
+    """With a value other than the default, so that none is remembered by luck."""
+    parameters = inspect.signature(CORES[name]).parameters
+    assert OTHER[name].keys() == parameters.keys() - {"device", "dtype"}
+    assert all(parameters[key].default != value for key, value in OTHER[name].items())
+    assert CORES[name](**OTHER[name]).arguments() == OTHER[name]
+
+
+def test_every_public_layer_can_be_saved():
+    assert set(CORES.values()) == {public.type for public in PUBLIC if not public.is_cell} - {SequenceModel}
+
+
+@every_module
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_saved_and_made_again(public: Public, dtype: torch.dtype, tmp_path):
+    module = public.make(dtype=dtype)
+    model = module if public.type is SequenceModel else SequenceModel(module, 2)
+    if public.is_cell:
+        with pytest.raises(TypeError, match="expected a core of LSTM, NTM, got NTMCell"):
+            model.save_pretrained(tmp_path / "model")
+        return
+    model.save_pretrained(tmp_path / "model")
+    again, input = tapehead.from_pretrained(tmp_path / "model"), public.input(dtype)
+    assert type(again) is SequenceModel
+    assert repr(again) == repr(model)
+    assert_equal(again.state_dict(), model.state_dict())
+    with torch.no_grad():
+        assert_equal(results(again, input), results(model.eval(), input))
+    results(again.train(), input)["0"].sum().backward()  # it can be trained on
+    again.save_pretrained(tmp_path / "again")
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "model" / name).read_bytes()
+
+
+def test_only_layers_of_tapehead_are_saved(tmp_path):
+    class Mine(NTM):
+        pass
+
+    class Other(nn.Module):
+        output_size = 4
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+    for core in (Mine(D, 4), Other()):
+        with pytest.raises(TypeError, match=f"expected a core of LSTM, NTM, got {type(core).__name__}"):
+            SequenceModel(core, 2).save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_subclass_of_the_model_stays_one(tmp_path):
+    class Mine(SequenceModel):
+        pass
+
+    SequenceModel(LSTM(D, 4), 2).save_pretrained(tmp_path / "model")
+    assert type(Mine.from_pretrained(tmp_path / "model")) is Mine
