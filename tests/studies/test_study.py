@@ -220,7 +220,7 @@ def test_only_one_study_at_a_time_works_in_a_folder(finished, capsys):
     [
         (["study"], "expected a task"),
         (["study", "sing"], "expected a task"),
-        (["study", "copy", "--models", "gru"], "--models: expected recipes of copy (lstm, ntm"),
+        (["study", "copy", "--models", "gru"], "--models: expected recipes of copy (lstm, lstm-paper, ntm"),
         (["study", "copy", "--models", "ntm", "copy/ntm"], "named twice"),
         (["study", "copy", "--seeds", "0"], "--seeds: expected at least 1"),
         (["study", "copy", "--first-seed", "-1"], "--first-seed: expected at least 0"),

@@ -8,7 +8,7 @@ import math
 import pytest
 from rich.console import Console
 
-from tapehead.studies.summary import RunResult, Spread, quantile, summarise
+from tapehead.studies.summary import RunResult, Spread, measure_of, quantile, summarise
 from tapehead.studies.table import markdown, print_tables, results
 
 
@@ -36,7 +36,7 @@ RUNS = [
 
 def test_quartiles_by_hand():
     # Five finished: 1000, 2000, 4000, 7000, never. The quartiles of five are the second and the fourth.
-    ntm, lstm = summarise(RUNS)
+    ntm, lstm = summarise(RUNS, measure_of("copy"))
     assert (ntm.runs, ntm.finished, ntm.died, ntm.solved) == (6, 5, 1, 4)
     sequences = ntm.spreads["solved_at_sequences"]
     assert (sequences.median, sequences.low, sequences.high) == (4000, 2000, 7000)
