@@ -16,6 +16,7 @@ from tapehead.plots import RunCurves, draw_answer, draw_curves, draw_internals, 
 from tapehead.states import Trace
 from tapehead.tasks import Batch, Size, Task
 from tapehead.tasks.stream import generator_for
+from tapehead.training.capacity import warn_of_capacity
 from tapehead.training.evaluate import EVALUATION_STREAM
 from tapehead.training.metrics import MEASURES
 from tapehead.training.report import check_memory_size, user_sizes
@@ -138,6 +139,8 @@ def _draw_curves(loaded: Sequence[Loaded]) -> Figure:
 def _draw_sequence(one: Loaded, folder: Path, memory_size: int | None, seed: int) -> list[Path]:
     """Run the model on one sequence, and draw what comes out and, where there is a memory, what went on in it."""
     task, size = one.trained.task, one.size
+    memory = memory_size or getattr(one.trained.model.core, "memory_size", None)
+    warn_of_capacity(task, [size], memory, "Enlarge it with --memory-size.")
     batch = task.sample(1, generator_for(EVALUATION_STREAM, seed, *size.values()), size)
     output, trace = _trace(one.trained.model, batch, memory_size)
     described = ", ".join(f"{name} {number}" for name, number in size.items())

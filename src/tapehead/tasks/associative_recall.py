@@ -101,6 +101,10 @@ class AssociativeRecall(Task):
         check_no_repeats("AssociativeRecall", repeats)
         return {"items": length}
 
+    def slots(self, size: Size) -> int:
+        """One for each vector."""
+        return size["items"] * self.item_length
+
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
         mixed = size is None and self.mixed_lengths
         if size is None:

@@ -87,6 +87,9 @@ class Copy(Task):
         check_no_repeats("Copy", repeats)
         return {"length": length}
 
+    def slots(self, size: Size) -> int:
+        return size["length"]
+
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
         if size is None and self.mixed_lengths:
             lengths = draw(self.min_length, self.max_length, batch_size, generator, each=True)

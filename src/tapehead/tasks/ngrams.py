@@ -88,6 +88,10 @@ class NGrams(Task):
         check_no_repeats("NGrams", repeats)
         return {"length": length}
 
+    def slots(self, size: Size) -> int:
+        """One for each context, at any length."""
+        return 2 ** (self.n - 1)
+
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
         length = size["length"] if size else self.length
         tables = self._tables(batch_size, generator).tolist()

@@ -94,6 +94,9 @@ class PrioritySort(Task):
         check_no_repeats("PrioritySort", repeats)
         return {"length": length}
 
+    def slots(self, size: Size) -> int:
+        return size["length"]
+
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
         length = size["length"] if size else self.length
         answers = min(self.highest, length)

@@ -113,6 +113,9 @@ class RepeatCopy(Task):
         deviation = math.sqrt(((high - low + 1) ** 2 - 1) / 12) or 1.0
         return (repeats.to(torch.get_default_dtype()) - (low + high) / 2) / deviation
 
+    def slots(self, size: Size) -> int:
+        return size["length"]
+
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
         if size is not None:
             lengths = torch.full((1,), size["length"]).expand(batch_size)

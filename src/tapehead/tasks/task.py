@@ -79,6 +79,10 @@ class Task(ABC):
             ValueError: not a size of this task.
         """
 
+    @abstractmethod
+    def slots(self, size: Size) -> int:
+        """Slots of a memory that keeps each thing to remember of a sequence of this size in one of its own."""
+
     def optimal_bits(self, batch: Batch) -> Tensor:
         """Bits of each sequence under the best possible predictor: (B,). None at all where the answer is certain."""
         return batch.target.new_zeros(batch.target.shape[1])

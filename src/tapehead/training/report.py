@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tapehead.errors import UsageError
 from tapehead.tasks import Size, Task
+from tapehead.training.capacity import warn_of_capacity
 from tapehead.training.evaluate import evaluate
 from tapehead.training.metrics import Score
 from tapehead.training.runs import write_json
@@ -69,6 +70,7 @@ def evaluate_run(
         check_memory_size(model.core, memory_size)
     console = console or Console(highlight=False, soft_wrap=True)
     slots = memory_size or getattr(model.core, "memory_size", None)
+    warn_of_capacity(task, sizes, slots, "Enlarge it with --memory-size.")
     title = f"{trained.name}: {trained.model_name} on {trained.task_name}, {sequences} sequences each"
     table = Table(title=title + (f", {slots} slots" if slots else ""))
     predicting = trained.task.measure == "excess_bits"

@@ -1,0 +1,44 @@
+"""A word of warning where a task has more to remember than the memory has slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from tapehead.tasks import Size, Task
+
+__all__ = ["capacity_warning", "warn_of_capacity"]
+
+
+def capacity_warning(task: Task, sizes: Sequence[Size], memory_size: int | None) -> str | None:
+    """What to tell a user whose memory has fewer slots than the largest size needs; None where it has enough.
+
+    Args:
+        task: whose sizes they are
+        sizes: that a model will see
+        memory_size: slots of its memory; None for a model without one
+
+    >>> from tapehead.tasks import Copy
+    >>> capacity_warning(Copy(), [{"length": 20}, {"length": 200}], 128)
+    'length 200 needs 200 slots, one for each thing to remember, and the memory has 128: expect errors'
+    >>> capacity_warning(Copy(), [{"length": 120}], 128)
+    """
+    if memory_size is None:
+        return None
+    slots, worst = max(((task.slots(size), size) for size in sizes), key=lambda pair: pair[0])
+    if slots <= memory_size:
+        return None
+    described = ", ".join(f"{name} {number}" for name, number in worst.items())
+    return (
+        f"{described} needs {slots:,} slots, one for each thing to remember, and the memory has {memory_size:,}: "
+        "expect errors"
+    )
+
+
+def warn_of_capacity(task: Task, sizes: Sequence[Size], memory_size: int | None, remedy: str) -> None:
+    """Say it on the error output, and what helps."""
+    warning = capacity_warning(task, sizes, memory_size)
+    if warning is not None:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"[yellow]tapehead: {warning}. {remedy}[/]")

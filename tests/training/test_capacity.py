@@ -1,0 +1,52 @@
+"""The warning that a task has more to remember than the memory has slots."""
+
+import pytest
+
+from tapehead.cli import main
+from tapehead.tasks import AssociativeRecall, Copy, NGrams, PrioritySort, RepeatCopy, Task
+from tapehead.training.capacity import capacity_warning
+from tests.training.tiny import train
+
+
+@pytest.mark.parametrize(
+    ("task", "length", "slots"),
+    [
+        (Copy(), 7, 7),
+        (RepeatCopy(), 7, 7),
+        (AssociativeRecall(), 7, 21),
+        (NGrams(), 200, 32),
+        (NGrams(n=4), 9, 8),
+        (PrioritySort(), 7, 7),
+    ],
+    ids=repr,
+)
+def test_slots_that_a_size_needs(task: Task, length: int, slots: int):
+    size = task.evaluation_size(length)
+    assert task.slots(size) == slots
+    assert capacity_warning(task, [size], slots) is None
+    warning = capacity_warning(task, [size], slots - 1)
+    assert warning is not None
+    assert f"needs {slots} slots" in warning
+    assert f"the memory has {slots - 1}" in warning
+
+
+def test_a_model_without_a_memory_gets_no_warning():
+    assert capacity_warning(Copy(), [{"length": 10**6}], None) is None
+
+
+def test_the_commands_warn_with_the_numbers_and_go_on(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(run, "--task.max_length=9") == 0
+    said = capsys.readouterr().err
+    assert "length 9 needs 9 slots, one for each thing to remember, and the memory has 8" in said
+    assert "--model.memory_size" in said
+    for words in (["evaluate", "--lengths", "3", "12", "--sequences=2"], ["plot", "--length", "12"]):
+        assert main([words[0], str(run), *words[1:]]) == 0
+        assert "length 12 needs 12 slots" in capsys.readouterr().err
+        assert main([words[0], str(run), *words[1:], "--memory-size", "16"]) == 0
+        assert "slots, one for each" not in capsys.readouterr().err
+
+
+def test_a_memory_that_is_large_enough_is_not_mentioned(tmp_path, capsys):
+    assert train(tmp_path / "run") == 0
+    assert "slots" not in capsys.readouterr().err
