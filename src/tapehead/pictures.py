@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tapehead.errors import RunError, UsageError
 from tapehead.nn import SequenceModel
-from tapehead.plots import RunCurves, draw_answer, draw_curves, draw_internals, png, read_metrics
+from tapehead.plots import RunCurves, draw_answer, draw_curves, draw_internals, draw_predictions, png, read_metrics
 from tapehead.states import Trace
-from tapehead.tasks import Batch, Size, Task
+from tapehead.tasks import Batch, NGrams, Size, Task
 from tapehead.tasks.stream import generator_for
 from tapehead.training.capacity import warn_of_capacity
 from tapehead.training.evaluate import EVALUATION_STREAM
@@ -150,15 +150,19 @@ def _draw_sequence(one: Loaded, folder: Path, memory_size: int | None, seed: int
     name = "x".join(map(str, size.values())) + ("" if memory_size is None else f"_slots_{memory_size}")
     name += "" if seed == 0 else f"_seed_{seed}"
     mask = batch.mask[:, 0]
-    answer = draw_answer(
-        batch.input[:, 0],
-        batch.target[:, 0],
-        output,
-        mask,
-        input_names=task.channel_names(),
-        target_names=_target_names(task),
-        title=title,
-    )
+    if isinstance(task, NGrams):
+        bits = batch.target[:, 0]
+        answer = draw_predictions(bits[:, 0], output[:, 0], task.optimal_predictions(bits)[:, 0], title=title)
+    else:
+        answer = draw_answer(
+            batch.input[:, 0],
+            batch.target[:, 0],
+            output,
+            mask,
+            input_names=task.channel_names(),
+            target_names=_target_names(task),
+            title=title,
+        )
     written = [_save(answer, folder / f"answer_{name}.png")]
     if trace is not None:
         start = int(mask.int().argmax())

@@ -23,7 +23,7 @@ def test_one_run():
     figure = draw_curves([make_run(solved_at=800)], title="a run")
     assert_drawn(figure)
     bits, errors = figure.axes
-    assert (bits.get_ylabel(), errors.get_ylabel()) == ("bits per sequence", "wrong bits per sequence")
+    assert (bits.get_ylabel(), errors.get_ylabel()) == ("bits per sequence", "wrong bits\nper sequence")
     assert errors.get_xlabel() == "sequences trained on"
     assert "solved after 800 sequences" in legend(figure)
     assert figure.get_suptitle() == "a run"
@@ -77,3 +77,21 @@ def test_nothing_to_draw():
         draw_curves([RunCurves("copy, ntm", {})])
     with pytest.raises(ValueError, match="nothing to draw"):
         draw_curves([])
+
+
+def test_a_prediction_is_drawn_above_its_optimum():
+    sequences = np.array([0.0, 1000.0])
+    metrics = {
+        "train_bits": Series(sequences, np.array([200.0, 136.0])),
+        "validation_bits": Series(sequences, np.array([200.0, 135.0])),
+        "validation_excess_bits": Series(sequences, np.array([67.0, 2.0])),
+    }
+    runs = [RunCurves("ngrams, ntm", metrics)] * 2
+    figure = draw_curves(runs[:1], measure="excess_bits", heading="bits above the optimum", solved_below=1.0)
+    bits, errors = figure.axes
+    assert bits.get_yscale() == "linear"
+    assert bits.lines[-1].get_ydata()[0] == 133
+    assert "optimum: 133.0 bits" in legend(figure)
+    assert errors.get_ylabel() == "bits above the optimum\nper sequence"
+    several = draw_curves(runs, measure="excess_bits", heading="bits above the optimum", solved_below=1.0)
+    assert [axes.get_title(loc="left") for axes in several.axes] == ["Training", "Validation"]

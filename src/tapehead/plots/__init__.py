@@ -7,6 +7,7 @@ from tapehead.plots.answer import draw_answer
 from tapehead.plots.curves import RunCurves, draw_curves
 from tapehead.plots.internals import draw_internals
 from tapehead.plots.metrics import Series, mean_and_deviation, read_metrics
+from tapehead.plots.predictions import draw_predictions
 from tapehead.plots.study import draw_study
 from tapehead.plots.style import png
 
@@ -16,6 +17,7 @@ __all__ = [
     "draw_answer",
     "draw_curves",
     "draw_internals",
+    "draw_predictions",
     "draw_study",
     "mean_and_deviation",
     "png",

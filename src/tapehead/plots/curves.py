@@ -83,8 +83,8 @@ def _draw_one(run: RunCurves, measure: str, heading: str, threshold: float, titl
         optimum = run.metrics["validation_bits"].values[-1] - run.metrics["validation_excess_bits"].values[-1]
         handles["optimum"] = bits.axhline(optimum, color=INK, linewidth=1.2, linestyle=(0, (1, 1)))
         handles["optimum"].set_label(f"optimum: {optimum:.1f} bits")
-    finish_axes(bits, "bits per sequence", threshold)
-    finish_axes(errors, f"{heading} per sequence", threshold)
+    finish_axes(bits, "bits per sequence", threshold, linear=measure == "excess_bits")
+    finish_axes(errors, f"{heading}\nper sequence", threshold)
     handles["threshold"] = mark_threshold(errors, threshold)
     if run.solved_at is not None:
         dashes = {"color": COLOURS[2], "linewidth": 1.4, "linestyle": (0, (4, 2))}
@@ -107,7 +107,10 @@ def _draw_several(
     for axes, metric in zip(panels, metrics, strict=True):
         for name in names:
             _draw_group(axes, [run for run in runs if run.name == name], metric, colours[name])
-        finish_axes(axes, "bits per sequence" if metric == "train_bits" else f"{heading} per sequence", threshold)
+        label, linear = f"{heading}\nper sequence", False
+        if metric == "train_bits":
+            label, linear = "bits per sequence", "validation_excess_bits" in metrics
+        finish_axes(axes, label, threshold, linear=linear)
         axes.set_title("Training" if metric.startswith("train") else "Validation")
     marked = [
         mark_threshold(axes, threshold) for axes, metric in zip(panels, metrics, strict=True) if metric != "train_bits"
@@ -149,8 +152,15 @@ def _draw_group(axes: Axes, runs: Sequence[RunCurves], metric: str, colour: str)
         axes.plot(sequences, mean, color=colour, linewidth=2.2)
 
 
-def finish_axes(axes: Axes, label: str, threshold: float) -> None:
-    """Scale, ticks and label of a panel; its lines are drawn already."""
+def finish_axes(axes: Axes, label: str, threshold: float, *, linear: bool = False) -> None:
+    """Scale, ticks and label of a panel; its lines are drawn already. `linear` is for what never comes near 0."""
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    axes.set_ylabel(label)
+    if linear:
+        return
     axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
     top = max((float(np.max(line.get_ydata(), initial=0.0)) for line in axes.lines), default=1.0)
     decades = np.arange(np.floor(np.log10(threshold)), np.ceil(np.log10(max(top, threshold * 10))) + 1)
@@ -158,11 +168,6 @@ def finish_axes(axes: Axes, label: str, threshold: float) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axes.set_ylim(-threshold / 5, max(top, threshold * 10) * 1.4)  # so that a line at exactly 0 is seen
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(True)
-    axes.set_axisbelow(True)
-    axes.set_ylabel(label)
 
 
 def mark_threshold(axes: Axes, threshold: float) -> Patch:

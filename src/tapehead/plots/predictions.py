@@ -1,0 +1,59 @@
+"""What a model predicts bit by bit, beside the best that anybody could: figure 14 of the NTM paper."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
+
+__all__ = ["draw_predictions"]
+
+STEPS_A_PANEL = 100
+
+
+@styled
+def draw_predictions(bits: Tensor, predicted: Tensor, optimal: Tensor, *, title: str | None = None) -> Figure:
+    """The probability of a 1 at every step of one sequence: the model's, the optimum's, and the bit that came.
+
+    The last panel has the bits that each has paid so far, one above the other where the model loses them.
+
+    Args:
+        bits: 0 or 1
+        predicted: probabilities of the model
+        optimal: probabilities of the best possible predictor
+        title: of the picture
+
+    Shape:
+        bits, predicted, optimal: (T,)
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    came, said, best = (part.detach().double().cpu().numpy() for part in (bits, predicted, optimal))
+    if not came.shape == said.shape == best.shape or came.ndim != 1:
+        raise ValueError(
+            f"draw_predictions: expected bits, predicted and optimal of one shape (T,), got {tuple(bits.shape)}, "
+            f"{tuple(predicted.shape)} and {tuple(optimal.shape)}."
+        )
+    steps = len(came)
+    panels = -(-steps // STEPS_A_PANEL)
+    figure = new_figure(1.5 * panels + 2.6, title)
+    *rows, paid = figure.subplots(panels + 1, 1)
+    for number, axes in enumerate(rows):
+        time = np.arange(number * STEPS_A_PANEL, min(steps, (number + 1) * STEPS_A_PANEL))
+        (optimum,) = axes.plot(time, best[time], color=QUIET, linewidth=1.8, drawstyle="steps-mid", label="optimum")
+        (model,) = axes.plot(time, said[time], color=COLOURS[0], linewidth=1.1, drawstyle="steps-mid", label="model")
+        dots = axes.scatter(time, came[time], s=9, color=INK, zorder=3, linewidth=0, label="bit", clip_on=False)
+        axes.set(xlim=(time[0] - 0.5, time[0] + STEPS_A_PANEL - 0.5), ylim=(-0.02, 1.02), ylabel="P(1)")
+    rows[0].set_title("Probability that the next bit is a 1")
+    cost = [-np.log2(np.where(came > 0.5, chance, 1 - chance)).cumsum() for chance in (best, said)]
+    paid.plot(cost[0], color=QUIET, linewidth=1.8)
+    paid.plot(cost[1], color=COLOURS[0], linewidth=1.1)
+    paid.fill_between(np.arange(steps), cost[0], cost[1], color=COLOURS[0], alpha=0.2, linewidth=0)
+    paid.set_title(f"Bits paid so far: in the end {cost[1][-1]:.1f}, the optimum {cost[0][-1]:.1f}")
+    paid.set(xlim=(-0.5, steps - 0.5), ylim=(0, None), xlabel="time (step)", ylabel="bits")
+    paid.grid(True)
+    figure.legend(handles=[model, optimum, dots], loc="outside lower center", ncols=3)
+    return figure

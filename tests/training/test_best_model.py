@@ -1,0 +1,92 @@
+"""Which weights a run ends with: the mean over updates, and the best checkpoint by lengths beyond training."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from tapehead.cli import main
+from tapehead.training.evaluate import VALIDATION_STREAM, score_size
+from tapehead.training.runs import AVERAGE_PREFIX, MODEL_PREFIX, Run
+from tests.training.tiny import same, train, weights
+
+EVERY_UPDATE = ["--training.sequences=12", "--training.validate_every=2", "--training.keep_last=100"]
+
+
+def part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def test_the_mean_of_the_weights_is_an_exponential_one(tmp_path):
+    assert train(tmp_path / "run", *EVERY_UPDATE, "--optimiser.average=0.75") == 0
+    run = Run.open(tmp_path / "run")
+    states = [run.load_checkpoint(path)["state_dict"] for path in sorted(run.checkpoints.glob("sequences-*"))]
+    assert len(states) == 6
+    expected = part(states[0], MODEL_PREFIX)  # the first mean is the first weights
+    for state in states[1:]:
+        expected = {
+            name: 0.75 * expected[name] + 0.25 * value if value.is_floating_point() else value
+            for name, value in part(state, MODEL_PREFIX).items()
+        }
+    mean = part(states[-1], AVERAGE_PREFIX)
+    assert not same(mean, part(states[-1], MODEL_PREFIX))
+    for name, value in expected.items():
+        torch.testing.assert_close(mean[name], value)
+    last = run.load_model(run.last_checkpoint()).state_dict()
+    assert same(dict(last), mean)
+
+
+def test_the_mean_is_what_is_validated(tmp_path):
+    assert train(tmp_path / "run", *EVERY_UPDATE, "--optimiser.average=0.75") == 0
+    run = Run.open(tmp_path / "run")
+    task, model = run.config().task, run.load_model(run.last_checkpoint())
+    bits = [score_size(model, task, size, 2, VALIDATION_STREAM, 0).bits for size in task.sizes()]
+    assert run.summary()["bits"] == pytest.approx(sum(bits) / len(bits), rel=1e-5)
+
+
+def test_a_resumed_run_goes_on_with_its_mean(tmp_path):
+    options = ["--optimiser.average=0.9", "--training.validate_every=16"]
+    assert train(tmp_path / "whole", *options) == 0
+    assert train(tmp_path / "parts", *options, "--training.sequences=32") == 0
+    assert main(["train", "--resume", str(tmp_path / "parts"), "--training.sequences=48"]) == 0
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_without_a_mean_there_is_none(tmp_path):
+    assert train(tmp_path / "run", "--optimiser.average=0") == 0
+    assert not part(weights(tmp_path / "run"), AVERAGE_PREFIX)
+
+
+def selections(path: Path) -> list[tuple[float, float]]:
+    """Bits of each validation, and what the best checkpoint was chosen by."""
+    with (path / "logs" / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["selection"]]
+    return [(float(row["validation_bits"]), float(row["selection"])) for row in rows]
+
+
+@pytest.mark.parametrize("solved_below", [1000, 0])
+def test_a_solved_run_is_chosen_at_longer_lengths_too(tmp_path, solved_below: int):
+    options = [
+        "--training.select_at=[5,7]",
+        f"--training.solved_below={solved_below}",
+        "--optimiser.learning_rate=0.01",
+    ]
+    options += ["--training.stop_when_solved=false", "--training.keep_last=100"]
+    assert train(tmp_path / "run", *options) == 0
+    run, logged = Run.open(tmp_path / "run"), selections(tmp_path / "run")
+    task, chosen = run.config().task, []
+    for path, (bits, selection) in zip(sorted(run.checkpoints.glob("sequences-*")), logged, strict=True):
+        model = run.load_model(path)
+        longer = [score_size(model, task, {"length": length}, 2, VALIDATION_STREAM, 0).bits for length in (5, 7)]
+        chosen.append(bits + (sum(longer) if solved_below else 1000))
+        assert selection == pytest.approx(chosen[-1], rel=1e-5)
+    best = sorted(run.checkpoints.glob("sequences-*"))[chosen.index(min(chosen))]
+    assert same(run.load_checkpoint(run.best_checkpoint())["state_dict"], run.load_checkpoint(best)["state_dict"])
+
+
+def test_without_longer_lengths_the_bits_choose(tmp_path):
+    assert train(tmp_path / "run", "--training.select_at=[]") == 0
+    assert all(bits == selection for bits, selection in selections(tmp_path / "run"))
