@@ -12,7 +12,7 @@ import torch
 from tapehead import core
 from tapehead.training import optimisers
 from tapehead.training.config import OptimiserConfig, ScheduleConfig
-from tapehead.training.optimisers import GravesRMSprop, build_optimiser, clip_gradients, rate_factor
+from tapehead.training.optimisers import GravesRMSprop, build_optimiser, clip_gradients, rate_factor, solved_factor
 
 
 def test_graves_rmsprop_is_equations_38_to_41():
@@ -157,5 +157,17 @@ def test_clipping(clip, expected):
 def test_the_rate_over_a_run(config, factors):
     found = [rate_factor(config, seen, 100) for seen in (0, 25, 50, 75, 100)]
     assert found == pytest.approx(factors, abs=1e-6)
-    solved = [rate_factor(config, seen, 100, solved=True) for seen in (0, 25, 50, 75, 100)]
-    assert solved == pytest.approx([factor * config.solved_fraction for factor in factors], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "factors"),
+    [
+        (ScheduleConfig(), [0.1] * 5),
+        (ScheduleConfig(solved_fraction=0.5), [0.5] * 5),
+        (ScheduleConfig(solved_fraction=0.5, solved_kind="cosine"), [0.5, 0.426777, 0.25, 0.073223, 0]),
+    ],
+)
+def test_the_rate_once_solved(config, factors):
+    found = [solved_factor(config, seen, 100) for seen in (0, 25, 50, 75, 100)]
+    assert found == pytest.approx(factors, abs=1e-6)
+    assert solved_factor(config, 0, 0) == config.solved_fraction

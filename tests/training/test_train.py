@@ -91,6 +91,22 @@ def test_once_solved_a_run_goes_on_for_a_while_at_a_lower_rate(tmp_path):
     assert {round(float(rate), 6) for sequences, rate in rates if rate and sequences > 16} == {0.005}
 
 
+def test_once_solved_weights_may_decay(tmp_path):
+    """With no gradient to speak of, a decay of the weights is what is left."""
+    options = ["--training.solved_below=1000", "--training.sequences_after_solved=32", "--schedule.solved_fraction=1"]
+    norms = {}
+    for decay in (0, 100):
+        run = tmp_path / str(decay)
+        assert train(run, *options, f"--schedule.solved_weight_decay={decay}", "--optimiser.clip=none") == 0
+        norms[decay] = sum(float(tensor.square().sum()) for tensor in weights(run).values())
+    assert norms[100] < 0.999 * norms[0]
+    options[0] = "--training.solved_below=0"
+    for decay in (0, 100):
+        run = tmp_path / f"unsolved-{decay}"
+        assert train(run, *options, f"--schedule.solved_weight_decay={decay}") == 0
+    assert same(weights(tmp_path / "unsolved-0"), weights(tmp_path / "unsolved-100"))
+
+
 @pytest.mark.parametrize(
     ("task", "model"),
     [

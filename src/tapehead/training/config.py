@@ -176,6 +176,9 @@ class ScheduleConfig:
         final_fraction: of the learning rate, reached at the end of a decay
         hold_sequences: for which the full rate is held before a decay begins
         solved_fraction: of all that, once the task is solved: a lower rate keeps it so
+        solved_kind: what happens to it from there on: nothing, or a decay to 0 along a cosine over
+            `training.sequences_after_solved`
+        solved_weight_decay: in place of the optimiser's weight decay once the task is solved; None keeps that one
     """
 
     kind: Literal["constant", "cosine", "linear"] = "constant"
@@ -183,10 +186,13 @@ class ScheduleConfig:
     final_fraction: float = 0.0
     hold_sequences: int = 0
     solved_fraction: float = 0.1
+    solved_kind: Literal["constant", "cosine"] = "constant"
+    solved_weight_decay: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("warmup_sequences", "hold_sequences", "final_fraction", "solved_fraction"):
-            if getattr(self, name) < 0:
+        names = ("warmup_sequences", "hold_sequences", "final_fraction", "solved_fraction", "solved_weight_decay")
+        for name in names:
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"ScheduleConfig: expected {name} >= 0, got {getattr(self, name)}.")
 
 

@@ -25,7 +25,7 @@ from tapehead.tasks import Batch, Size, Stream
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
 from tapehead.training.metrics import Score, sequence_loss, wrong_bits
-from tapehead.training.optimisers import build_optimiser, clip_gradients, rate_factor
+from tapehead.training.optimisers import build_optimiser, clip_gradients, rate_factor, solved_factor
 
 __all__ = ["Blocks", "NonFiniteError", "Progress", "TrainingModule"]
 
@@ -275,10 +275,17 @@ class TrainingModule(LightningModule):
             if scaler is None:  # which leaves such an update out by itself
                 optimiser.zero_grad()
         config, progress = self.config, self.progress
-        solved = progress.solved_at_sequences is not None
-        factor = rate_factor(config.schedule, progress.sequences, config.training.sequences, solved=solved)
+        solved_at, training = progress.solved_at_sequences, config.training
+        factor = rate_factor(config.schedule, progress.sequences, training.sequences)
+        weight_decay = config.optimiser.weight_decay
+        if solved_at is not None:
+            after = progress.sequences - solved_at
+            factor *= solved_factor(config.schedule, after, training.sequences_after_solved)
+        if solved_at is not None and config.schedule.solved_weight_decay is not None:
+            weight_decay = config.schedule.solved_weight_decay
         for group in optimiser.param_groups:
             group["lr"] = config.optimiser.learning_rate * factor
+            group["weight_decay"] = weight_decay
         # Stepped all the same, so that Lightning counts it: without gradients nothing moves.
         optimiser.step()
         if self.average is not None:

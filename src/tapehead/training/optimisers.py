@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tapehead import core
 from tapehead.training.config import OptimiserConfig, ScheduleConfig
 
-__all__ = ["GravesRMSprop", "build_optimiser", "clip_gradients", "rate_factor"]
+__all__ = ["GravesRMSprop", "build_optimiser", "clip_gradients", "rate_factor", "solved_factor"]
 
 
 class GravesRMSprop(torch.optim.Optimizer):
@@ -218,15 +218,13 @@ def clip_gradients(parameters: list[nn.Parameter], config: OptimiserConfig) -> T
     return norm
 
 
-def rate_factor(config: ScheduleConfig, seen: int, sequences: int, *, solved: bool = False) -> float:
-    """What the learning rate is multiplied with after `seen` of `sequences` sequences, and once the task is solved.
+def rate_factor(config: ScheduleConfig, seen: int, sequences: int) -> float:
+    """What the learning rate is multiplied with after `seen` of `sequences` sequences.
 
     >>> config = ScheduleConfig("linear", warmup_sequences=10, final_fraction=0.0)
     >>> [rate_factor(config, seen, 110) for seen in (0, 5, 10, 60, 110)]
     [0.1, 0.5, 1.0, 0.5, 0.0]
     """
-    if solved:
-        return config.solved_fraction * rate_factor(config, seen, sequences)
     if seen < config.warmup_sequences:
         return max(seen, 1) / config.warmup_sequences
     start = config.warmup_sequences + config.hold_sequences
@@ -235,3 +233,14 @@ def rate_factor(config: ScheduleConfig, seen: int, sequences: int, *, solved: bo
     done = min(1.0, (seen - start) / max(1, sequences - start))
     shape = 1 - done if config.kind == "linear" else (1 + math.cos(math.pi * done)) / 2
     return config.final_fraction + (1 - config.final_fraction) * shape
+
+
+def solved_factor(config: ScheduleConfig, seen: int, sequences: int) -> float:
+    """What it is multiplied with besides, `seen` of `sequences` sequences after the task was solved.
+
+    >>> [round(solved_factor(ScheduleConfig(solved_kind="cosine"), seen, 100), 3) for seen in (0, 50, 100)]
+    [0.1, 0.05, 0.0]
+    """
+    if config.solved_kind == "constant" or sequences == 0:
+        return config.solved_fraction
+    return config.solved_fraction * (1 + math.cos(math.pi * min(1.0, seen / sequences))) / 2
