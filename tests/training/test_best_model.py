@@ -74,13 +74,14 @@ def test_a_solved_run_is_chosen_at_longer_lengths_too(tmp_path, solved_below: in
         f"--training.solved_below={solved_below}",
         "--optimiser.learning_rate=0.01",
     ]
+    options += ["--training.select_sequences=3"]
     options += ["--training.stop_when_solved=false", "--training.keep_last=100"]
     assert train(tmp_path / "run", *options) == 0
     run, logged = Run.open(tmp_path / "run"), selections(tmp_path / "run")
     task, chosen = run.config().task, []
     for path, (bits, selection) in zip(sorted(run.checkpoints.glob("sequences-*")), logged, strict=True):
         model = run.load_model(path)
-        longer = [score_size(model, task, {"length": length}, 2, VALIDATION_STREAM, 0).bits for length in (5, 7)]
+        longer = [score_size(model, task, {"length": length}, 3, VALIDATION_STREAM, 0).bits for length in (5, 7)]
         chosen.append(bits + (sum(longer) if solved_below else 1000))
         assert selection == pytest.approx(chosen[-1], rel=1e-5)
     best = sorted(run.checkpoints.glob("sequences-*"))[chosen.index(min(chosen))]

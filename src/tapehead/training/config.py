@@ -230,6 +230,7 @@ class TrainingConfig:
         stop_when_solved: or go on to the end
         select_at: lengths beyond those trained on that a validation of a solved run looks at as well: best.ckpt is
             then the one with the fewest bits at both
+        select_sequences: of each of those lengths
         sequences_after_solved: to go on for, at the rate of `schedule.solved_fraction`, before stopping when solved
         keep_last: checkpoints of the latest validations to keep, beside the best one
     """
@@ -241,6 +242,7 @@ class TrainingConfig:
     solved_below: float = 0.01
     stop_when_solved: bool = True
     select_at: tuple[int, ...] = ()
+    select_sequences: int = 100
     sequences_after_solved: int = 0
     keep_last: int = 2
 
@@ -251,6 +253,7 @@ class TrainingConfig:
             batch_size=self.batch_size,
             validate_every=self.validate_every,
             validation_sequences=self.validation_sequences,
+            select_sequences=self.select_sequences,
             keep_last=self.keep_last,
         )
         if self.sequences_after_solved < 0:

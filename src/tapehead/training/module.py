@@ -302,23 +302,22 @@ class TrainingModule(LightningModule):
 
     def validation_step(self, size: Size, index: int) -> None:
         """Score one size."""
-        self._scores.append((size, self._score(size)))
+        self._scores.append((size, self._score(size, self.config.training.validation_sequences)))
 
-    def _score(self, size: Size) -> Score:
+    def _score(self, size: Size, sequences: int) -> Score:
         numbers = (VALIDATION_STREAM, self.config.seed)
         model = self.model if self.average is None else self.average.module
-        return score_size(
-            cast(SequenceModel, model), self.config.task, size, self.config.training.validation_sequences, *numbers
-        )
+        return score_size(cast(SequenceModel, model), self.config.task, size, sequences, *numbers)
 
     def _selection(self, bits: float) -> float:
         """What best.ckpt has the least of: bits, and once the task is solved those at longer lengths as well."""
-        lengths, task = self.config.training.select_at, self.config.task
+        training, task = self.config.training, self.config.task
+        lengths, sequences = training.select_at, training.select_sequences
         if not lengths:
             return bits
         if self.progress.solved_at_sequences is None:
             return bits + UNSOLVED
-        return bits + sum(self._score(task.evaluation_size(length)).bits for length in lengths)
+        return bits + sum(self._score(task.evaluation_size(length), sequences).bits for length in lengths)
 
     def on_validation_epoch_end(self) -> None:
         scores, self._scores = self._scores, []
