@@ -19,6 +19,7 @@ OPTIONS = {
     "training.batch_size": 2,
     "training.validate_every": 16,
     "training.validation_sequences": 2,
+    "training.select_at": "[]",
     "trainer.log_every_n_steps": 3,
     "trainer.accelerator": "cpu",
 }

@@ -23,6 +23,7 @@ TRAINING = {
     "training.batch_size": 2,
     "training.validate_every": 16,
     "training.validation_sequences": 2,
+    "training.select_at": "[]",
     "trainer.log_every_n_steps": 3,
     "trainer.accelerator": "cpu",
     "trainer.enable_progress_bar": "false",
