@@ -7,6 +7,8 @@ from matplotlib.image import imread
 
 from tapehead.errors import RunError, UsageError
 from tapehead.pictures import plot_runs
+from tapehead.plots import draw_predictions
+from tapehead.tasks import NGrams
 from tapehead.training.arguments import config_from_dict
 from tapehead.training.runs import Run
 
@@ -18,6 +20,10 @@ METRICS = """sequences,train_bits,train_bit_errors,validation_bits,validation_bi
 """
 
 
+TASKS = {"ngrams": {"n": 3, "length": 12}, "priority_sort": {"bits": 3, "length": 4, "highest": 3}}
+"""Options of the tasks that have no longest length."""
+
+
 def make_run(path, model="ntm", task="copy", seed=0, summary=True, **sizes):
     """The folder of a run that never trained."""
     torch.manual_seed(seed)
@@ -27,7 +33,7 @@ def make_run(path, model="ntm", task="copy", seed=0, summary=True, **sizes):
             "task_name": task,
             "model_name": model,
             "seed": seed,
-            "task": {"bits": 3, "max_length": 4},
+            "task": TASKS.get(task, {"bits": 3, "max_length": 4}),
             "model": small,
         }
     )
@@ -59,6 +65,28 @@ def test_one_run(run):
     assert paths == [run / "plots" / name for name in ("learning_curves.png", "answer_4.png", "internals_4.png")]
     assert_pictures(paths)
     assert sorted(path.name for path in (run / "plots").iterdir()) == sorted(path.name for path in paths)
+
+
+def test_a_prediction_is_drawn_beside_the_optimum(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw(bits, predicted, optimal, *, title=None):
+        drawn.append((bits, predicted, optimal))
+        return draw_predictions(bits, predicted, optimal, title=title)
+
+    monkeypatch.setattr("tapehead.pictures.draw_predictions", draw)
+    paths = plot_runs([make_run(tmp_path / "run", task="ngrams")])
+    assert [path.name for path in paths] == ["learning_curves.png", "answer_12.png", "internals_12.png"]
+    assert_pictures(paths)
+    ((bits, predicted, optimal),) = drawn
+    assert torch.equal(optimal, NGrams(n=3, length=12).optimal_predictions(bits.unsqueeze(1)).squeeze(1))
+    assert ((predicted > 0) & (predicted < 1)).all()
+
+
+def test_a_task_of_one_size_has_an_answer_to_draw(tmp_path):
+    paths = plot_runs([make_run(tmp_path / "run", task="priority_sort")])
+    assert [path.name for path in paths][1:] == ["answer_4.png", "internals_4.png"]
+    assert_pictures(paths)
 
 
 def test_the_sequence_can_be_chosen(run, tmp_path):
