@@ -2,7 +2,7 @@
 # the core, which is left out where there is none.
 #   make train         train the copy NTM, evaluate it at the paper's lengths, draw it
 #   make test          linter, formatter, type checker, tests
-#   make seeds         the copy task with ten seeds (docs/results/copy.md)
+#   make seeds         the copy task with ten seeds of two controllers (docs/results/copy.md)
 #   make bench         the kernels against the reference (docs/performance.md), and what training costs around them
 #   make core          build the C++ core again where a source of it changed
 #   make sanitize      tests of the core, built with address and undefined-behaviour sanitizers; needs GCC on Linux
@@ -43,7 +43,7 @@ bench: $(VENV)/installed-dev core
 	$(BIN)/python -m benchmarks.training_loop
 
 seeds: $(VENV)/installed-train core
-	$(BIN)/tapehead study copy --seeds 10 --out runs/copy-seeds
+	$(BIN)/tapehead study copy --models ntm ntm-feedforward --seeds 10 --out runs/copy-seeds
 
 core: $(CORE)
 
