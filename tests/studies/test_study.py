@@ -147,7 +147,7 @@ def test_a_killed_run_is_told_the_others_go_on_and_repeating_tries_it_again(tmp_
     said = capsys.readouterr().out
     assert "ntm-seed0  died: killed by SIGKILL" in said
     assert "| ntm | 0 | died |" in (folder / "table.md").read_text()
-    assert Run.open(folder / "ntm-seed1").summary()["sequences"] == 1600
+    assert Run.open(folder / "ntm-seed1").summary()["sequences"] == 700
     results = json.loads((folder / "results.json").read_text())
     assert [(model["finished"], model["died"]) for model in results["models"]] == [(1, 1)]
 
@@ -197,7 +197,7 @@ def test_ctrl_c_saves_every_run_and_the_command_it_names_goes_on(tmp_path, capsy
     command = re.search(r"Go on with: tapehead (.*)", capsys.readouterr().err)
     again = shlex.split(command[1])
     assert main(again) == 0
-    assert Run.open(run).summary()["sequences"] == 1600
+    assert Run.open(run).summary()["sequences"] == 700
     assert (folder / "ntm-seed1" / "summary.json").is_file()
 
 

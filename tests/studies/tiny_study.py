@@ -24,7 +24,7 @@ OPTIONS = {
     "trainer.accelerator": "cpu",
 }
 SCORED = ["--lengths", "3", "5", "--sequences", "2"]
-LONG = ["--training.sequences=1600", "--training.validate_every=100", "--training.stop_when_solved=false"]
+LONG = ["--training.sequences=700", "--training.validate_every=100", "--training.stop_when_solved=false"]
 """Of runs that are still at work when something happens to them."""
 
 

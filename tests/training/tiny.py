@@ -24,6 +24,7 @@ TRAINING = {
     "training.validate_every": 16,
     "training.validation_sequences": 2,
     "training.select_at": "[]",
+    "optimiser.average": 0,
     "trainer.log_every_n_steps": 3,
     "trainer.accelerator": "cpu",
     "trainer.enable_progress_bar": "false",

@@ -288,7 +288,7 @@ class TrainingModule(LightningModule):
             group["weight_decay"] = weight_decay
         # Stepped all the same, so that Lightning counts it: without gradients nothing moves.
         optimiser.step()
-        if self.average is not None:
+        if self.average is not None and finite:
             self.average.update_parameters(self.model)
         return norm if finite else 0.0
 
