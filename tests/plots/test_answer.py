@@ -66,3 +66,15 @@ def test_wrong_shapes():
         draw_answer(torch.zeros(3, 2), torch.zeros(3, 1), torch.zeros(4, 1), torch.ones(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="a step that counts"):
         draw_answer(torch.zeros(3, 2), torch.zeros(3, 1), torch.zeros(3, 1), torch.zeros(3, dtype=torch.bool))
+
+
+def test_an_input_below_0_has_a_scale_of_its_own():
+    """Priorities go from -1 to 1; bits and probabilities do not."""
+    input = torch.tensor([[1.0, -0.5], [0.0, 0.75], [0.0, 0.0]])
+    target, output, mask = torch.zeros(3, 1), torch.full((3, 1), 0.25), torch.tensor([False, False, True])
+    figure = draw_answer(input, target, output, mask)
+    limits = [axes.images[0].get_clim() for axes in figure.axes if axes.images]
+    assert limits[0] == (-1, 1)
+    assert set(limits[1:]) == {(0, 1)}
+    unsigned = draw_answer(input.abs(), target, output, mask)
+    assert {axes.images[0].get_clim() for axes in unsigned.axes if axes.images} == {(0, 1)}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from tapehead.plots.style import ERROR, INK, UNSIGNED, colour_bar, heat_map, mark_answer, stack, styled
+from tapehead.plots.style import ERROR, INK, SIGNED, UNSIGNED, colour_bar, heat_map, mark_answer, stack, styled
 
 __all__ = ["draw_answer"]
 
@@ -72,9 +72,14 @@ def draw_answer(
     for axes, values, names in zip(
         panels, (shown, wanted, said), (input_names, target_names, target_names), strict=False
     ):
-        image = heat_map(axes, values, colours=UNSIGNED, low=0, high=1, separate=True)
+        signed = axes is panels[0] and shown.min() < 0
+        colours, low = (SIGNED, -1) if signed else (UNSIGNED, 0)
+        image = heat_map(axes, values, colours=colours, low=low, high=1, separate=True)
         _name_channels(axes, values.shape[0], names)
-    colour_bar(figure, image, panels[:3], "bit, or probability of a 1", aspect=25)
+        if signed:
+            colour_bar(figure, image, panels[:1], "input")
+    scaled = panels[1:3] if shown.min() < 0 else panels[:3]
+    colour_bar(figure, image, scaled, "bit, or probability of a 1", aspect=25)
     _write_numbers(panels[0], shown)
     error = heat_map(panels[3], abs(said - wanted), colours=ERROR, low=0, high=1, separate=True)
     _name_channels(panels[3], wanted.shape[0], target_names)
