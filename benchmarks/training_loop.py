@@ -1,8 +1,8 @@
 """What `tapehead train` costs around the model: its whole step against the bare loop, in one run.
 
-Both train the default copy recipe on the same batches. The bare loop is forward, loss, backward, clipping and update on
-batches drawn beforehand; the other side is the command itself, bar and logs on, drawing its batches. They alternate,
-and the medians are compared. Printed: milliseconds an update, and their ratio.
+Both train the default copy recipe, without the mean of the weights, on the same batches. The bare loop is forward,
+loss, backward, clipping and update on batches drawn beforehand; the other side is the command itself, bar and logs on,
+drawing its batches. They alternate, and the medians are compared. Printed: milliseconds an update, and their ratio.
 
     python -m benchmarks.training_loop [--updates 100] [--rounds 5] [--model lstm] [more options of train]
 """
@@ -33,6 +33,7 @@ def command(folder: Path, updates: int, model: str, extra: list[str]) -> float:
         "--trainer.accelerator=cpu",
         f"--trainer.max_steps={updates}",
         "--trainer.limit_val_batches=0",
+        "--optimiser.average=0",
         *extra,
     ]
     with contextlib.redirect_stdout(io.StringIO()):

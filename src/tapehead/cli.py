@@ -150,9 +150,13 @@ def _add_study(commands: Any) -> None:
     study.set_defaults(run=_study)
 
 
+def _take_task(rest: list[str]) -> str | None:
+    """The first word. argparse would take the value of an option that it does not know for it."""
+    return rest.pop(0).replace("-", "_") if rest and not rest[0].startswith("-") else None
+
+
 def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
-    # The task is the first word. argparse would take the value of an option that it does not know for it.
-    task = rest.pop(0).replace("-", "_") if rest and not rest[0].startswith("-") else None
+    task = _take_task(rest)
     if arguments.help and task is None:
         arguments.parser.print_help()
         return 0
@@ -170,7 +174,7 @@ def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _study(arguments: argparse.Namespace, rest: list[str]) -> int:
-    task = rest.pop(0).replace("-", "_") if rest and not rest[0].startswith("-") else None
+    task = _take_task(rest)
     from tapehead.studies.making import make_plan
     from tapehead.studies.study import run_study
 

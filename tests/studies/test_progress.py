@@ -72,9 +72,9 @@ def test_a_run_keeps_its_progress_beside_it_while_it_trains(tmp_path, monkeypatc
     seen = []
     write = ProgressFile._write
 
-    def watched(self, module, speed):
+    def watched(self, module):
         self.seconds = 0.0
-        write(self, module, speed)
+        write(self, module)
         seen.append(json.loads((tmp_path / "run" / "progress.json").read_text()))
 
     monkeypatch.setattr(ProgressFile, "_write", watched)

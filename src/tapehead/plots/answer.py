@@ -69,17 +69,16 @@ def draw_answer(
 
     heights = [max(0.3, ROW * rows) for rows in (len(shown), len(wanted), len(wanted), len(wanted))]
     figure, (strip, *panels) = stack(heights, title)
+    signed = shown.min() < 0
     for axes, values, names in zip(
         panels, (shown, wanted, said), (input_names, target_names, target_names), strict=False
     ):
-        signed = axes is panels[0] and shown.min() < 0
-        colours, low = (SIGNED, -1) if signed else (UNSIGNED, 0)
+        colours, low = (SIGNED, -1) if signed and axes is panels[0] else (UNSIGNED, 0)
         image = heat_map(axes, values, colours=colours, low=low, high=1, separate=True)
         _name_channels(axes, values.shape[0], names)
-        if signed:
+        if signed and axes is panels[0]:
             colour_bar(figure, image, panels[:1], "input")
-    scaled = panels[1:3] if shown.min() < 0 else panels[:3]
-    colour_bar(figure, image, scaled, "bit, or probability of a 1", aspect=25)
+    colour_bar(figure, image, panels[1:3] if signed else panels[:3], "bit, or probability of a 1", aspect=25)
     _write_numbers(panels[0], shown)
     error = heat_map(panels[3], abs(said - wanted), colours=ERROR, low=0, high=1, separate=True)
     _name_channels(panels[3], wanted.shape[0], target_names)

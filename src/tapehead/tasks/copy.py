@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, draw
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, draw, shown_then_asked
 
 __all__ = ["Copy"]
 
@@ -96,14 +96,7 @@ class Copy(Task):
             return self._ragged(lengths, generator)
         length = size["length"] if size else int(draw(self.min_length, self.max_length, 1, generator, each=True))
         vectors = self._vectors(length, batch_size, generator)
-        input = vectors.new_zeros(2 * length + 1, batch_size, self.input_size)
-        input[:length, :, : self.bits] = vectors
-        input[length, :, self.bits] = 1
-        target = vectors.new_zeros(2 * length + 1, batch_size, self.bits)
-        target[length + 1 :] = vectors
-        mask = torch.zeros(2 * length + 1, batch_size, dtype=torch.bool)
-        mask[length + 1 :] = True
-        return Batch(input, target, mask, None)
+        return shown_then_asked(vectors, vectors)
 
     def _vectors(self, length: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
         shape = (length, batch_size, self.bits)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, shown_then_asked
 
 __all__ = ["PrioritySort"]
 
@@ -99,18 +99,9 @@ class PrioritySort(Task):
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
         length = size["length"] if size else self.length
-        answers = min(self.highest, length)
         dtype = torch.get_default_dtype()
         vectors = torch.randint(0, 2, (length, batch_size, self.bits), generator=generator, dtype=dtype)
         priorities = 2 * torch.rand(length, batch_size, generator=generator, dtype=dtype) - 1
-        steps = length + 1 + answers
-        input = vectors.new_zeros(steps, batch_size, self.input_size)
-        input[:length, :, : self.bits] = vectors
-        input[:length, :, self.bits] = priorities
-        input[length, :, self.bits + 1] = 1
-        ranks = priorities.argsort(0, descending=True)[:answers]
-        target = vectors.new_zeros(steps, batch_size, self.bits)
-        target[length + 1 :] = vectors.gather(0, ranks.unsqueeze(-1).expand(-1, -1, self.bits))
-        mask = torch.zeros(steps, batch_size, dtype=torch.bool)
-        mask[length + 1 :] = True
-        return Batch(input, target, mask, None)
+        ranks = priorities.argsort(0, descending=True)[: self.highest]
+        answer = vectors.gather(0, ranks.unsqueeze(-1).expand(-1, -1, self.bits))
+        return shown_then_asked(torch.cat([vectors, priorities.unsqueeze(-1)], -1), answer)

@@ -130,6 +130,25 @@ def _symbol(value: float) -> str:
     return "+" if value > 0 else "-"
 
 
+def shown_then_asked(shown: Tensor, answer: Tensor) -> Batch:
+    """What is shown, a step with only the delimiter, and as many empty steps as the answer has, in which it counts.
+
+    Args:
+        shown: (L, B, C), every step's channels but for the delimiter, which is the last
+        answer: (K, B, O)
+    """
+    length, batch_size, channels = shown.shape
+    steps = length + 1 + len(answer)
+    input = shown.new_zeros(steps, batch_size, channels + 1)
+    input[:length, :, :channels] = shown
+    input[length, :, channels] = 1
+    target = answer.new_zeros(steps, batch_size, answer.shape[2])
+    target[length + 1 :] = answer
+    mask = torch.zeros(steps, batch_size, dtype=torch.bool)
+    mask[length + 1 :] = True
+    return Batch(input, target, mask, None)
+
+
 def draw(low: int, high: int, count: int, generator: torch.Generator | None, *, each: bool) -> Tensor:
     """`count` integers in low..high: each its own where `each`, else all the same one."""
     drawn = torch.randint(low, high + 1, (count if each else 1,), generator=generator)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -12,11 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tapehead.training.metrics import MEASURES
+from tapehead.training.running import Running
 
 __all__ = ["RunBar"]
-
-SMOOTHING = 0.02
-"""Share of the newest update in the running means shown."""
 
 
 class RunBar(ProgressBar):
@@ -34,11 +30,7 @@ class RunBar(ProgressBar):
         self._enabled = True
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._drawn = 0.0
-        self._loss: float | None = None
-        self._errors = 0.0
-        self._since = (0.0, 0)
-        self._speed = 0.0
+        self._running = Running(0)
 
     def disable(self) -> None:
         self._enabled = False
@@ -48,8 +40,7 @@ class RunBar(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module
-        self._since = (time.perf_counter(), module.progress.sequences)
-        self._drawn = self._since[0]
+        self._running = Running(module.progress.sequences)
         if not (self._enabled and self.console.is_terminal):
             return
         self._bar = Progress(
@@ -70,24 +61,17 @@ class RunBar(ProgressBar):
 
     def on_update(self, module: Any, loss: float, errors: float) -> None:
         """Called after every update; draws only when it is time to."""
-        if self._loss is None:
-            self._loss, self._errors = loss, errors
-        self._loss += SMOOTHING * (loss - self._loss)
-        self._errors += SMOOTHING * (errors - self._errors)
-        now = time.perf_counter()
-        if now - self._drawn >= self.refresh_seconds:
-            self._drawn = now
+        self._running.add(loss, errors)
+        if self._running.seconds() >= self.refresh_seconds:
             self._draw(module)
 
     def _draw(self, module: Any) -> None:
-        now, sequences = time.perf_counter(), module.progress.sequences
-        if now > self._since[0] and sequences > self._since[1]:
-            self._speed = (sequences - self._since[1]) / (now - self._since[0])
-        self._since = (now, sequences)
-        if self._bar is None or self._task is None or self._loss is None:
+        running, sequences = self._running, module.progress.sequences
+        running.look(sequences)
+        if self._bar is None or self._task is None or running.bits is None:
             return
         state = (
-            f"loss {self._loss / math.log(2):.2f} bits  wrong bits {self._errors:.2f}  {self._speed:,.0f} sequences/s"
+            f"loss {running.bits:.2f} bits  wrong bits {running.bit_errors:.2f}  {running.speed or 0:,.0f} sequences/s"
         )
         self._bar.update(self._task, completed=sequences, state=state, refresh=True)
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
-import time
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-__all__ = ["ProgressFile"]
+from tapehead.training.running import Running
 
-SMOOTHING = 0.02
-"""Share of the newest update in the running means."""
+__all__ = ["ProgressFile"]
 
 
 class ProgressFile(Callback):
@@ -31,37 +28,28 @@ class ProgressFile(Callback):
     def __init__(self, path: Path, seconds: float = 1.0) -> None:
         self.path = path
         self.seconds = seconds
-        self._bits: float | None = None
-        self._errors = 0.0
-        self._since = (0.0, 0)
+        self._running = Running(0)
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self._since = (time.perf_counter(), pl_module.progress.sequences)
-        self._write(pl_module, None)
+        self._running = Running(pl_module.progress.sequences)
+        self._write(pl_module)
 
     def on_update(self, module: Any, loss: float, errors: float) -> None:
         """Called after every update; writes only when it is time to."""
-        bits = loss / math.log(2)
-        if self._bits is None:
-            self._bits, self._errors = bits, errors
-        self._bits += SMOOTHING * (bits - self._bits)
-        self._errors += SMOOTHING * (errors - self._errors)
-        now = time.perf_counter()
-        if now - self._since[0] >= self.seconds:
-            sequences = module.progress.sequences
-            speed = (sequences - self._since[1]) / (now - self._since[0])
-            self._since = (now, sequences)
-            self._write(module, speed)
+        self._running.add(loss, errors)
+        if self._running.seconds() >= self.seconds:
+            self._running.look(module.progress.sequences)
+            self._write(module)
 
-    def _write(self, module: Any, speed: float | None) -> None:
+    def _write(self, module: Any) -> None:
         if not module.trainer.is_global_zero:
             return
         state = {
             "sequences": module.progress.sequences,
             "total": module.config.training.sequences,
-            "sequences_per_second": speed,
-            "bits": self._bits,
-            "bit_errors": None if self._bits is None else self._errors,
+            "sequences_per_second": self._running.speed,
+            "bits": self._running.bits,
+            "bit_errors": self._running.bit_errors,
             "measure": module.config.task.measure,
             "solved_at_sequences": module.progress.solved_at_sequences,
         }

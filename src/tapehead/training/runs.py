@@ -36,7 +36,7 @@ from tapehead.training.config import RunConfig
 
 __all__ = ["Run", "environment", "plain_config", "replacing", "write_json"]
 
-MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average.module."
+MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average."
 """Of the model's parameters in a checkpoint, and of their mean where there is one: the LightningModule's attributes."""
 
 
