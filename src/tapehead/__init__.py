@@ -3,8 +3,8 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from tapehead.errors import BackendError, PretrainedError
-from tapehead.nn import LSTM, NTM, Initial, NTMCell, SequenceModel, from_pretrained
-from tapehead.states import HeadTrace, LSTMState, NTMState, Trace
+from tapehead.nn import LSTM, MANN, NTM, Initial, MANNCell, NTMCell, SequenceModel, from_pretrained
+from tapehead.states import HeadTrace, LSTMState, MANNState, MANNTrace, NTMState, Trace, WriteTrace
 
 try:
     __version__ = version("tapehead")
@@ -13,16 +13,21 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 __all__ = [
     "LSTM",
+    "MANN",
     "NTM",
     "BackendError",
     "HeadTrace",
     "Initial",
     "LSTMState",
+    "MANNCell",
+    "MANNState",
+    "MANNTrace",
     "NTMCell",
     "NTMState",
     "PretrainedError",
     "SequenceModel",
     "Trace",
+    "WriteTrace",
     "__version__",
     "from_pretrained",
 ]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
-__all__ = ["HeadTrace", "LSTMState", "NTMState", "Trace", "map_tensors"]
+__all__ = ["HeadTrace", "LSTMState", "MANNState", "MANNTrace", "NTMState", "Trace", "WriteTrace", "map_tensors"]
 
 Nested = TypeVar("Nested")
 
@@ -77,21 +77,56 @@ class NTMState(NamedTuple):
 
     def add_batch(self) -> NTMState:
         """Add a batch dimension of 1 to every tensor."""
-        controller = None if self.controller is None else self.controller.add_batch()
-        state = map_tensors(lambda tensor: tensor.unsqueeze(0), self._replace(controller=None))
-        return state._replace(controller=controller)
+        return _add_batch(self)
 
     def remove_batch(self) -> NTMState:
         """Remove the batch dimension of 1 from every tensor."""
-        controller = None if self.controller is None else self.controller.remove_batch()
-        state = map_tensors(lambda tensor: tensor.squeeze(0), self._replace(controller=None))
-        return state._replace(controller=controller)
+        return _remove_batch(self)
+
+
+class MANNState(NamedTuple):
+    """State of a memory-augmented network with least-recently-used access."""
+
+    memory: Tensor
+    """(B, N, M), M_t"""
+    read_weights: Tensor
+    """(B, R, N), each head a distribution over the slots, w^r_t"""
+    usage: Tensor
+    """(B, N), w^u_t: what was read from and written to each slot, fading. It has no gradient"""
+    reads: Tensor
+    """(B, R, M), r_t: what the heads read last, part of the controller's next input"""
+    controller: LSTMState | None
+    """State of an LSTM controller; None with a feed-forward controller, which has none"""
+
+    def detach(self) -> MANNState:
+        """The same numbers, cut from the graph: what truncated back-propagation hands on."""
+        return map_tensors(Tensor.detach, self)
+
+    def add_batch(self) -> MANNState:
+        """Add a batch dimension of 1 to every tensor."""
+        return _add_batch(self)
+
+    def remove_batch(self) -> MANNState:
+        """Remove the batch dimension of 1 from every tensor."""
+        return _remove_batch(self)
+
+
+def _add_batch(state: Any) -> Any:
+    controller = None if state.controller is None else state.controller.add_batch()
+    rest = map_tensors(lambda tensor: tensor.unsqueeze(0), state._replace(controller=None))
+    return rest._replace(controller=controller)
+
+
+def _remove_batch(state: Any) -> Any:
+    controller = None if state.controller is None else state.controller.remove_batch()
+    rest = map_tensors(lambda tensor: tensor.squeeze(0), state._replace(controller=None))
+    return rest._replace(controller=controller)
 
 
 class HeadTrace(NamedTuple):
     """What the read heads, or the write heads, emitted and where they pointed, at every step.
 
-    With `addressing="content"` a head has no gate, shift or gamma: those fields are None.
+    With `addressing="content"`, as in a MANN, a head has no gate, shift or gamma: those fields are None.
     """
 
     key: Tensor
@@ -110,8 +145,19 @@ class HeadTrace(NamedTuple):
     """(T, B, heads, N), w_t"""
 
 
+class WriteTrace(NamedTuple):
+    """Where the heads of a MANN wrote, and why, at every step."""
+
+    write_gate: Tensor
+    """(T, B, R), sigma(alpha) in 0..1; 1 = where it last read, 0 = the least used slot"""
+    least_used_weights: Tensor
+    """(T, B, R, N), w^lu_{t-1}: 1 at the slots that were the least used, where the head may write"""
+    weights: Tensor
+    """(T, B, R, N), w^w_t"""
+
+
 class Trace(NamedTuple):
-    """Every internal of a run, step by step. Steps past a row's length are zero."""
+    """Every internal of an NTM's run, step by step. Steps past a row's length are zero."""
 
     read: HeadTrace
     write: HeadTrace
@@ -119,6 +165,21 @@ class Trace(NamedTuple):
     """(T, B, W, M), e_t in 0..1"""
     add: Tensor
     """(T, B, W, M), a_t"""
+    reads: Tensor
+    """(T, B, R, M), r_t"""
+    memory: Tensor
+    """(T, B, N, M), M_t after the step's write"""
+
+
+class MANNTrace(NamedTuple):
+    """Every internal of a MANN's run, step by step. Steps past a row's length are zero."""
+
+    read: HeadTrace
+    write: WriteTrace
+    add: Tensor
+    """(T, B, R, M), a_t: with `write="key"` the keys"""
+    usage: Tensor
+    """(T, B, N), w^u_t"""
     reads: Tensor
     """(T, B, R, M), r_t"""
     memory: Tensor

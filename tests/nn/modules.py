@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tapehead import LSTM, NTM, Initial, NTMCell, SequenceModel
+from tapehead import LSTM, MANN, NTM, Initial, MANNCell, NTMCell, SequenceModel
 
 D, H = 3, 4
 NTM_OPTIONS: dict[str, Any] = {"memory_size": 5, "word_size": 2}
+MANN_OPTIONS: dict[str, Any] = {**NTM_OPTIONS, "num_read_heads": 2}
 LEARNED = Initial(memory="learned", weights="learned", reads="learned", controller="learned")
 RANDOM = Initial(memory="random", weights="random", reads="random")
 
@@ -42,11 +43,16 @@ NO_LSTM = {"fullgraph": False, "vmap": False}
 PUBLIC = [
     Public("LSTM", LSTM, _of(LSTM), **NO_LSTM),
     Public("LSTM-learned", LSTM, _of(LSTM, num_layers=2, initial="learned"), **NO_LSTM),
+    Public("MANN", MANN, _of(MANN, **MANN_OPTIONS)),
+    Public("MANN-learned", MANN, _of(MANN, **MANN_OPTIONS, initial=LEARNED, least_used="each", num_layers=2)),
+    Public("MANN-random", MANN, _of(MANN, **MANN_OPTIONS, initial=RANDOM, controller="feedforward", write="key")),
+    Public("MANNCell", MANNCell, _of(MANNCell, **MANN_OPTIONS, least_used="all"), is_cell=True),
     Public("NTM", NTM, _of(NTM, **NTM_OPTIONS)),
     Public("NTM-learned", NTM, _of(NTM, **NTM_OPTIONS, initial=LEARNED, order="write_read", num_layers=2)),
     Public("NTM-random", NTM, _of(NTM, **NTM_OPTIONS, initial=RANDOM, controller="feedforward")),
     Public("NTMCell", NTMCell, _of(NTMCell, **NTM_OPTIONS), is_cell=True),
     Public("NTMCell-content", NTMCell, _of(NTMCell, **NTM_OPTIONS, addressing="content"), is_cell=True),
+    Public("SequenceModel-MANN", SequenceModel, _model(MANN, **MANN_OPTIONS)),
     Public("SequenceModel-NTM", SequenceModel, _model(NTM, **NTM_OPTIONS)),
     Public("SequenceModel-LSTM", SequenceModel, _model(LSTM), **NO_LSTM),
 ]

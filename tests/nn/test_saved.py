@@ -38,6 +38,13 @@ OTHER = {
         "initial": tapehead.Initial(memory="learned", reads="random", std=0.1), "batch_first": True,
         "backend": "reference", "checkpoint_every": 3, "gradient_limit": 7.0,
     },
+    "MANN": {
+        "input_size": 2, "hidden_size": 3, "memory_size": 6, "word_size": 4, "num_read_heads": 2, "usage_decay": 0.5,
+        "write": "key", "least_used": "each", "order": "read_write", "key_strength": "one", "key_activation": "linear",
+        "add_activation": "linear", "controller": "feedforward", "num_layers": 2,
+        "initial": tapehead.Initial(memory="learned", reads="random", std=0.1), "batch_first": True,
+        "backend": "reference",
+    },
     "LSTM": {"input_size": 2, "hidden_size": 3, "num_layers": 2, "initial": "learned", "batch_first": True},
 }  # fmt: skip
 
@@ -61,7 +68,7 @@ def test_saved_and_made_again(public: Public, dtype: torch.dtype, tmp_path):
     module = public.make(dtype=dtype)
     model = module if public.type is SequenceModel else SequenceModel(module, 2)
     if public.is_cell:
-        with pytest.raises(TypeError, match="expected a core of LSTM, NTM, got NTMCell"):
+        with pytest.raises(TypeError, match=r"expected a core of LSTM, MANN, NTM, got (NTM|MANN)Cell"):
             model.save_pretrained(tmp_path / "model")
         return
     model.save_pretrained(tmp_path / "model")
@@ -89,7 +96,7 @@ def test_only_layers_of_tapehead_are_saved(tmp_path):
             self.weight = nn.Parameter(torch.ones(1))
 
     for core in (Mine(D, 4), Other()):
-        with pytest.raises(TypeError, match=f"expected a core of LSTM, NTM, got {type(core).__name__}"):
+        with pytest.raises(TypeError, match=f"expected a core of LSTM, MANN, NTM, got {type(core).__name__}"):
             SequenceModel(core, 2).save_pretrained(tmp_path / "model")
     assert not (tmp_path / "model").exists()
 

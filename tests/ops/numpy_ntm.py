@@ -164,6 +164,13 @@ def step(x: list[float], row: Row, parameters: Any, settings: Any) -> tuple[list
 
 def run(input: np.ndarray, state: Any, parameters: Any, settings: Any, lengths: Any = None) -> dict[str, np.ndarray]:
     """Run a batch (T, B, D), row after row; every result by the path it has in tapehead's output, state and trace."""
+    return run_rows(step, input, state, parameters, settings, lengths)
+
+
+def run_rows(
+    step: Any, input: np.ndarray, state: Any, parameters: Any, settings: Any, lengths: Any
+) -> dict[str, np.ndarray]:
+    """The loops over rows and time, of a step of any model."""
     steps, rows = input.shape[:2]
     columns: list[dict[str, np.ndarray]] = []
     for index in range(rows):

@@ -2,7 +2,8 @@
 
 from tapehead.nn.initial import Initial
 from tapehead.nn.lstm import LSTM
+from tapehead.nn.mann import MANN, MANNCell
 from tapehead.nn.model import SequenceModel, from_pretrained
 from tapehead.nn.ntm import NTM, NTMCell
 
-__all__ = ["LSTM", "NTM", "Initial", "NTMCell", "SequenceModel", "from_pretrained"]
+__all__ = ["LSTM", "MANN", "NTM", "Initial", "MANNCell", "NTMCell", "SequenceModel", "from_pretrained"]

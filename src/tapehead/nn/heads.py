@@ -5,24 +5,29 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from tapehead.ops.ntm import HeadParameters, NTMSettings
+from tapehead.ops.ntm import HeadParameters
 
-__all__ = ["NTMHeads"]
+__all__ = ["Heads"]
 
 
-class NTMHeads(nn.Module):
-    """Parameters of all read and write heads of an NTM, rows in the order of `NTMSettings.head_sizes`."""
+class Heads(nn.Module):
+    """Parameters of all heads of a model.
+
+    Args:
+        hidden_size: H
+        head_sizes: rows of each kind of head parameter, in their order: `head_sizes` of the model's settings
+    """
 
     def __init__(
         self,
         hidden_size: int,
-        settings: NTMSettings,
+        head_sizes: list[int],
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        rows = sum(settings.head_sizes)
+        rows = sum(head_sizes)
         self.weight = nn.Parameter(torch.empty(rows, hidden_size, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(rows, device=device, dtype=dtype))
         self.reset_parameters()

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from tapehead.backends import is_eager
 from tapehead.nn.checks import check_choice
-from tapehead.states import LSTMState, NTMState
+from tapehead.states import LSTMState, MANNState, NTMState
 
-__all__ = ["Initial", "InitialController", "InitialNTM", "check_initial"]
+__all__ = ["Initial", "InitialController", "InitialMANN", "InitialNTM", "check_initial"]
 
 MemoryKind = Literal["constant", "random", "learned"]
 WeightsKind = Literal["first_slot", "uniform", "random", "learned"]
@@ -59,8 +59,15 @@ class Initial:
             raise ValueError(f"Initial: expected std >= 0, got {self.std}.")
 
 
-def check_initial(owner: str, initial: Any, controller: str, addressing: str) -> None:
-    """Raise unless this is an `Initial` of which all that is learned has an effect."""
+def check_initial(owner: str, initial: Any, controller: str, addressing: str | None = None) -> None:
+    """Raise unless this is an `Initial` of which all that is learned has an effect.
+
+    Args:
+        owner: the layer's name, for messages
+        initial: to check
+        controller: kind of the controller
+        addressing: of an NTM; None for a layer whose heads always look at the weights before
+    """
     if not isinstance(initial, Initial):
         raise TypeError(f"{owner}: expected initial to be a tapehead.Initial, got {type(initial).__name__}.")
     if controller == "feedforward" and initial.controller == "learned":
@@ -198,12 +205,21 @@ class InitialController(nn.Module):
         return value.unsqueeze(1).expand(-1, batch_size, -1)
 
 
-_SHARED: dict[tuple[Any, ...], NTMState] = {}
+_SHARED: dict[tuple[Any, ...], Any] = {}
 _SHARED_LIMIT = 4
 
 
-class InitialNTM(nn.Module):
-    """Makes the `NTMState` that starts a sequence, as an `Initial` says."""
+class _InitialState(nn.Module):
+    """What the states of all models with a memory have: memory, reads, where heads point, an LSTM controller's state.
+
+    Args:
+        initial: how each of them starts
+        memory_size: N
+        word_size: M
+        num_read_heads: R
+        num_write_heads: W; 0 for a model whose write heads remember nothing
+        controller_shape: (L, H) of an LSTM controller, or None
+    """
 
     def __init__(
         self,
@@ -212,7 +228,7 @@ class InitialNTM(nn.Module):
         memory_size: int,
         word_size: int,
         num_read_heads: int,
-        num_write_heads: int,
+        num_write_heads: int = 0,
         controller_shape: tuple[int, int] | None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -233,16 +249,20 @@ class InitialNTM(nn.Module):
                 dtype=dtype,
             )
 
+        def weights(num_heads: int) -> _StartWeights:
+            return _StartWeights(initial.weights, num_heads, memory_size, device=device, dtype=dtype)
+
         self.memory = start(initial.memory, (memory_size, word_size), 0)
         self.reads = start(initial.reads, (num_read_heads, word_size), None)
-        self.read_weights = _StartWeights(initial.weights, num_read_heads, memory_size, device=device, dtype=dtype)
-        self.write_weights = _StartWeights(initial.weights, num_write_heads, memory_size, device=device, dtype=dtype)
+        self.read_weights = weights(num_read_heads)
+        if num_write_heads:
+            self.write_weights = weights(num_write_heads)
         self.controller = None
         if controller_shape is not None:
             self.controller = InitialController(initial.controller, *controller_shape, device=device, dtype=dtype)
 
-    def shared(self, batch_size: int, memory_size: int, like: Tensor) -> NTMState:
-        """What `forward` gives, for who changes none of it: a state without parameters is made once and kept."""
+    def shared(self, batch_size: int, memory_size: int, like: Tensor) -> Any:
+        """What calling it gives, for who changes none of it: a state without parameters is made once and kept."""
         options = self.options
         if (
             options.memory != "constant"
@@ -252,7 +272,7 @@ class InitialNTM(nn.Module):
             or not is_eager()
         ):
             return self.forward(batch_size, memory_size, like)
-        kind = (like.dtype, like.device, torch.is_inference_mode_enabled())
+        kind = (type(self), like.dtype, like.device, torch.is_inference_mode_enabled())
         key = (batch_size, memory_size, *kind, options, self.shapes)
         state = _SHARED.get(key)
         if state is None:
@@ -267,6 +287,13 @@ class InitialNTM(nn.Module):
         tied = [name for name in ("memory", "weights") if getattr(self.options, name) == "learned"]
         return " and ".join(f"initial.{name}='learned'" for name in tied) or None
 
+    def _controller(self, batch_size: int, like: Tensor) -> LSTMState | None:
+        return None if self.controller is None else self.controller(batch_size, like)
+
+
+class InitialNTM(_InitialState):
+    """Makes the `NTMState` that starts a sequence, as an `Initial` says."""
+
     def forward(self, batch_size: int, memory_size: int, like: Tensor) -> NTMState:
         """The state for a batch and a memory of these sizes, with the dtype and device of `like`."""
         sizes = (batch_size, memory_size, like)
@@ -275,5 +302,20 @@ class InitialNTM(nn.Module):
             self.read_weights.rows(*sizes),
             self.write_weights.rows(*sizes),
             self.reads.rows(*sizes),
-            None if self.controller is None else self.controller(batch_size, like),
+            self._controller(batch_size, like),
+        )
+
+
+class InitialMANN(_InitialState):
+    """Makes the `MANNState` that starts a sequence, as an `Initial` says; no slot is used yet."""
+
+    def forward(self, batch_size: int, memory_size: int, like: Tensor) -> MANNState:
+        """The state for a batch and a memory of these sizes, with the dtype and device of `like`."""
+        sizes = (batch_size, memory_size, like)
+        return MANNState(
+            self.memory.rows(*sizes),
+            self.read_weights.rows(*sizes),
+            like.new_zeros(batch_size, memory_size),
+            self.reads.rows(*sizes),
+            self._controller(batch_size, like),
         )

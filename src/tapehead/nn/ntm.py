@@ -11,10 +11,10 @@ from torch.nn.utils.rnn import PackedSequence
 from tapehead import backends
 from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
 from tapehead.nn.controller import Controller, ControllerKind
-from tapehead.nn.heads import NTMHeads
+from tapehead.nn.heads import Heads
 from tapehead.nn.initial import Initial, InitialNTM, check_initial
 from tapehead.nn.precision import outside_autocast, own_dtype, under_autocast
-from tapehead.nn.sequences import open_sequence
+from tapehead.nn.sequences import Opened, open_sequence
 from tapehead.ops import ntm
 from tapehead.ops.ntm.parameters import Activation, Addressing, NTMParameters, NTMSettings, Order
 from tapehead.states import LSTMState, NTMState, Trace
@@ -150,7 +150,7 @@ class NTMCell(nn.Module):
         self.controller = Controller(
             controller, input_size, reads_size, hidden_size, num_layers, device=device, dtype=dtype
         )
-        self.heads = NTMHeads(hidden_size, self.settings, device=device, dtype=dtype)
+        self.heads = Heads(hidden_size, self.settings.head_sizes, device=device, dtype=dtype)
         self.initial = InitialNTM(
             initial,
             memory_size=memory_size,
@@ -239,7 +239,8 @@ class NTMCell(nn.Module):
     def start(self, state: NTMState | None, batch_size: int, batched: bool) -> NTMState:
         """The user's state, checked and batched; without one, the initial state."""
         if state is None:
-            return self.initial.shared(batch_size, self.memory_size, self.heads.weight)
+            shared: NTMState = self.initial.shared(batch_size, self.memory_size, self.heads.weight)
+            return shared
         owner = f"{type(self).__name__}: state"
         kind = LSTMState if self.controller.kind == "lstm" else type(None)
         if not isinstance(state, NTMState) or not isinstance(state.controller, kind):
@@ -402,7 +403,9 @@ class NTM(nn.Module):
         """The state that starts a sequence; see `NTMCell.initial_state`."""
         return self.cell.initial_state(batch_size, memory_size)
 
-    def _run(self, input, state, lengths, *, trace):  # type: ignore[no-untyped-def]
+    def _run(
+        self, input: Tensor | PackedSequence, state: NTMState | None, lengths: Tensor | None, *, trace: bool
+    ) -> tuple[Opened, Tensor, NTMState, Trace | None]:
         cell = self.cell
         opened = open_sequence(
             "NTM",

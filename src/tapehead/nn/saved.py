@@ -15,11 +15,12 @@ from tapehead.backends import DTYPES
 from tapehead.errors import PretrainedError
 from tapehead.nn.initial import Initial
 from tapehead.nn.lstm import LSTM
+from tapehead.nn.mann import MANN
 from tapehead.nn.ntm import NTM
 
 __all__ = ["CORES", "build_core", "describe_core", "dtype_of", "fill"]
 
-CORES: dict[str, type[nn.Module]] = {core.__name__: core for core in (LSTM, NTM)}
+CORES: dict[str, type[nn.Module]] = {core.__name__: core for core in (LSTM, MANN, NTM)}
 """The layers that can be saved, by the name they have in config.json. A file names one of these or is refused."""
 
 

@@ -12,7 +12,8 @@ from tapehead.ops.content import content_weights
 from tapehead.ops.controller import feedforward_step, lstm_step, project
 from tapehead.ops.location import interpolate, sharpen, shift
 from tapehead.ops.ntm.parameters import Activation, HeadParameters, NTMParameters, NTMSettings
-from tapehead.states import HeadTrace, LSTMState, NTMState, Trace, map_tensors
+from tapehead.ops.ragged import select_state, stack_steps, zero_inactive
+from tapehead.states import HeadTrace, NTMState, Trace
 
 __all__ = ["sequence"]
 
@@ -48,14 +49,12 @@ def sequence(
         output, new_state, step_trace = _step(projected[time], state, parameters, settings, trace=trace)
         if lengths is not None:
             active = time < lengths
-            output = _where(active, output, torch.zeros_like(output))
-            new_state = _select_state(active, new_state, state)
-            if step_trace is not None:
-                step_trace = map_tensors(lambda field: _where(active, field, torch.zeros_like(field)), step_trace)  # noqa: B023
+            output, step_trace = zero_inactive(active, (output, step_trace))
+            new_state = select_state(active, new_state, state)
         state = new_state
         outputs.append(output)
         traces.append(step_trace)
-    return torch.stack(outputs), state, _stack(traces) if trace else None  # type: ignore[arg-type]
+    return torch.stack(outputs), state, stack_steps(traces) if trace else None
 
 
 def _step(
@@ -155,36 +154,3 @@ def _write(memory: Tensor, weights: Tensor, erase: Tensor, add: Tensor) -> Tenso
         # (B, N, M): M~(i) = M(i) (1 - w(i) e)
         memory = memory * (1 - weights[:, head].unsqueeze(-1) * erase[:, head].unsqueeze(-2))
     return torch.baddbmm(memory, weights.transpose(1, 2), add)  # M(i) = M~(i) + w(i) a
-
-
-def _where(active: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    """Rows of `new` where `active` (B,) is true, of `old` elsewhere; the batch is the first dimension."""
-    return torch.where(active.view(-1, *(1,) * (new.dim() - 1)), new, old)
-
-
-def _select_state(active: Tensor, new: NTMState, old: NTMState) -> NTMState:
-    """Each row's new state where it still runs, its old one where it has ended."""
-    controller = None
-    if new.controller is not None and old.controller is not None:
-        pairs = zip(new.controller, old.controller, strict=True)
-        controller = LSTMState(*(torch.where(active.view(1, -1, 1), left, right) for left, right in pairs))
-    return NTMState(
-        _where(active, new.memory, old.memory),
-        _where(active, new.read_weights, old.read_weights),
-        _where(active, new.write_weights, old.write_weights),
-        _where(active, new.reads, old.reads),
-        controller,
-    )
-
-
-def _stack(steps: list[Trace]) -> Trace:
-    """One trace with a leading time dimension out of one trace a step."""
-
-    def stack(fields: list[Tensor | None]) -> Tensor | None:
-        return None if fields[0] is None else torch.stack(fields)  # type: ignore[arg-type]
-
-    def heads(side: list[HeadTrace]) -> HeadTrace:
-        return HeadTrace(*(stack(list(fields)) for fields in zip(*side, strict=True)))  # type: ignore[arg-type]
-
-    rest = (stack(list(fields)) for fields in zip(*(step[2:] for step in steps), strict=True))
-    return Trace(heads([step.read for step in steps]), heads([step.write for step in steps]), *rest)  # type: ignore[arg-type]
