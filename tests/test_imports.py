@@ -23,7 +23,7 @@ ALLOWED = {
     "ops": {"ops", "backends", "core", "states", "torch"},
     "nn": {*NN, "torch"},
     "pretrained": {"pretrained", "errors", "torch", "safetensors", "huggingface_hub"},
-    "tasks": {"tasks", "torch"},
+    "tasks": {"tasks", "errors", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},
     "testing": {"states", "torch"},
     "plots": {"plots", "states", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
     "training": {"training", "tasks", *NN, "torch", "lightning", "jsonargparse", "yaml", "rich", "tensorboard"},
