@@ -15,6 +15,7 @@ from tapehead.tasks.omniglot.source import HALVES, URL, Half, Source, check
 __all__ = ["download"]
 
 _TIMEOUT = 30.0  # seconds without a byte
+_BLOCK = 1 << 16  # bytes written at once: what a broken connection loses
 
 
 def download(folder: Path, halves: tuple[Half, ...] = HALVES, url: str = URL) -> Source:
@@ -98,7 +99,7 @@ def _resuming(requests: Any, part: Path) -> Callable[[str, str, object], None]:
                 total = have + int(rest) if rest else None
                 bar = tqdm(desc=part.stem, total=total, initial=have, unit="B", unit_scale=True, disable=None)
                 with part.open("ab" if have else "wb") as file, bar:
-                    for block in answer.iter_content(1 << 16):
+                    for block in answer.iter_content(_BLOCK):
                         file.write(block)
                         bar.update(len(block))
         os.replace(part, output_file)

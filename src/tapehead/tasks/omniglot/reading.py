@@ -73,7 +73,7 @@ def read(source: Source, halves: tuple[Half, ...] = HALVES) -> Iterator[numpy.nd
 def _from_npz(path: Path, half: Half) -> numpy.ndarray:
     numpy = package("numpy", "Reading Omniglot")
     try:
-        with numpy.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, numpy.load(file, allow_pickle=False) as archive:
             images = archive["images"]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: expected an array images, got a damaged file ({error}). {_AGAIN}") from error
