@@ -56,7 +56,7 @@ def turned_and_moved(
         return quarter_turns(drawings, turns)
     count, size = drawings.shape[:2]
     chance = 2 * torch.rand(3, count, generator=generator, dtype=drawings.dtype) - 1
-    angle = turns * (math.pi / 2) + chance[0] * math.radians(max_rotation)
+    angle = turns.to(drawings.dtype) * (math.pi / 2) + chance[0] * math.radians(max_rotation)
     across, down = chance[1:] * (2 * max_translation / size)  # an edge of the drawing is 2 long to `grid_sample`
     cosine, sine = angle.cos(), angle.sin()
     # Where a pixel comes from: rows of the matrix are (x, y) of the source. One product for all drawings, which leaves
