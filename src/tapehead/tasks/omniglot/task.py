@@ -71,9 +71,9 @@ class Omniglot(Task):
         max_translation: of a drawing in training, by chance across and down, in pixels of the 20 x 20
 
     Differs from the paper:
-        It does not say how its classes were divided, how far it turned and moved drawings, how they were made smaller,
-        and how often each class comes in an episode. Its test classes came turned as well, here with
-        `rotated_held_out_classes`. Strings of two classes might be the same there.
+        Which classes are held out, how far drawings are turned and moved, how they are made smaller, and how often each
+        class comes are choices of ours. The paper's test classes came turned as well: `rotated_held_out_classes`. Two
+        classes of an episode never have the same string.
 
     Raises:
         ValueError: an unknown split or kind of label; fewer than 2 classes, or more than the split or the strings have;
