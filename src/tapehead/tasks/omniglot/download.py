@@ -37,7 +37,9 @@ def download(folder: Path, halves: tuple[Half, ...] = HALVES, url: str = URL) ->
     if all(_is_sound(path, half) for path, half in zip(there, halves, strict=True)):
         return Source("zip", there)  # also where nothing can be written
     pooch = package("pooch", "Downloading Omniglot")
-    pooch.get_logger().setLevel("WARNING")
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # the bar says what is downloaded
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
@@ -47,6 +49,8 @@ def download(folder: Path, halves: tuple[Half, ...] = HALVES, url: str = URL) ->
             f"{folder}: cannot be written: {error.strerror or error}. Name another folder with the option cache or "
             "the variable TAPEHEAD_CACHE."
         ) from error
+    finally:
+        logger.setLevel(level)
     return Source("zip", paths)
 
 
