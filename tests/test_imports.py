@@ -23,7 +23,7 @@ ALLOWED = {
     "ops": {"ops", "backends", "core", "states", "torch"},
     "nn": {*NN, "torch"},
     "pretrained": {"pretrained", "errors", "torch", "safetensors", "huggingface_hub"},
-    "tasks": {"tasks", "torch"},
+    "tasks": {"tasks", "errors", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},
     "testing": {"states", "torch"},
     "plots": {"plots", "states", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
     "training": {"training", "tasks", *NN, "torch", "lightning", "jsonargparse", "yaml", "rich", "tensorboard"},
@@ -96,5 +96,16 @@ def test_import_takes_torch_and_nothing_else():
     parts = {name.split(".")[1] for name in new if name.startswith("tapehead.")}
     assert parts <= NN
     absent = {"lightning", "pytorch_lightning", "matplotlib", "jsonargparse", "tensorboard", "rich", "yaml", "triton"}
-    absent |= {"safetensors", "huggingface_hub"}
+    absent |= {"safetensors", "huggingface_hub", "pooch", "PIL", "requests"}
     assert not absent & {name.partition(".")[0] for name in everything}
+
+
+@pytest.mark.slow_start
+def test_the_tasks_take_torch_and_nothing_else():
+    script = (
+        "import sys, torch; before = set(sys.modules); import tapehead.tasks; "
+        "tapehead.tasks.Omniglot(data='nowhere'); print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    packages = {name.partition(".")[0] for name in done.stdout.split()} - set(sys.stdlib_module_names)
+    assert packages <= {"tapehead", "torch"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackendError",
+    "DataError",
     "Interrupted",
     "PretrainedError",
     "RunError",
@@ -36,6 +37,10 @@ class RunError(TapeheadError):
 
 class PretrainedError(TapeheadError):
     """A saved model is missing, damaged, of another version, in the way, or out of the hub's reach."""
+
+
+class DataError(TapeheadError):
+    """A data set is missing, truncated, altered, or cannot be downloaded."""
 
 
 class TrainingError(TapeheadError):

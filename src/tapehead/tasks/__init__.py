@@ -1,8 +1,9 @@
-"""The tasks of the NTM paper, drawn on the fly: every batch is new, and a seed and a position name it."""
+"""The tasks of the NTM paper and Omniglot: every batch is drawn anew, and a seed and a position name it."""
 
 from tapehead.tasks.associative_recall import AssociativeRecall
 from tapehead.tasks.copy import Copy
 from tapehead.tasks.ngrams import NGrams
+from tapehead.tasks.omniglot import Omniglot
 from tapehead.tasks.priority_sort import PrioritySort
 from tapehead.tasks.repeat_copy import RepeatCopy
 from tapehead.tasks.stream import Stream
@@ -15,6 +16,7 @@ __all__ = [
     "Copy",
     "Measure",
     "NGrams",
+    "Omniglot",
     "PrioritySort",
     "RepeatCopy",
     "Size",

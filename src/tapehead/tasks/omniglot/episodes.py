@@ -1,0 +1,64 @@
+"""The order of an episode: which classes, which of their drawings, and when."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Plan", "draw_plan", "instances_of"]
+
+
+class Plan(NamedTuple):
+    """What B episodes show; a slot is the place of a class among those of its episode."""
+
+    classes: Tensor
+    """(B, way) of 0..K-1, no two the same in an episode"""
+    slots: Tensor
+    """(T, B) of 0..way-1: whose turn it is"""
+    drawers: Tensor
+    """(T, B): by whom the drawing is, no two the same of a class of an episode"""
+
+
+def draw_plan(
+    batch_size: int, length: int, way: int, classes: int, drawings: int, generator: torch.Generator | None = None
+) -> Plan:
+    """Draw the order of B episodes.
+
+    Every class of an episode is shown length / way times; where that is no whole number, `length % way` of them, drawn
+    by chance, are shown once more than the others. The order is a random one of all that is shown.
+
+    Args:
+        batch_size: B
+        length: T
+        way: classes of an episode
+        classes: K, to draw from
+        drawings: of each class, to draw from
+        generator: source of chance
+
+    >>> plan = draw_plan(2, length=6, way=3, classes=100, drawings=20)
+    >>> plan.slots.sort(0).values.T
+    tensor([[0, 0, 1, 1, 2, 2],
+            [0, 0, 1, 1, 2, 2]])
+    """
+    # The largest of as many random numbers: a random choice, and in a random order.
+    chosen = torch.rand(batch_size, classes, generator=generator).topk(way).indices
+    # Presentation p is number p // way of the class in slot p % way; time is a random order of the presentations. The
+    # slots that come once more are always the first, but which class and which label they hold is chance.
+    presentations = torch.rand(batch_size, length, generator=generator).argsort(1)
+    slots, repeats = presentations % way, presentations // way
+    most = -(-length // way)
+    drawers = torch.rand(batch_size, way, drawings, generator=generator).topk(most).indices
+    rows = torch.arange(batch_size).unsqueeze(1)
+    return Plan(chosen, slots.T, drawers[rows, slots, repeats].T)
+
+
+def instances_of(target: Tensor) -> Tensor:
+    """For the label at each step, how many times it has come so far: (T, B, O) -> (T, B), from 1.
+
+    >>> instances_of(torch.eye(2)[[0, 1, 0]].unsqueeze(1)).squeeze(1)
+    tensor([1, 1, 2])
+    """
+    same = (target.unsqueeze(1) == target.unsqueeze(0)).all(-1)  # (T, T, B)
+    return same.long().cumsum(1).diagonal(dim1=0, dim2=1).T

@@ -1,0 +1,266 @@
+"""The Omniglot task, learning a character from one drawing: Santoro et al. 2016 (arXiv 1605.06065), section 4.1."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import torch
+from torch import Tensor
+
+from tapehead.tasks.omniglot.augmentation import quarter_turns, turned_and_moved
+from tapehead.tasks.omniglot.episodes import draw_plan, instances_of
+from tapehead.tasks.omniglot.images import SIZE, load
+from tapehead.tasks.omniglot.labels import (
+    CHARACTERS,
+    LETTERS,
+    STRINGS,
+    Labels,
+    draw_labels,
+    label_losses,
+    label_texts,
+    labels_are_right,
+)
+from tapehead.tasks.omniglot.reading import DRAWINGS
+from tapehead.tasks.omniglot.splits import SPLITS, Split, held_out_classes, split_sizes, training_classes
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats
+
+__all__ = ["Omniglot"]
+
+_PIXELS = SIZE * SIZE
+
+
+@dataclass(frozen=True)
+class Omniglot(Task):
+    """Name characters never seen before: guess when one comes first, and know it when it comes again.
+
+    An episode draws `way` classes, gives each a label, which holds for this episode alone, and shows drawings of them
+    in a random order. The right label of a drawing is told one step later, beside the next drawing. So a model has to
+    keep what it saw until it hears what that was, and find it again. Every class comes `length` / `way` times; where
+    that is no whole number, some, drawn by chance, come once more than the others. No drawing comes twice.
+
+    Channels over time for way = 2, T = 4, labels "one_hot" (D = 402, O = 2), with first and second drawings of a
+    character k and a character m, whose labels are 1 and 0::
+
+        time          0   1   2   3
+        pixels        k1  m1  k2  m2     the drawing, 20 x 20, row by row; ink is 1, paper 0
+        label 0       .   .   1   .      the label of the drawing before, nothing at first
+        label 1       .   1   .   1
+        target 0      .   1   .   1      the label of this drawing; every step counts
+        target 1      1   .   1   .
+
+    Labels "one_hot" are numbers, and O = way. Labels "strings" are five letters of a..e, no two strings of an episode
+    the same; each letter is one-hot, and O = 25.
+
+    `sample` without a size draws from the classes for training, augmented. With a size it draws from the classes held
+    out, not augmented: validation and evaluation name a size, training does not. `episodes` says it in so many words.
+
+    Nothing is read before the first batch is drawn. Then the drawings are read from `data`, or downloaded.
+
+    Attributes:
+        data: folder of a local copy, as zip, npz or folders of PNG; None downloads the original archives
+        cache: folder for downloads and shrunk drawings; None takes TAPEHEAD_CACHE, or else the user's cache
+        split: which classes are trained on: Omniglot's own 964 of 1,623, or 1,200 drawn once and for all
+        way: classes of an episode
+        length: T, drawings of an episode
+        labels: "one_hot", or "strings"
+        rotated_classes: whether characters turned by 90, 180 and 270 degrees are classes of their own in training
+        rotated_held_out_classes: the same of the classes held out
+        max_rotation: of a drawing in training, by chance to either side, in degrees
+        max_translation: of a drawing in training, by chance across and down, in pixels of the 20 x 20
+
+    Differs from the paper:
+        Which classes are held out, how far drawings are turned and moved, how they are made smaller, and how often each
+        class comes are choices of ours. The paper's test classes came turned as well: `rotated_held_out_classes`. Two
+        classes of an episode never have the same string.
+
+    Raises:
+        ValueError: an unknown split or kind of label; fewer than 2 classes, or more than the split or the strings have;
+            an episode shorter than its classes, or with more drawings of a class than there are; a negative rotation
+            or translation.
+
+    >>> task = Omniglot(way=5, length=50)
+    >>> task.input_size, task.target_size, task.sizes()
+    (405, 5, [{'length': 50, 'way': 5}])
+    """
+
+    evaluation_lengths: ClassVar[tuple[int, ...]] = (50,)
+
+    data: str | None = None
+    cache: str | None = None
+    split: Split = "background/evaluation"
+    way: int = 5
+    length: int = 50
+    labels: Labels = "one_hot"
+    rotated_classes: bool = True
+    rotated_held_out_classes: bool = False
+    max_rotation: float = 11.25
+    max_translation: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name, known in (("split", tuple(SPLITS)), ("labels", get_args(Labels))):
+            if getattr(self, name) not in known:
+                wanted = " or ".join(map(repr, known))
+                raise ValueError(f"Omniglot: expected {name} {wanted}, got {getattr(self, name)!r}.")
+        for name, most in (("max_rotation", 180), ("max_translation", SIZE)):
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"Omniglot: expected {name} in 0..{most}, got {getattr(self, name)}.")
+        self._check_size(self.way, self.length, held_out=True)
+        self._check_size(self.way, self.length, held_out=False)
+
+    @property
+    def input_size(self) -> int:
+        return _PIXELS + self.target_size
+
+    @property
+    def target_size(self) -> int:
+        return self.way if self.labels == "one_hot" else CHARACTERS * len(LETTERS)
+
+    def channel_names(self) -> list[str]:
+        pixels = [f"pixel {row},{column}" for row in range(SIZE) for column in range(SIZE)]
+        if self.labels == "one_hot":
+            return pixels + [f"label {label}" for label in range(self.way)]
+        return pixels + [f"letter {place} {letter}" for place in range(CHARACTERS) for letter in LETTERS]
+
+    def sizes(self) -> list[Size]:
+        return [{"length": self.length, "way": self.way}]
+
+    def stage(self, limit: int) -> Omniglot:
+        """Show at most `limit` drawings, but every class once."""
+        return dataclasses.replace(self, length=max(self.way, min(limit, self.length)))
+
+    def evaluation_size(self, length: int, repeats: int | None = None) -> Size:
+        check_no_repeats("Omniglot", repeats)
+        self._check_size(self.way, length, held_out=True)
+        return {"length": length, "way": self.way}
+
+    def slots(self, size: Size) -> int:
+        """One for each class."""
+        return size["way"]
+
+    def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
+        if size is None:
+            return self.episodes(batch_size, generator, held_out=False)
+        return self.episodes(batch_size, generator, held_out=True, way=size["way"], length=size["length"])
+
+    def episodes(
+        self,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        *,
+        held_out: bool,
+        way: int | None = None,
+        length: int | None = None,
+        augment: bool | None = None,
+    ) -> Batch:
+        """Draw a batch of episodes.
+
+        Args:
+            batch_size: B
+            generator: source of chance; None is torch's own
+            held_out: from the classes held out, or else from those for training
+            way: classes of an episode; None takes the task's. Labels "one_hot" allow no other
+            length: T; None takes the task's
+            augment: whether each drawing is turned and moved by chance; None does it in training
+
+        Raises:
+            ValueError: way or length that the task cannot have.
+            DataError: the drawings are missing or damaged, or cannot be downloaded.
+            ModuleNotFoundError: the extra `tapehead[omniglot]` is not installed.
+        """
+        way, length = self.way if way is None else way, self.length if length is None else length
+        self._check_size(way, length, held_out=held_out)
+        if self.labels == "one_hot" and way != self.way:
+            raise ValueError(
+                f'Omniglot.episodes: expected way {self.way}, which labels "one_hot" are made for, got {way}. '
+                'Make another task for it, or take the labels "strings".'
+            )
+        classes = held_out_classes(self.split) if held_out else training_classes(self.split)
+        plan = draw_plan(batch_size, length, way, self._classes(held_out), DRAWINGS, generator)
+        labels = draw_labels(self.labels, way, batch_size, generator)
+
+        rows = torch.arange(batch_size)
+        drawn = plan.classes[rows, plan.slots]  # (T, B)
+        turns = torch.div(drawn, len(classes), rounding_mode="floor").flatten()
+        places = classes[drawn % len(classes)] * DRAWINGS + plan.drawers
+        images = load(self.data, self.cache).flatten(0, 1).index_select(0, places.flatten())
+        if (not held_out) if augment is None else augment:
+            images = turned_and_moved(images, turns, self.max_rotation, self.max_translation, generator)
+        elif turns.any():
+            images = quarter_turns(images, turns)
+
+        target = labels[rows, plan.slots]
+        input = target.new_zeros(length, batch_size, self.input_size)
+        input[:, :, :_PIXELS] = images.view(length, batch_size, _PIXELS)
+        input[1:, :, _PIXELS:] = target[:-1]
+        return Batch(input, target, torch.ones(length, batch_size, dtype=torch.bool), None)
+
+    def drawings(self, batch: Batch) -> Tensor:
+        """What a batch shows, as images: (T, B, 20, 20)."""
+        return batch.input[:, :, :_PIXELS].unflatten(-1, (SIZE, SIZE))
+
+    def instances(self, batch: Batch) -> Tensor:
+        """For each step, the how-manieth drawing of its class in the episode it is: (T, B), from 1."""
+        return instances_of(batch.target)
+
+    def right(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Whether the answer is the label, all letters of it: (T, B, O) -> (T, B) bool."""
+        return labels_are_right(self.labels, logits, batch.target)
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of an episode in nats, summed over steps and letters of a string: (T, B, O) -> (B,)."""
+        return (label_losses(self.labels, logits, batch.target) * batch.mask).sum(0)
+
+    def optimal_bits(self, batch: Batch) -> Tensor:
+        """Bits of each episode for who knows every character again, and guesses at first: (B,).
+
+        The first drawing of the k-th class to come may have any label that has not come yet: log2(way - k + 1) bits, or
+        log2(3125 - k + 1) for strings. Every later one is certain.
+        """
+        first = self.instances(batch) == 1
+        labels = self.way if self.labels == "one_hot" else STRINGS
+        remaining = labels - (first.long().cumsum(0) - 1)
+        return (remaining.clamp(min=1).log2() * first).sum(0).to(batch.target.dtype)
+
+    def to_text(self, batch: Batch, logits: Tensor | None = None, rows: int = 4) -> str:
+        """A batch as text: a line a step, with the drawing's label and the how-manieth of its class it is.
+
+        Args:
+            batch: what `sample` gave
+            logits: (T, B, O), a model's answer: shown beside, with an `x` where it is wrong
+            rows: how many episodes to print at most
+        """
+        instances, lines = self.instances(batch), []
+        right = None if logits is None else self.right(logits, batch)
+        for row in range(min(rows, batch.input.shape[1])):
+            lines.append(f"sequence {row + 1} of {batch.input.shape[1]}: {batch.input.shape[0]} steps")
+            lines.append("  step  label  instance" + ("" if logits is None else "  answer"))
+            labels = label_texts(self.labels, batch.target[:, row])
+            answers = labels if logits is None else label_texts(self.labels, logits[:, row])
+            for step, label in enumerate(labels):
+                line = f"  {step:>4}  {label:>5}  {int(instances[step, row]):>8}"
+                if right is not None:
+                    line += f"  {answers[step]:>6}" + ("" if right[step, row] else " x")
+                lines.append(line)
+        return "\n".join(lines)
+
+    def _classes(self, held_out: bool) -> int:
+        """How many there are to draw from."""
+        turned = self.rotated_held_out_classes if held_out else self.rotated_classes
+        return split_sizes(self.split)[held_out] * (4 if turned else 1)
+
+    def _check_size(self, way: int, length: int, held_out: bool) -> None:
+        most = self._classes(held_out)
+        if self.labels == "strings":
+            most = min(most, STRINGS)
+        if not 2 <= way <= most:
+            which = "held out" if held_out else "for training"
+            raise ValueError(
+                f"Omniglot: expected way in 2..{most}, the classes {which} that can have a label each, got {way}."
+            )
+        if not way <= length <= way * DRAWINGS:
+            raise ValueError(
+                f"Omniglot: expected length in {way}..{way * DRAWINGS}: every one of {way} classes once, and none more "
+                f"often than it has drawings, {DRAWINGS}; got {length}."
+            )
