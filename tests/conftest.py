@@ -4,6 +4,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tapehead.tasks.omniglot import task
+from tests.tasks.omniglot import synthetic
+
 pytest.register_assert_rewrite("tests.ops.fused_problems")
 settings.register_profile("tapehead", deadline=None, derandomize=True, database=None, max_examples=30)
 settings.load_profile("tapehead")
@@ -13,3 +16,15 @@ torch.set_num_threads(1)  # the tensors are tiny: more threads only get in each 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def _signed():
+    return synthetic.signed()
+
+
+@pytest.fixture
+def signed(monkeypatch, _signed):
+    """A whole Omniglot in memory in place of the real one, for this process: what every task reads."""
+    monkeypatch.setattr(task, "load", lambda data, cache: _signed)
+    return _signed

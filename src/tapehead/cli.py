@@ -70,13 +70,13 @@ def _build_parser() -> argparse.ArgumentParser:
         "train",
         help="train a model on a task, or go on with a run",
         usage="tapehead train [TASK] [--model MODEL] [--recipe RECIPE] [--resume RUN] [options]",
-        description="Train a model on a task: copy, repeat_copy, associative_recall, ngrams or priority_sort. "
-        "`tapehead train TASK --help` lists every option of task, model, "
+        description="Train a model on a task: copy, repeat_copy, associative_recall, ngrams, priority_sort or "
+        "omniglot. `tapehead train TASK --help` lists every option of task, model, "
         "optimiser, training and Lightning's Trainer.",
         add_help=False,
         **exact,
     )
-    train.add_argument("--model", help="ntm (the default) or lstm")
+    train.add_argument("--model", help="ntm (the default), mann or lstm; omniglot: mann by default")
     train.add_argument("--recipe", help="a recipe of the package, task/model, or a YAML file")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     train.add_argument("-h", "--help", action="store_true", help="this, and with TASK every option")
@@ -93,7 +93,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
     evaluate.add_argument("--memory-size", type=int, metavar="N", help="slots, when other than trained with")
-    evaluate.add_argument("--sequences", type=int, default=100, metavar="K", help="of each length (default 100)")
+    evaluate.add_argument("--sequences", type=int, metavar="K", help="of each length (default: the task's own)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the sequences (default 0)")
     evaluate.set_defaults(run=_evaluate)
 
@@ -132,7 +132,7 @@ def _add_study(commands: Any) -> None:
         allow_abbrev=False,
     )
     study.add_argument(
-        "--models", nargs="+", default=["ntm"], metavar="MODEL", help="models, recipes or YAML files (default ntm)"
+        "--models", nargs="+", metavar="MODEL", help="models, recipes or YAML files (default ntm; omniglot: mann)"
     )
     study.add_argument("--seeds", type=int, default=10, metavar="K", help="how many (default 10)")
     study.add_argument("--first-seed", type=int, default=0, metavar="S", help="the lowest (default 0)")
@@ -145,7 +145,7 @@ def _add_study(commands: Any) -> None:
     study.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
     study.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
     study.add_argument("--memory-size", type=int, metavar="N", help="slots to evaluate with, where there is a memory")
-    study.add_argument("--sequences", type=int, default=100, metavar="K", help="to evaluate, of each length (100)")
+    study.add_argument("--sequences", type=int, metavar="K", help="to evaluate, of each length")
     study.add_argument("--band", action="store_true", help="draw mean and deviation in place of every seed and median")
     study.set_defaults(run=_study)
 

@@ -15,6 +15,8 @@ NARROW = [Copy(bits=1, max_length=1), RepeatCopy(bits=1, max_repeats=1)]
 RECALL = AssociativeRecall(mixed_lengths=True)
 MIXED = [dataclasses.replace(task, mixed_lengths=True) for task in (COPY, REPEAT)]
 
+DRAWN = [name for name in TASKS if name != "omniglot"]  # which has data, and tests of its own
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -105,7 +107,7 @@ def test_example_of_repeat_copy():
     assert batch.target[batch.mask].tolist() == [[0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1]]
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", DRAWN)
 def test_sizes_of_tensors_are_those_announced(name: str):
     task = TASKS[name]()
     batch = task.sample(3, generator())
@@ -116,7 +118,7 @@ def test_sizes_of_tensors_are_those_announced(name: str):
     assert len(task.channel_names()) == task.input_size
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", DRAWN)
 def test_follows_the_default_dtype(name: str):
     torch.set_default_dtype(torch.float64)
     try:
@@ -126,7 +128,7 @@ def test_follows_the_default_dtype(name: str):
     assert batch.input.dtype == batch.target.dtype == torch.float64
 
 
-@pytest.mark.parametrize("task", [*(kind() for kind in TASKS.values()), *MIXED, RECALL], ids=repr)
+@pytest.mark.parametrize("task", [*(TASKS[name]() for name in DRAWN), *MIXED, RECALL], ids=repr)
 def test_the_same_generator_gives_the_same_batch(task: Task):
     first, again, other = (task.sample(4, generator(seed)) for seed in (7, 7, 8))
     for mine, theirs in zip(first, again, strict=True):

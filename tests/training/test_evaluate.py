@@ -13,7 +13,7 @@ from tapehead import NTM, SequenceModel
 from tapehead.cli import main
 from tapehead.tasks import Copy, RepeatCopy
 from tapehead.training.evaluate import evaluate, score_size
-from tapehead.training.metrics import Score, sequence_loss, wrong_bits
+from tapehead.training.metrics import Score, wrong_bits
 from tests.training.tiny import train
 
 
@@ -33,36 +33,38 @@ def test_scores_count_only_the_steps_that_count():
     task = Copy(bits=3, max_length=4, mixed_lengths=True)
     batch = task.sample(6, torch.Generator().manual_seed(0))
     logits = torch.randn(*batch.target.shape, generator=torch.Generator().manual_seed(1))
-    bits = wrong = perfect = 0.0
+    bits = wrong = perfect = wrong_steps = 0.0
     for row in range(6):
         wrong_here = 0
         for time in range(batch.input.shape[0]):
+            before = wrong_here
             for bit in range(3):
                 if batch.mask[time, row]:
                     target, logit = batch.target[time, row, bit].item(), logits[time, row, bit].item()
                     probability = 1 / (1 + math.exp(-logit))
                     bits -= math.log2(probability if target else 1 - probability)
                     wrong_here += (probability > 0.5) != bool(target)
+            wrong_steps += wrong_here > before
         wrong += wrong_here
         perfect += wrong_here == 0
     score = Score.of(logits, batch, task)
-    assert score == pytest.approx((wrong / 6, bits / 6, perfect / 6, bits / 6), rel=1e-5)
+    assert score == pytest.approx((wrong / 6, bits / 6, perfect / 6, bits / 6, wrong_steps / 6), rel=1e-5)
     assert wrong_bits(logits, batch).sum() == wrong
-    assert sequence_loss(logits, batch).item() == pytest.approx(bits / 6 * math.log(2), rel=1e-5)
+    assert task.loss(logits, batch).item() == pytest.approx(bits / 6 * math.log(2), rel=1e-5)
 
 
 def test_the_loss_is_torchs_summed_over_the_steps_that_count():
     batch = Copy(bits=3).sample(4, torch.Generator().manual_seed(0), {"length": 5})
     logits = torch.randn(*batch.target.shape)
     expected = functional.binary_cross_entropy_with_logits(logits[6:], batch.target[6:], reduction="sum") / 4
-    torch.testing.assert_close(sequence_loss(logits, batch), expected)
+    torch.testing.assert_close(Copy(bits=3).loss(logits, batch), expected)
 
 
 def test_a_perfect_and_a_hopeless_answer():
     task = RepeatCopy(bits=2)
     batch = task.sample(5, torch.Generator().manual_seed(0), {"length": 2, "repeats": 3})
     right = (batch.target * 2 - 1) * 100
-    assert Score.of(right, batch, task) == pytest.approx((0, 0, 1, 0), abs=1e-6)
+    assert Score.of(right, batch, task) == pytest.approx((0, 0, 1, 0, 0), abs=1e-6)
     assert Score.of(-right, batch, task).bit_errors == (2 * 3 + 1) * 3
 
 
@@ -87,7 +89,7 @@ def test_the_command_prints_a_table_and_writes_a_file(runs, capsys):
     assert data.keys() >= {"memory_size", "lengths"}
     assert data["memory_size"] == 8
     assert data["lengths"].keys() == {"2", "5"}
-    assert data["lengths"]["5"].keys() == {"bit_errors", "bits", "perfect", "excess_bits"}
+    assert data["lengths"]["5"].keys() == {"bit_errors", "bits", "perfect", "excess_bits", "wrong_answers"}
     assert 0 < data["lengths"]["2"]["bit_errors"] <= 4
 
 

@@ -165,7 +165,7 @@ def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):
     [
         (["train", "sing"], "expected a task of copy, repeat_copy, associative_recall"),
         (["train"], "expected a task of copy, repeat_copy, associative_recall"),
-        (["train", "copy", "--model", "gru"], "expected one of ntm, lstm"),
+        (["train", "copy", "--model", "gru"], "expected one of ntm, mann, lstm"),
         (["train", "copy", "--recipe", "copy/no-such"], "no recipe 'copy/no-such'"),
         (["train", "copy", "--task.colour", "red"], "task.colour"),
         (["train", "copy", "--task.max_length", "long"], "task.max_length"),

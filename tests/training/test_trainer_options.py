@@ -85,7 +85,6 @@ def test_accumulated_gradients_are_those_of_all_their_batches(tmp_path):
     assert summary(tmp_path / "two")["sequences"] == 8
     # The first update by hand: the mean of the gradients of batches 0 and 1.
     from tapehead.tasks import Stream
-    from tapehead.training.metrics import sequence_loss
     from tapehead.training.optimisers import build_optimiser
 
     config = Run.open(tmp_path / "two").config()
@@ -97,7 +96,7 @@ def test_accumulated_gradients_are_those_of_all_their_batches(tmp_path):
         for _ in range(2):
             batch = stream.draw()
             batch = batch._replace(input=batch.input.double(), target=batch.target.double())
-            (sequence_loss(model(batch.input)[0], batch) / 2).backward()
+            (config.task.loss(model(batch.input)[0], batch) / 2).backward()
         optimiser.step()
     trained = Run.open(tmp_path / "two").load_model(Run.open(tmp_path / "two").last_checkpoint()).state_dict()
     for name, tensor in model.state_dict().items():

@@ -15,6 +15,7 @@ TASKS = {
     "associative_recall": {"task.bits": 2, "task.item_length": 1, "task.max_items": 3},
     "ngrams": {"task.n": 3, "task.length": 8},
     "priority_sort": {"task.bits": 2, "task.length": 4, "task.highest": 3},
+    "omniglot": {"task.way": 2, "task.length": 4},
 }
 MODEL = {"model.hidden_size": 8}
 MEMORY = {"model.memory_size": 8, "model.word_size": 4}
@@ -34,7 +35,7 @@ TRAINING = {
 def train(out: Path, *extra: str, task: str = "copy", model: str = "ntm") -> int:
     """Train into a folder; returns the command's exit status."""
     sizes = TASKS[task.replace("-", "_")]
-    options = {**sizes, **MODEL, **(MEMORY if model == "ntm" else {}), **TRAINING}
+    options = {**sizes, **MODEL, **(MEMORY if model != "lstm" else {}), **TRAINING}
     words = [f"--{name}={value}" for name, value in options.items()]
     return main(["train", task, "--model", model, "--out", str(out), *words, *extra])
 

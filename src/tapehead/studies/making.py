@@ -11,7 +11,7 @@ from tapehead.errors import UsageError
 from tapehead.studies.plan import Evaluation, Plan, Recipe
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import model_of_recipe, recipe_names
-from tapehead.training.config import MODELS, RunConfig
+from tapehead.training.config import MODELS, RunConfig, default_model
 from tapehead.training.report import check_memory_size, user_sizes
 from tapehead.training.runs import plain_config
 from tapehead.training.train import check
@@ -31,7 +31,7 @@ ELSEWHERE = {
 
 def make_plan(
     task: str | None,
-    models: Sequence[str],
+    models: Sequence[str] | None,
     *,
     seeds: int = 10,
     first_seed: int = 0,
@@ -40,13 +40,13 @@ def make_plan(
     lengths: Sequence[int] | None = None,
     repeats: Sequence[int] | None = None,
     memory_size: int | None = None,
-    sequences: int = 100,
+    sequences: int | None = None,
 ) -> Plan:
     """A plan, all of whose runs could be started: every option is parsed, and every model built, for each recipe.
 
     Args:
         task: its name
-        models: each a model, a recipe of the task, or a YAML file
+        models: each a model, a recipe of the task, or a YAML file; None takes the task's model
         seeds: how many
         first_seed: the lowest
         options: of `tapehead train`, passed to every run
@@ -54,7 +54,7 @@ def make_plan(
         lengths: to score at; None takes the task's own
         repeats: of repeat copy; None takes the most trained on
         memory_size: slots to score with
-        sequences: of each size scored
+        sequences: of each size scored; None takes as many as the task says
 
     Raises:
         UsageError: something does not fit.
@@ -62,7 +62,7 @@ def make_plan(
     if task not in TASKS:
         raise UsageError(f"study: expected a task of {', '.join(TASKS)} as the first word, got {task}.")
     for option, value, least in (("--seeds", seeds, 1), ("--first-seed", first_seed, 0), ("--sequences", sequences, 1)):
-        if value < least:
+        if value is not None and value < least:
             raise UsageError(f"{option}: expected at least {least}, got {value}.")
     for word in options:
         instead = ELSEWHERE.get(word.partition("=")[0])
@@ -70,7 +70,7 @@ def make_plan(
             raise UsageError(f"{word.partition('=')[0]}: a study decides it for each of its runs; {instead}.")
     configs: dict[str, RunConfig] = {}
     recipes = []
-    for source in models:
+    for source in models or [default_model(task)]:
         name, model, recipe = _find(task, source)
         if name in configs:
             raise UsageError(f"--models: {name} is named twice; its runs would have the same folders. Leave one out.")
@@ -81,8 +81,9 @@ def make_plan(
     evaluation = None
     if evaluate:
         first = next(iter(configs.values())).task
-        chosen = tuple(first.evaluation_lengths if lengths is None else lengths)
-        evaluation = Evaluation(chosen, None if repeats is None else tuple(repeats), memory_size, sequences)
+        chosen = tuple(first.lengths_to_evaluate() if lengths is None else lengths)
+        counted = first.evaluation_sequences if sequences is None else sequences
+        evaluation = Evaluation(chosen, None if repeats is None else tuple(repeats), memory_size, counted)
         _check_evaluation(evaluation, list(configs.values()))
     return Plan(task, tuple(recipes), first_seed, seeds, tuple(options), evaluation)
 
@@ -97,7 +98,7 @@ def _find(task: str, source: str) -> tuple[str, str, str]:
             raise UsageError(f"--models: {source}: cannot be read: {error}") from error
         told = data.get("model_name") if isinstance(data, dict) else None
         begins = path.stem.split("-")[0]
-        return path.stem, told or (begins if begins in MODELS else "ntm"), source
+        return path.stem, told or (begins if begins in MODELS else default_model(task)), source
     name = source.removeprefix(f"{task}/")
     if f"{task}/{name}" not in recipe_names():
         there = [other.removeprefix(f"{task}/") for other in recipe_names() if other.startswith(f"{task}/")]

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tapehead.studies.folder import read_json
 from tapehead.studies.worker import Order
-from tapehead.training.metrics import MEASURES
+from tapehead.training.metrics import MEASURES, TRAINING_ERRORS
 
 __all__ = ["StudyProgress", "describe"]
 
@@ -122,7 +122,9 @@ class StudyProgress:
         if progress is None:
             return "starting", 0, 0, "starting"
         # Of training, where nobody works out the optimum.
-        key, name = ("bits", "bits") if progress.get("measure") == "excess_bits" else ("bit_errors", "wrong bits")
+        measure = progress.get("measure", "bit_errors")
+        counted = TRAINING_ERRORS[measure] == measure
+        key, name = ("errors", MEASURES[measure]) if counted else ("bits", "bits")
         error, speed = progress.get(key), progress.get("sequences_per_second")
         parts = ["training"] if error is None else [f"{error:,.2f} {name}"]
         parts += [] if speed is None else [f"{speed:,.0f} sequences/s"]

@@ -30,5 +30,6 @@ TASKS: dict[str, type[Task]] = {
     "associative_recall": AssociativeRecall,
     "ngrams": NGrams,
     "priority_sort": PrioritySort,
+    "omniglot": Omniglot,
 }
 """Every task by the name it has on the command line."""

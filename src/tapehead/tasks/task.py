@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = ["Batch", "Measure", "Size", "Task", "draw"]
 
@@ -16,9 +17,10 @@ Size = dict[str, int]
 what users call the length, and what the stages of a curriculum limit."""
 
 
-Measure = Literal["bit_errors", "excess_bits"]
-"""What tells how well a task is done, a field of `tapehead.training.metrics.Score`: wrong bits of a sequence, or, where
-nobody can know the answer, bits above the best possible predictor's."""
+Measure = Literal["bit_errors", "excess_bits", "wrong_answers"]
+"""What tells how well a task is done, a field of `tapehead.training.metrics.Score`: wrong bits of a sequence;
+where nobody can know the answer, bits above the best possible predictor's; where a step has one answer, how many are
+wrong."""
 
 
 class Batch(NamedTuple):
@@ -39,7 +41,9 @@ class Task(ABC):
     """A kind of sequence to learn. Subclasses are frozen dataclasses whose fields are the task's options."""
 
     evaluation_lengths: ClassVar[tuple[int, ...]] = (10, 20, 30, 50, 80, 120)
-    """what a trained model is tested at where a user names no lengths"""
+    """what a trained model is tested at where a user names no lengths; none: the length trained on"""
+    evaluation_sequences: ClassVar[int] = 100
+    """how many of each, where a user does not say"""
     measure: ClassVar[Measure] = "bit_errors"
     """what counts"""
 
@@ -79,13 +83,41 @@ class Task(ABC):
             ValueError: not a size of this task.
         """
 
+    def lengths_to_evaluate(self) -> tuple[int, ...]:
+        """`evaluation_lengths`, and where there are none the longest trained on."""
+        return self.evaluation_lengths or (next(iter(self.sizes()[-1].values())),)
+
     @abstractmethod
     def slots(self, size: Size) -> int:
         """Slots of a memory that keeps each thing to remember of a sequence of this size in one of its own."""
 
+    def validation_sample(self, batch_size: int, generator: torch.Generator | None, size: Size) -> Batch:
+        """Draw a batch of a size to watch a training with; other data than tests are made with, where data are few."""
+        return self.sample(batch_size, generator, size)
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy in nats, summed over bits and the steps that count, averaged over the batch: ().
+
+        Args:
+            logits: (T, B, O)
+            batch: that they answer
+        """
+        loss = functional.binary_cross_entropy_with_logits(
+            logits, batch.target, weight=batch.mask.unsqueeze(-1).to(logits.dtype), reduction="sum"
+        )
+        return loss / logits.shape[1]
+
+    def right(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Whether the answer of each step is right, all bits of it: (T, B) bool."""
+        return ((logits > 0) == (batch.target > 0.5)).all(-1)
+
     def optimal_bits(self, batch: Batch) -> Tensor:
         """Bits of each sequence under the best possible predictor: (B,). None at all where the answer is certain."""
         return batch.target.new_zeros(batch.target.shape[1])
+
+    def portable(self) -> Task:
+        """The same task without what belongs to this machine, such as paths."""
+        return self
 
     def channel_names(self) -> list[str]:
         """A name for each input channel."""

@@ -22,6 +22,7 @@ from tapehead.training.config import (
     RunConfig,
     ScheduleConfig,
     TrainingConfig,
+    default_model,
 )
 
 __all__ = ["config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
@@ -76,8 +77,8 @@ def recipe_names() -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
-def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str:
-    """The path of a recipe: the one named, "task/model" or a file, or the default one of task and model.
+def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str | None:
+    """The path of a recipe: the one named, "task/model" or a file, or the default one of task and model, if there is.
 
     Raises:
         UsageError: there is none.
@@ -87,13 +88,15 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str:
         return recipe
     if "/" not in name:
         name = f"{task_name}/{name}"
+    if recipe is None and name not in recipe_names():
+        return None
     if name not in recipe_names():
         raise UsageError(f"--recipe: no recipe {name!r}, and no such file. There are: {', '.join(recipe_names())}.")
     return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
 
 
 def model_of_recipe(task_name: str, model_name: str | None, recipe: str | None) -> str:
-    """The model to train: the one named, else the one that a recipe of the package is for, else the NTM.
+    """The model to train: the one named, else the one that a recipe of the package is for, else the task's.
 
     Raises:
         UsageError: the recipe is for another model than the one named.
@@ -103,7 +106,7 @@ def model_of_recipe(task_name: str, model_name: str | None, recipe: str | None) 
         for_model = next((name for name in MODELS if recipe.split("/")[-1].split("-")[0] == name), None)
     if model_name and for_model not in (None, model_name):
         raise UsageError(f"--recipe: {recipe} is for {for_model}, not for {model_name}. Leave --model out.")
-    return model_name or for_model or "ntm"
+    return model_name or for_model or default_model(task_name)
 
 
 def build_parser(
@@ -120,7 +123,7 @@ def build_parser(
     parser = ArgumentParser(
         prog=f"tapehead train {task_name}",
         description=(
-            f"Train a model on {task_name}. Recipe: {defaults}. "
+            f"Train a model on {task_name}. Recipe: {defaults or 'none, the defaults below'}. "
             "`tapehead train --help` tells of --recipe and --resume, which come beside these options."
         ),
         default_config_files=[defaults] if defaults else [],
@@ -154,8 +157,8 @@ def build_parser(
     return parser
 
 
-def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str) -> Parsed:
-    """Options -> configuration; what they leave out comes from the YAML file `defaults`.
+def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str | None) -> Parsed:
+    """Options -> configuration; what they leave out comes from the YAML file `defaults`, or the dataclasses.
 
     Raises:
         UsageError: an option that does not exist, or a value that does not fit.

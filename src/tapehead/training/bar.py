@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tapehead.training.metrics import MEASURES
+from tapehead.training.metrics import MEASURES, TRAINING_ERRORS
 from tapehead.training.running import Running
 
 __all__ = ["RunBar"]
@@ -70,9 +70,11 @@ class RunBar(ProgressBar):
         running.look(sequences)
         if self._bar is None or self._task is None or running.bits is None:
             return
-        state = (
-            f"loss {running.bits:.2f} bits  wrong bits {running.bit_errors:.2f}  {running.speed or 0:,.0f} sequences/s"
-        )
+        parts = [f"loss {running.bits:.2f} bits", f"{running.speed or 0:,.0f} sequences/s"]
+        measure = module.config.task.measure
+        if TRAINING_ERRORS[measure] == measure:  # nobody works out an optimum in training
+            parts.insert(1, f"{MEASURES[measure]} {running.errors:.2f}")
+        state = "  ".join(parts)
         self._bar.update(self._task, completed=sequences, state=state, refresh=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:

@@ -8,10 +8,11 @@ from typing import Any, Literal
 from torch import nn
 
 from tapehead.backends import Backend
-from tapehead.nn import LSTM, NTM, Initial, SequenceModel
+from tapehead.nn import LSTM, MANN, NTM, Initial, SequenceModel
 from tapehead.nn.checks import check_choice
 from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import ControllerStateKind
+from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, Write
 from tapehead.ops.ntm.parameters import Activation, Addressing, Order
 from tapehead.tasks import Task
 
@@ -19,11 +20,13 @@ __all__ = [
     "MODELS",
     "CurriculumConfig",
     "LSTMConfig",
+    "MANNConfig",
     "NTMConfig",
     "OptimiserConfig",
     "RunConfig",
     "ScheduleConfig",
     "TrainingConfig",
+    "default_model",
 ]
 
 
@@ -98,6 +101,66 @@ class NTMConfig:
 
 
 @dataclass(frozen=True)
+class MANNConfig:
+    """A memory-augmented network with least-recently-used access.
+
+    Attributes:
+        hidden_size: width of each controller layer
+        memory_size: slots of the memory
+        word_size: numbers in a slot
+        num_read_heads: heads; each reads and writes
+        usage_decay: of what counts as use of a slot, in a step
+        write: a vector of its own, or the key
+        least_used: the one slot that was used least, one for each head, or all of these for each head
+        order: of reading and writing inside a step
+        key_strength: learned, or always 1
+        key_activation: of the keys
+        add_activation: of the vectors that are written
+        controller: the network that drives the memory
+        num_layers: depth of the controller
+        initial: what starts a sequence
+        backend: which implementation runs it
+    """
+
+    hidden_size: int = 200
+    memory_size: int = 128
+    word_size: int = 40
+    num_read_heads: int = 4
+    usage_decay: float = 0.95
+    write: Write = "add"
+    least_used: LeastUsed = "one"
+    order: Order = "write_read"
+    key_strength: KeyStrength = "learned"
+    key_activation: Activation = "tanh"
+    add_activation: Activation = "tanh"
+    controller: ControllerKind = "lstm"
+    num_layers: int = 1
+    initial: Initial = field(default_factory=Initial)
+    backend: Backend = "auto"
+
+    def build(self, input_size: int) -> nn.Module:
+        """The layer."""
+        return MANN(
+            input_size,
+            self.hidden_size,
+            memory_size=self.memory_size,
+            word_size=self.word_size,
+            num_read_heads=self.num_read_heads,
+            usage_decay=self.usage_decay,
+            write=self.write,
+            least_used=self.least_used,
+            order=self.order,
+            key_strength=self.key_strength,
+            key_activation=self.key_activation,
+            add_activation=self.add_activation,
+            controller=self.controller,
+            num_layers=self.num_layers,
+            initial=self.initial,
+            backend=self.backend,
+        )
+
+
+@dataclass(frozen=True)
 class LSTMConfig:
     """A stack of LSTM layers, the baseline without external memory.
 
@@ -116,8 +179,20 @@ class LSTMConfig:
         return LSTM(input_size, self.hidden_size, self.num_layers, initial=self.initial)
 
 
-MODELS: dict[str, type[NTMConfig] | type[LSTMConfig]] = {"ntm": NTMConfig, "lstm": LSTMConfig}
+ModelConfig = NTMConfig | MANNConfig | LSTMConfig
+"""Of any model."""
+
+MODELS: dict[str, type[ModelConfig]] = {"ntm": NTMConfig, "mann": MANNConfig, "lstm": LSTMConfig}
 """Every model by the name it has on the command line."""
+
+
+def default_model(task: str) -> str:
+    """The model to train on a task where nobody names one.
+
+    >>> default_model("copy"), default_model("omniglot")
+    ('ntm', 'mann')
+    """
+    return "mann" if task == "omniglot" else "ntm"
 
 
 @dataclass(frozen=True)
@@ -231,6 +306,7 @@ class TrainingConfig:
         select_at: lengths beyond those trained on that a validation of a solved run looks at as well: best.ckpt is
             then the one with the fewest bits at both
         select_sequences: of each of those lengths
+        select_memory_size: slots of the memory for those lengths; none takes those trained with
         sequences_after_solved: to go on for, at the rate of `schedule.solved_fraction`, before stopping when solved
         keep_last: checkpoints of the latest validations to keep, beside the best one
     """
@@ -243,6 +319,7 @@ class TrainingConfig:
     stop_when_solved: bool = True
     select_at: tuple[int, ...] = ()
     select_sequences: int = 100
+    select_memory_size: int | None = None
     sequences_after_solved: int = 0
     keep_last: int = 2
 
@@ -270,7 +347,7 @@ class RunConfig:
     model_name: str
     seed: int
     task: Task
-    model: NTMConfig | LSTMConfig
+    model: ModelConfig
     optimiser: OptimiserConfig
     schedule: ScheduleConfig
     curriculum: CurriculumConfig

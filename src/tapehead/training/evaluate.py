@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tapehead.nn import SequenceModel
-from tapehead.tasks import Batch, Size, Task
+from tapehead.tasks import Batch, Omniglot, Size, Task
 from tapehead.tasks.stream import generator_for
+from tapehead.training.instances import Instances
 from tapehead.training.metrics import Score
 
 __all__ = ["EVALUATION_STREAM", "VALIDATION_STREAM", "evaluate", "score_size"]
@@ -17,20 +19,30 @@ __all__ = ["EVALUATION_STREAM", "VALIDATION_STREAM", "evaluate", "score_size"]
 VALIDATION_STREAM, EVALUATION_STREAM = 1, 2
 """Keep validation, evaluation and training from ever drawing the same sequences."""
 
+Observe = Callable[[Tensor, Batch], None]
+"""Sees every batch, with a model's logits (T, B, O)."""
+
 ROWS = 50
 """Sequences run at once: enough to fill the machine, few enough for the memory of long ones."""
 
 
-def batches(task: Task, size: Size, sequences: int, *numbers: int) -> list[Batch]:
-    """The fixed sequences of a size, in batches: the same for the same numbers."""
+def batches(task: Task, size: Size, sequences: int, *numbers: int) -> Iterator[Batch]:
+    """The fixed sequences of a size, in batches: the same for the same numbers, the first of which is a stream."""
     generator = generator_for(*numbers, *size.values())
-    counts = [min(ROWS, sequences - start) for start in range(0, sequences, ROWS)]
-    return [task.sample(count, generator, size) for count in counts]
+    draw = task.validation_sample if numbers[0] == VALIDATION_STREAM else task.sample
+    for start in range(0, sequences, ROWS):
+        yield draw(min(ROWS, sequences - start), generator, size)
 
 
 @torch.inference_mode()
 def score_size(
-    model: SequenceModel, task: Task, size: Size, sequences: int, *numbers: int, memory_size: int | None = None
+    model: SequenceModel,
+    task: Task,
+    size: Size,
+    sequences: int,
+    *numbers: int,
+    memory_size: int | None = None,
+    observe: Observe | None = None,
 ) -> Score:
     """Score a model on fixed sequences of one size.
 
@@ -41,6 +53,7 @@ def score_size(
         sequences: how many
         numbers: which ones: a stream and a seed
         memory_size: slots of the memory, when other than trained with
+        observe: sees every batch, and the logits
     """
     like = next(model.parameters())
     scores, counts = [], []
@@ -51,6 +64,8 @@ def score_size(
         state = None if memory_size is None else model.core.initial_state(rows, memory_size)  # type: ignore[operator]
         logits, _ = model(batch.input, state)
         scores.append(Score.of(logits, batch, task))
+        if observe is not None:
+            observe(logits, batch)
         counts.append(rows)
     weighted = (
         sum(value * count for value, count in zip(values, counts, strict=True)) for values in zip(*scores, strict=True)
@@ -81,14 +96,27 @@ def evaluate(
 
     Returns:
         what `evaluation.json` holds: {"memory_size": N or None for a model without one, "sequences": ..., "seed": ...,
-        "lengths": {"20": {"bit_errors": ..., "bits": ..., "perfect": ..., "excess_bits": ...}, ...}}; a size of several
-        numbers is named "20x10"
+        "lengths": {"20": {"bit_errors": ..., "bits": ..., "perfect": ..., "excess_bits": ...,
+        "wrong_answers": ...}, ...}}; a size of several
+        numbers is named "20x10". A score of Omniglot holds "instances" besides, as `Instances.rows` gives them
     """
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for size in sizes:
         name = "x".join(map(str, size.values()))
-        score = score_size(model, task, size, sequences, EVALUATION_STREAM, seed, memory_size=memory_size)
+        instances = Instances(task) if isinstance(task, Omniglot) else None
+        score = score_size(
+            model,
+            task,
+            size,
+            sequences,
+            EVALUATION_STREAM,
+            seed,
+            memory_size=memory_size,
+            observe=None if instances is None else instances.add,
+        )
         results[name] = score._asdict()
+        if instances is not None:
+            results[name]["instances"] = instances.rows()
         if report is not None:
             report(name, score)
     slots = memory_size or getattr(model.core, "memory_size", None)

@@ -49,8 +49,12 @@ def export_run(path: str | Path, folder: str | Path, *, checkpoint: str | Path |
         "packages": environment.get("packages"),
         "score": evaluate(model, config.task, config.task.sizes()[-1:], sequences=SCORED_SEQUENCES),
     }
-    task = {"name": config.task_name, "options": dataclasses.asdict(config.task)}
+    task = {"name": config.task_name, "options": dataclasses.asdict(config.task.portable())}
     model.save_pretrained(folder, task=task, provenance=provenance)
+
+
+PRIVATE = ("--out", "--task.data", "--task.cache")
+"""Options that name folders."""
 
 
 def _checkpoint(run: Run, name: str | Path | None) -> Path:
@@ -75,12 +79,12 @@ def _environment(run: Run) -> dict[str, Any]:
 
 
 def _command(words: Any) -> str | None:
-    """The command that trained it, without --out: where the run went is nobody else's concern."""
+    """The command that trained it, without where the run went and where its data were: nobody else's concern."""
     if not isinstance(words, list):
         return None
     kept, skip = [], False
     for word in map(str, words):
-        if not skip and word != "--out" and not word.startswith("--out="):
+        if not skip and word.split("=")[0] not in PRIVATE:
             kept.append(word)
-        skip = word == "--out"
+        skip = word in PRIVATE
     return shlex.join(kept)

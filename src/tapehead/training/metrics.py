@@ -1,4 +1,4 @@
-"""What is measured of an answer: the loss, bits, wrong bits, and whether a sequence is perfect."""
+"""What is measured of an answer: the loss, bits, wrong bits, wrong answers, and whether a sequence is perfect."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ import math
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.nn import functional
 
 from tapehead.tasks import Batch, Measure, Task
 
-__all__ = ["MEASURES", "Score", "sequence_loss", "wrong_bits"]
+__all__ = ["MEASURES", "TRAINING_ERRORS", "Score", "training_errors", "wrong_bits"]
 
-MEASURES: dict[Measure, str] = {"bit_errors": "wrong bits", "excess_bits": "bits above the optimum"}
+MEASURES: dict[Measure, str] = {
+    "bit_errors": "wrong bits",
+    "excess_bits": "bits above the optimum",
+    "wrong_answers": "wrong answers",
+}
 """What the measures of the tasks are called where people read them."""
+
+TRAINING_ERRORS: dict[Measure, Measure] = {
+    "bit_errors": "bit_errors",
+    "excess_bits": "bit_errors",
+    "wrong_answers": "wrong_answers",
+}
+"""What is counted of training sequences, by the task's measure: nobody works out an optimum there."""
 
 
 class Score(NamedTuple):
@@ -24,9 +34,11 @@ class Score(NamedTuple):
     bits: float
     """cross-entropy of a sequence in bits, summed over the steps that count"""
     perfect: float
-    """share of sequences without a wrong bit, 0..1"""
+    """share of sequences without a wrong answer, 0..1"""
     excess_bits: float
     """bits above those of the best possible predictor on the same sequences; `bits` where the answer is certain"""
+    wrong_answers: float
+    """steps of a sequence whose answer is wrong"""
 
     @classmethod
     def of(cls, logits: Tensor, batch: Batch, task: Task) -> Score:
@@ -39,10 +51,16 @@ class Score(NamedTuple):
         >>> round(Score.of(torch.zeros_like(batch.target), batch, task).bits, 4)
         6.0
         """
-        wrong = wrong_bits(logits, batch)
-        bits = sequence_loss(logits, batch).item() / math.log(2)
+        wrong = (~task.right(logits, batch) & batch.mask).sum(0)
+        bits = task.loss(logits, batch).item() / math.log(2)
         optimum = task.optimal_bits(batch).mean().item()
-        return cls(wrong.float().mean().item(), bits, (wrong == 0).float().mean().item(), bits - optimum)
+        return cls(
+            wrong_bits(logits, batch).float().mean().item(),
+            bits,
+            (wrong == 0).float().mean().item(),
+            bits - optimum,
+            wrong.float().mean().item(),
+        )
 
     @classmethod
     def mean(cls, scores: list[Score]) -> Score:
@@ -50,15 +68,16 @@ class Score(NamedTuple):
         return cls(*(sum(values) / len(scores) for values in zip(*scores, strict=True)))
 
 
-def sequence_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Binary cross-entropy in nats, summed over bits and the steps that count, averaged over the batch: ()."""
-    loss = functional.binary_cross_entropy_with_logits(
-        logits, batch.target, weight=batch.mask.unsqueeze(-1).to(logits.dtype), reduction="sum"
-    )
-    return loss / logits.shape[1]
-
-
 def wrong_bits(logits: Tensor, batch: Batch) -> Tensor:
     """Bits of each sequence on the wrong side of 0.5, over the steps that count: (B,)."""
     wrong = (logits > 0) != (batch.target > 0.5)
     return (wrong & batch.mask.unsqueeze(-1)).sum((0, 2))
+
+
+def training_errors(logits: Tensor, batch: Batch, task: Task) -> float:
+    """Errors of a training sequence, in the mean: what `TRAINING_ERRORS` names for the task."""
+    if TRAINING_ERRORS[task.measure] == "wrong_answers":
+        wrong = (~task.right(logits, batch) & batch.mask).sum()
+    else:
+        wrong = wrong_bits(logits, batch).sum()
+    return wrong.item() / logits.shape[1]

@@ -20,10 +20,11 @@ from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from tapehead.tasks import Batch, Size, Stream
+from tapehead.tasks import Batch, Omniglot, Size, Stream
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
-from tapehead.training.metrics import Score, sequence_loss, wrong_bits
+from tapehead.training.instances import Instances
+from tapehead.training.metrics import TRAINING_ERRORS, Score, training_errors
 from tapehead.training.optimisers import build_optimiser, clip_gradients, rate_factor, solved_factor
 
 __all__ = ["Blocks", "NonFiniteError", "Progress", "TrainingModule"]
@@ -56,6 +57,8 @@ class Progress:
     bits: float | None = None
     """of the latest validation"""
     excess_bits: float | None = None
+    """of the latest validation"""
+    wrong_answers: float | None = None
     """of the latest validation"""
 
 
@@ -110,6 +113,7 @@ class TrainingModule(LightningModule):
         self.block_steps = block_steps
         self.stream = Stream(config.task, config.training.batch_size, config.seed)
         self._scores: list[tuple[Size, Score]] = []
+        self._instances: Instances | None = None
         self._metrics: dict[str, float] = {}
         self._clock: float | None = None
 
@@ -221,7 +225,7 @@ class TrainingModule(LightningModule):
                 "sequences": float(self.progress.sequences),
                 "seconds": self.progress.seconds,
                 "train_bits": loss / math.log(2),
-                "train_bit_errors": errors,
+                f"train_{TRAINING_ERRORS[self.config.task.measure]}": errors,
                 "gradient_norm": norm,
                 "skipped_updates": float(self.progress.skipped),
                 "learning_rate": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
@@ -239,14 +243,14 @@ class TrainingModule(LightningModule):
             self.log_dict(self._metrics, logger=False)
 
     def _update(self) -> tuple[float, float, float]:
-        """One update; returns the loss in nats a sequence, the wrong bits a sequence, and the gradients' norm."""
+        """One update; returns the loss in nats a sequence, the errors a sequence, and the gradients' norm."""
         optimiser = self.optimizers()
         optimiser.zero_grad()  # type: ignore[union-attr]
         total_loss = total_errors = 0.0
         for _ in range(self.accumulate):
             batch = self._draw()
             logits, _ = self.model(batch.input, None, batch.lengths)
-            loss = sequence_loss(logits, batch) / self.accumulate
+            loss = self.config.task.loss(logits, batch) / self.accumulate
             value = loss.item()
             if not math.isfinite(value):
                 raise NonFiniteError(
@@ -255,7 +259,7 @@ class TrainingModule(LightningModule):
                 )
             self._backward(loss)
             total_loss += value
-            total_errors += wrong_bits(logits.detach(), batch).sum().item() / logits.shape[1] / self.accumulate
+            total_errors += training_errors(logits.detach(), batch, self.config.task) / self.accumulate
         norm = self._step(optimiser)
         self.progress.sequences += self.sequences_per_step
         for observe in self._observers:
@@ -304,22 +308,26 @@ class TrainingModule(LightningModule):
 
     def validation_step(self, size: Size, index: int) -> None:
         """Score one size."""
-        self._scores.append((size, self._score(size, self.config.training.validation_sequences)))
+        task = self.config.task
+        if isinstance(task, Omniglot) and self._instances is None:
+            self._instances = Instances(task)
+        observe = None if self._instances is None else self._instances.add
+        self._scores.append((size, self._score(size, self.config.training.validation_sequences, observe=observe)))
 
-    def _score(self, size: Size, sequences: int) -> Score:
+    def _score(self, size: Size, sequences: int, memory_size: int | None = None, observe: Any = None) -> Score:
         numbers = (VALIDATION_STREAM, self.config.seed)
         model = self.model if self.average is None else self.average
-        return score_size(model, self.config.task, size, sequences, *numbers)
+        return score_size(model, self.config.task, size, sequences, *numbers, memory_size=memory_size, observe=observe)
 
     def _selection(self, bits: float) -> float:
         """What best.ckpt has the least of: bits, and once the task is solved those at longer lengths as well."""
         training, task = self.config.training, self.config.task
-        lengths, sequences = training.select_at, training.select_sequences
+        lengths, sequences, slots = training.select_at, training.select_sequences, training.select_memory_size
         if not lengths:
             return bits
         if self.progress.solved_at_sequences is None:
             return bits + UNSOLVED
-        return bits + sum(self._score(task.evaluation_size(length), sequences).bits for length in lengths)
+        return bits + sum(self._score(task.evaluation_size(length), sequences, slots).bits for length in lengths)
 
     def on_validation_epoch_end(self) -> None:
         scores, self._scores = self._scores, []
@@ -328,7 +336,8 @@ class TrainingModule(LightningModule):
         self._tick()
         score, progress, training = Score.mean([score for _, score in scores]), self.progress, self.config.training
         measure = self.config.task.measure
-        progress.bit_errors, progress.bits, progress.excess_bits = score.bit_errors, score.bits, score.excess_bits
+        for name in ("bit_errors", "bits", "excess_bits", "wrong_answers"):
+            setattr(progress, name, getattr(score, name))
         whole = len(scores) == len(self.config.task.sizes())
         if whole and getattr(score, measure) <= training.solved_below and progress.solved_at_sequences is None:
             progress.solved_at_sequences, progress.solved_at_seconds = progress.sequences, progress.seconds
@@ -339,6 +348,9 @@ class TrainingModule(LightningModule):
         if self.trainer.barebones:
             return
         metrics = {f"validation_{name}": value for name, value in score._asdict().items()}
+        if self._instances is not None:
+            rows, self._instances = self._instances.rows(), None
+            metrics |= {f"validation_accuracy_{instance}": row["accuracy"] for instance, row in rows.items()}
         metrics["selection"] = self._selection(score.bits)
         counts = {"step": self.trainer.global_step, "sequences": progress.sequences, "stage": progress.stage}
         self.log_dict({**metrics, **{name: float(count) for name, count in counts.items()}})

@@ -16,7 +16,7 @@ __all__ = ["ProgressFile"]
 
 class ProgressFile(Callback):
     """Keeps `progress.json` in a run's folder while it trains: `sequences` of `total`, `sequences_per_second`,
-    `bits` and `bit_errors` (of a training sequence, running means), `measure`, `solved_at_sequences`.
+    `bits` and `errors` (of a training sequence, running means), `measure`, `solved_at_sequences`.
 
     It is replaced whole, without waiting for the disk, and removed when training ends; a run that died leaves it.
 
@@ -49,7 +49,7 @@ class ProgressFile(Callback):
             "total": module.config.training.sequences,
             "sequences_per_second": self._running.speed,
             "bits": self._running.bits,
-            "bit_errors": self._running.bit_errors,
+            "errors": self._running.errors,
             "measure": module.config.task.measure,
             "solved_at_sequences": module.progress.solved_at_sequences,
         }

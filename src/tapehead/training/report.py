@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tapehead.errors import UsageError
-from tapehead.tasks import Size, Task
+from tapehead.tasks import Measure, Size, Task
 from tapehead.training.capacity import warn_of_capacity
 from tapehead.training.evaluate import evaluate
 from tapehead.training.metrics import Score
@@ -17,6 +18,26 @@ from tapehead.training.runs import write_json
 from tapehead.training.sources import open_model
 
 __all__ = ["check_memory_size", "evaluate_run", "user_sizes"]
+
+
+COLUMNS: dict[Measure, dict[str, Callable[[Score], str]]] = {
+    "bit_errors": {
+        "wrong bits": lambda score: f"{score.bit_errors:.2f}",
+        "bits": lambda score: f"{score.bits:.3f}",
+        "perfect": lambda score: f"{score.perfect:.0%}",
+    },
+    "excess_bits": {
+        "bits": lambda score: f"{score.bits:.2f}",
+        "optimum": lambda score: f"{score.bits - score.excess_bits:.2f}",
+        "above it": lambda score: f"{score.excess_bits:.2f}",
+    },
+    "wrong_answers": {
+        "wrong answers": lambda score: f"{score.wrong_answers:.2f}",
+        "bits": lambda score: f"{score.bits:.2f}",
+        "optimum": lambda score: f"{score.bits - score.excess_bits:.2f}",
+    },
+}
+"""What the table shows of a score, by the task's measure."""
 
 
 def user_sizes(task: Task, lengths: Sequence[int], repeats: Sequence[int] | None) -> list[Size]:
@@ -38,10 +59,10 @@ def evaluate_run(
     lengths: Sequence[int] | None = None,
     repeats: Sequence[int] | None = None,
     memory_size: int | None = None,
-    sequences: int = 100,
+    sequences: int | None = None,
     seed: int = 0,
     console: Console | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Score a run's best checkpoint or a pretrained model, and print a table; into a run, write `evaluation.json`.
 
     Args:
@@ -49,7 +70,7 @@ def evaluate_run(
         lengths: to score at; None takes the task's own
         repeats: of repeat copy; None takes the most trained on
         memory_size: slots of the memory, when other than trained with
-        sequences: of each size
+        sequences: of each size; None takes as many as the task says
         seed: of the sequences
         console: to print on
 
@@ -61,11 +82,12 @@ def evaluate_run(
         PretrainedError: the exported folder is.
         UsageError: a length, a count or a memory size that cannot be.
     """
-    if sequences < 1:
+    if sequences is not None and sequences < 1:
         raise UsageError(f"--sequences: expected at least 1, got {sequences}.")
     trained = open_model(path)
     task, model = trained.task, trained.model
-    sizes = user_sizes(task, lengths or task.evaluation_lengths, repeats)
+    sequences = task.evaluation_sequences if sequences is None else sequences
+    sizes = user_sizes(task, lengths or task.lengths_to_evaluate(), repeats)
     if memory_size is not None:
         check_memory_size(model.core, memory_size)
     console = console or Console(highlight=False, soft_wrap=True)
@@ -73,24 +95,32 @@ def evaluate_run(
     warn_of_capacity(task, sizes, slots, "Enlarge it with --memory-size.")
     title = f"{trained.name}: {trained.model_name} on {trained.task_name}, {sequences} sequences each"
     table = Table(title=title + (f", {slots} slots" if slots else ""))
-    predicting = trained.task.measure == "excess_bits"
-    headings = ("bits", "optimum", "above it") if predicting else ("wrong bits", "bits", "perfect")
-    for heading in ("x".join(sizes[0]), *headings):
+    columns = COLUMNS[task.measure]
+    for heading in ("x".join(sizes[0]), *columns):
         table.add_column(heading, justify="right")
 
     def report(name: str, score: Score) -> None:
-        if predicting:
-            numbers = [f"{value:.2f}" for value in (score.bits, score.bits - score.excess_bits, score.excess_bits)]
-        else:
-            numbers = [f"{score.bit_errors:.2f}", f"{score.bits:.3f}", f"{score.perfect:.0%}"]
-        table.add_row(name, *numbers)
+        table.add_row(name, *(written(score) for written in columns.values()))
 
     with console.status("evaluating"):
         results = evaluate(model, task, sizes, sequences=sequences, seed=seed, memory_size=memory_size, report=report)
     if trained.run is not None:
         write_json(trained.path / "evaluation.json", results)
     console.print(table)
+    for name, score in results["lengths"].items():
+        if "instances" in score:
+            console.print(_instance_table(name, score["instances"]))
     return results
+
+
+def _instance_table(size: str, rows: dict[str, dict[str, float]]) -> Table:
+    """The k-th presentation of a class, and how often it was named rightly."""
+    table = Table(title=f"{size}: right at the k-th presentation of a class")
+    for heading in ("instance", "right", "standard error"):
+        table.add_column(heading, justify="right")
+    for instance, row in rows.items():
+        table.add_row(instance, f"{row['accuracy']:.1%}", f"{row['standard_error']:.1%}")
+    return table
 
 
 def check_memory_size(core: object, memory_size: int) -> None:

@@ -12,30 +12,30 @@ SMOOTHING = 0.02
 
 
 class Running:
-    """Running means of the bits and wrong bits of training sequences, and sequences a second between two looks.
+    """Running means of the bits and errors of training sequences, and sequences a second between two looks.
 
     Args:
         sequences: trained on when it begins
 
     >>> running = Running(sequences=0)
     >>> running.add(loss=math.log(2), errors=3.0)
-    >>> running.bits, running.bit_errors
+    >>> running.bits, running.errors
     (1.0, 3.0)
     """
 
     def __init__(self, sequences: int) -> None:
         self.bits: float | None = None
-        self.bit_errors: float | None = None
+        self.errors: float | None = None
         self.speed: float | None = None
         self._since = (time.perf_counter(), sequences)
 
     def add(self, loss: float, errors: float) -> None:
-        """Take an update in: its loss in nats a sequence, and its wrong bits a sequence."""
+        """Take an update in: its loss in nats a sequence, and its errors a sequence."""
         bits = loss / math.log(2)
-        if self.bits is None or self.bit_errors is None:
-            self.bits, self.bit_errors = bits, errors
+        if self.bits is None or self.errors is None:
+            self.bits, self.errors = bits, errors
         self.bits += SMOOTHING * (bits - self.bits)
-        self.bit_errors += SMOOTHING * (errors - self.bit_errors)
+        self.errors += SMOOTHING * (errors - self.errors)
 
     def seconds(self) -> float:
         """Since the last look."""

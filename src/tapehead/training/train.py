@@ -40,7 +40,7 @@ def train(
     Args:
         argv: options as on the command line, such as ["--seed", "3", "--training.batch_size", "8"]
         task: its name; None with `resume`
-        model: its name; None takes "ntm", or with `resume` the run's
+        model: its name; None takes the task's, or with `resume` the run's
         recipe: "task/model" or a file; None takes the one of task and model
         resume: folder of a run to go on with; options change what it was told
 
@@ -180,6 +180,7 @@ def _finish(module: TrainingModule, run: Run) -> None:
         "bit_errors": progress.bit_errors,
         "bits": progress.bits,
         "excess_bits": progress.excess_bits,
+        "wrong_answers": progress.wrong_answers,
         "measure": config.task.measure,
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "skipped_updates": progress.skipped,

@@ -129,14 +129,32 @@ def test_nothing_is_written_to_what_all_share(signed):
 def test_a_size_means_held_out_and_still(signed):
     task = dataclasses.replace(STILL, max_rotation=11.25, max_translation=2.0)
     size = task.evaluation_size(30)
-    asked, still = task.sample(4, generator(), size), task.episodes(4, generator(), held_out=True, length=30)
+    asked, still = task.sample(4, generator(), size), task.episodes(4, generator(), part="held_out", length=30)
     assert torch.equal(asked.input, still.input)
     assert torch.equal(asked.input, STILL.sample(4, generator(), size).input)
-    moved = task.episodes(4, generator(), held_out=True, length=30, augment=True)
+    moved = task.episodes(4, generator(), part="held_out", length=30, augment=True)
     assert torch.equal(moved.target, asked.target)
     assert not torch.equal(moved.input, asked.input)
-    training = task.episodes(4, generator(), held_out=False, augment=False)
+    training = task.episodes(4, generator(), part="training", augment=False)
     assert torch.equal(training.input, STILL.sample(4, generator()).input)
+
+
+def test_validation_shows_classes_that_neither_training_nor_evaluation_shows(signed):
+    task = dataclasses.replace(STILL, validation_classes=60)
+    training = training_classes(task.split).tolist()
+    size = task.sizes()[0]
+
+    def classes(batch: Batch) -> set[int]:
+        drawings = task.drawings(batch).flatten(0, 1)
+        return {signature(drawing)[0] for drawing in drawings}
+
+    watched = set().union(*(classes(task.validation_sample(8, generator(seed), size)) for seed in range(20)))
+    assert watched == set(training[-60:])
+    shown = set().union(*(classes(task.sample(20, generator(seed))) for seed in range(5)))
+    assert shown < set(training[:-60])
+    without = dataclasses.replace(task, validation_classes=0)
+    batch = without.validation_sample(4, generator(), size)
+    assert torch.equal(batch.input, without.sample(4, generator(), size).input)
 
 
 def test_the_dtype_is_torchs(signed):
@@ -157,8 +175,8 @@ def test_answers_against_a_slow_count(task: Omniglot, signed):
     assert right[::2].all()
     assert not right.all()
     groups = 1 if task.labels == "one_hot" else 5
+    total = 0.0
     for row in range(3):
-        total = 0.0
         for time in range(task.length):
             pairs = zip(logits[time, row].chunk(groups), batch.target[time, row].chunk(groups), strict=True)
             exact = True
@@ -167,7 +185,7 @@ def test_answers_against_a_slow_count(task: Omniglot, signed):
                 total -= float(scores.double().log_softmax(0)[place])
                 exact &= scores.tolist().index(max(scores.tolist())) == place
             assert bool(right[time, row]) == exact
-        assert loss[row] == pytest.approx(total, rel=1e-5)
+    assert loss.item() == pytest.approx(total / 3, rel=1e-5)
 
 
 def test_the_best_possible_guesses_each_class_once(signed):
@@ -183,7 +201,7 @@ def test_the_best_possible_guesses_each_class_once(signed):
     again = (seen & batch.target.bool()).any(-1, keepdim=True)
     known = torch.where(again, batch.target.bool(), ~seen)
     logits = torch.zeros_like(batch.target).masked_fill(~known, -100.0)
-    torch.testing.assert_close(STILL.loss(logits, batch) / math.log(2), STILL.optimal_bits(batch))
+    torch.testing.assert_close(STILL.loss(logits, batch) / math.log(2), STILL.optimal_bits(batch).mean())
 
 
 def test_text(signed):
@@ -224,7 +242,7 @@ def test_what_a_task_says_of_itself():
 
 
 def _episodes(**options: int) -> Tensor:
-    return STILL.episodes(1, held_out=True, **options).input
+    return STILL.episodes(1, part="held_out", **options).input
 
 
 @pytest.mark.parametrize(
@@ -239,8 +257,10 @@ def _episodes(**options: int) -> Tensor:
         (lambda: Omniglot(way=660, length=660), r"expected way in 2\.\.659, .* got 660"),
         (lambda: Omniglot(way=424, length=500, split="1200/423"), r"expected way in 2\.\.423, .* got 424"),
         (
-            lambda: Omniglot(way=965, length=965, rotated_held_out_classes=True, rotated_classes=False),
-            r"way in 2\.\.964, the classes for training",
+            lambda: Omniglot(
+                way=905, length=905, validation_classes=60, rotated_held_out_classes=True, rotated_classes=False
+            ),
+            r"way in 2\.\.904, the classes for training",
         ),
         (
             lambda: Omniglot(
@@ -253,6 +273,8 @@ def _episodes(**options: int) -> Tensor:
         (lambda: Omniglot(max_rotation=-1), r"expected max_rotation in 0\.\.180, got -1\."),
         (lambda: Omniglot(max_rotation=float("nan")), r"expected max_rotation in 0\.\.180, got nan\."),
         (lambda: Omniglot(max_translation=21), r"expected max_translation in 0\.\.20, got 21\."),
+        (lambda: Omniglot(validation_classes=964), r"expected validation_classes in 0\.\.963, .* got 964"),
+        (lambda: Omniglot(validation_classes=3), r"expected way in 2\.\.3, the classes for validation .* got 5"),
         (lambda: STILL.evaluation_size(101), r"expected length in 5\.\.100"),
         (lambda: STILL.evaluation_size(50, 2), "Omniglot: expected no repeats, got 2"),
         (lambda: _episodes(way=6), 'expected way 5, which labels "one_hot" are made for, got 6'),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -24,11 +25,14 @@ from tapehead.tasks.omniglot.labels import (
 )
 from tapehead.tasks.omniglot.reading import DRAWINGS
 from tapehead.tasks.omniglot.splits import SPLITS, Split, held_out_classes, split_sizes, training_classes
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats
+from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats
 
 __all__ = ["Omniglot"]
 
 _PIXELS = SIZE * SIZE
+
+Part = Literal["training", "validation", "held_out"]
+"""Of the classes."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,23 @@ class Omniglot(Task):
     the same; each letter is one-hot, and O = 25.
 
     `sample` without a size draws from the classes for training, augmented. With a size it draws from the classes held
-    out, not augmented: validation and evaluation name a size, training does not. `episodes` says it in so many words.
+    out, not augmented: evaluation names a size, training does not. `validation_sample` draws from some of the classes
+    for training, which `sample` never shows. `episodes` says it in so many words.
 
     Nothing is read before the first batch is drawn. Then the drawings are read from `data`, or downloaded.
 
     Attributes:
-        data: folder of a local copy, as zip, npz or folders of PNG; None downloads the original archives
+        data: folder of a local copy, as zip, npz or folders of PNG; None takes TAPEHEAD_OMNIGLOT, and where that is not
+            set downloads the original archives
         cache: folder for downloads and shrunk drawings; None takes TAPEHEAD_CACHE, or else the user's cache
         split: which classes are trained on: Omniglot's own 964 of 1,623, or 1,200 drawn once and for all
         way: classes of an episode
         length: T, drawings of an episode
         labels: "one_hot", or "strings"
+        validation_classes: how many of the classes for training, the last ones, are kept to watch a training with; 0
+            watches it with those held out, which is no way to choose a model
         rotated_classes: whether characters turned by 90, 180 and 270 degrees are classes of their own in training
-        rotated_held_out_classes: the same of the classes held out
+        rotated_held_out_classes: the same of the classes held out, and of those for validation
         max_rotation: of a drawing in training, by chance to either side, in degrees
         max_translation: of a drawing in training, by chance across and down, in pixels of the 20 x 20
 
@@ -85,7 +93,9 @@ class Omniglot(Task):
     (405, 5, [{'length': 50, 'way': 5}])
     """
 
-    evaluation_lengths: ClassVar[tuple[int, ...]] = (50,)
+    evaluation_lengths: ClassVar[tuple[int, ...]] = ()
+    evaluation_sequences: ClassVar[int] = 1000
+    measure: ClassVar[Measure] = "wrong_answers"
 
     data: str | None = None
     cache: str | None = None
@@ -93,6 +103,7 @@ class Omniglot(Task):
     way: int = 5
     length: int = 50
     labels: Labels = "one_hot"
+    validation_classes: int = 60
     rotated_classes: bool = True
     rotated_held_out_classes: bool = False
     max_rotation: float = 11.25
@@ -106,8 +117,16 @@ class Omniglot(Task):
         for name, most in (("max_rotation", 180), ("max_translation", SIZE)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"Omniglot: expected {name} in 0..{most}, got {getattr(self, name)}.")
-        self._check_size(self.way, self.length, held_out=True)
-        self._check_size(self.way, self.length, held_out=False)
+        training = split_sizes(self.split)[0]
+        if not 0 <= self.validation_classes < training:
+            raise ValueError(
+                f"Omniglot: expected validation_classes in 0..{training - 1}, a part of the classes for training, got "
+                f"{self.validation_classes}."
+            )
+        parts: tuple[Part, ...] = ("held_out", "training", "validation")
+        for part in parts:
+            if part != "validation" or self.validation_classes:
+                self._check_size(self.way, self.length, part)
 
     @property
     def input_size(self) -> int:
@@ -116,6 +135,9 @@ class Omniglot(Task):
     @property
     def target_size(self) -> int:
         return self.way if self.labels == "one_hot" else CHARACTERS * len(LETTERS)
+
+    def portable(self) -> Omniglot:
+        return dataclasses.replace(self, data=None, cache=None)
 
     def channel_names(self) -> list[str]:
         pixels = [f"pixel {row},{column}" for row in range(SIZE) for column in range(SIZE)]
@@ -132,7 +154,7 @@ class Omniglot(Task):
 
     def evaluation_size(self, length: int, repeats: int | None = None) -> Size:
         check_no_repeats("Omniglot", repeats)
-        self._check_size(self.way, length, held_out=True)
+        self._check_size(self.way, length, "held_out")
         return {"length": length, "way": self.way}
 
     def slots(self, size: Size) -> int:
@@ -141,15 +163,20 @@ class Omniglot(Task):
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
         if size is None:
-            return self.episodes(batch_size, generator, held_out=False)
-        return self.episodes(batch_size, generator, held_out=True, way=size["way"], length=size["length"])
+            return self.episodes(batch_size, generator, part="training")
+        return self.episodes(batch_size, generator, part="held_out", way=size["way"], length=size["length"])
+
+    def validation_sample(self, batch_size: int, generator: torch.Generator | None, size: Size) -> Batch:
+        """Of the classes for validation: those held out are for the end."""
+        part: Part = "validation" if self.validation_classes else "held_out"
+        return self.episodes(batch_size, generator, part=part, way=size["way"], length=size["length"])
 
     def episodes(
         self,
         batch_size: int,
         generator: torch.Generator | None = None,
         *,
-        held_out: bool,
+        part: Part,
         way: int | None = None,
         length: int | None = None,
         augment: bool | None = None,
@@ -159,10 +186,10 @@ class Omniglot(Task):
         Args:
             batch_size: B
             generator: source of chance; None is torch's own
-            held_out: from the classes held out, or else from those for training
+            part: "training", "validation" or "held_out", the classes to draw from
             way: classes of an episode; None takes the task's. Labels "one_hot" allow no other
             length: T; None takes the task's
-            augment: whether each drawing is turned and moved by chance; None does it in training
+            augment: whether each drawing is turned and moved by chance; None does it with "training"
 
         Raises:
             ValueError: way or length that the task cannot have.
@@ -170,22 +197,23 @@ class Omniglot(Task):
             ModuleNotFoundError: the extra `tapehead[omniglot]` is not installed.
         """
         way, length = self.way if way is None else way, self.length if length is None else length
-        self._check_size(way, length, held_out=held_out)
+        self._check_size(way, length, part)
         if self.labels == "one_hot" and way != self.way:
             raise ValueError(
                 f'Omniglot.episodes: expected way {self.way}, which labels "one_hot" are made for, got {way}. '
                 'Make another task for it, or take the labels "strings".'
             )
-        classes = held_out_classes(self.split) if held_out else training_classes(self.split)
-        plan = draw_plan(batch_size, length, way, self._classes(held_out), DRAWINGS, generator)
+        classes = self._classes(part)
+        plan = draw_plan(batch_size, length, way, self._count(part), DRAWINGS, generator)
         labels = draw_labels(self.labels, way, batch_size, generator)
 
         rows = torch.arange(batch_size)
         drawn = plan.classes[rows, plan.slots]  # (T, B)
         turns = torch.div(drawn, len(classes), rounding_mode="floor").flatten()
         places = classes[drawn % len(classes)] * DRAWINGS + plan.drawers
-        images = load(self.data, self.cache).flatten(0, 1).index_select(0, places.flatten())
-        if (not held_out) if augment is None else augment:
+        drawings = load(self.data or os.environ.get("TAPEHEAD_OMNIGLOT") or None, self.cache)
+        images = drawings.flatten(0, 1).index_select(0, places.flatten())
+        if part == "training" if augment is None else augment:
             images = turned_and_moved(images, turns, self.max_rotation, self.max_translation, generator)
         elif turns.any():
             images = quarter_turns(images, turns)
@@ -209,8 +237,8 @@ class Omniglot(Task):
         return labels_are_right(self.labels, logits, batch.target)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy of an episode in nats, summed over steps and letters of a string: (T, B, O) -> (B,)."""
-        return (label_losses(self.labels, logits, batch.target) * batch.mask).sum(0)
+        """Cross-entropy in nats, summed over steps and letters of a string, averaged over the batch: ()."""
+        return (label_losses(self.labels, logits, batch.target) * batch.mask).sum() / logits.shape[1]
 
     def optimal_bits(self, batch: Batch) -> Tensor:
         """Bits of each episode for who knows every character again, and guesses at first: (B,).
@@ -245,17 +273,27 @@ class Omniglot(Task):
                 lines.append(line)
         return "\n".join(lines)
 
-    def _classes(self, held_out: bool) -> int:
-        """How many there are to draw from."""
-        turned = self.rotated_held_out_classes if held_out else self.rotated_classes
-        return split_sizes(self.split)[held_out] * (4 if turned else 1)
+    def _classes(self, part: Part) -> Tensor:
+        """What there is to draw from: (K,)."""
+        if part == "held_out":
+            return held_out_classes(self.split)
+        classes, kept = training_classes(self.split), split_sizes(self.split)[0] - self.validation_classes
+        return classes[:kept] if part == "training" else classes[kept:]
 
-    def _check_size(self, way: int, length: int, held_out: bool) -> None:
-        most = self._classes(held_out)
+    def _count(self, part: Part) -> int:
+        """How many classes that makes, with the turned ones."""
+        training, held_out = split_sizes(self.split)
+        if part == "training":
+            return (training - self.validation_classes) * (4 if self.rotated_classes else 1)
+        count = held_out if part == "held_out" else self.validation_classes
+        return count * (4 if self.rotated_held_out_classes else 1)
+
+    def _check_size(self, way: int, length: int, part: Part) -> None:
+        most = self._count(part)
         if self.labels == "strings":
             most = min(most, STRINGS)
         if not 2 <= way <= most:
-            which = "held out" if held_out else "for training"
+            which = "held out" if part == "held_out" else f"for {part}"
             raise ValueError(
                 f"Omniglot: expected way in 2..{most}, the classes {which} that can have a label each, got {way}."
             )
