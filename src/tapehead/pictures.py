@@ -12,9 +12,20 @@ from torch import Tensor
 
 from tapehead.errors import RunError, UsageError
 from tapehead.nn import SequenceModel
-from tapehead.plots import RunCurves, draw_answer, draw_curves, draw_internals, draw_predictions, png, read_metrics
-from tapehead.states import Trace
-from tapehead.tasks import Batch, NGrams, Size, Task
+from tapehead.plots import (
+    RunCurves,
+    draw_answer,
+    draw_curves,
+    draw_episode,
+    draw_instances,
+    draw_internals,
+    draw_predictions,
+    instance_series,
+    png,
+    read_metrics,
+)
+from tapehead.states import MANNTrace, Trace
+from tapehead.tasks import Batch, NGrams, Omniglot, Size, Task
 from tapehead.tasks.stream import generator_for
 from tapehead.training.capacity import warn_of_capacity
 from tapehead.training.evaluate import EVALUATION_STREAM
@@ -80,6 +91,11 @@ def plot_runs(
         curves_name = "learning_curves.png" if count == 1 else f"learning_curves_{count}_runs.png"
         written.append(_save(_draw_curves(with_curves), (out or with_curves[0].trained.plots) / curves_name))
     for one, folder in zip(loaded, folders, strict=True):
+        instances = {} if one.curves is None else instance_series(one.curves.metrics)
+        if instances:
+            title = f"{one.trained.title}: right answers, by presentation of a class"
+            written.append(_save(draw_instances(instances, title=title), folder / "instances.png"))
+    for one, folder in zip(loaded, folders, strict=True):
         written += _draw_sequence(one, folder, memory_size, seed)
     return written
 
@@ -142,37 +158,43 @@ def _draw_sequence(one: Loaded, folder: Path, memory_size: int | None, seed: int
     memory = memory_size or getattr(one.trained.model.core, "memory_size", None)
     warn_of_capacity(task, [size], memory, "Enlarge it with --memory-size.")
     batch = task.sample(1, generator_for(EVALUATION_STREAM, seed, *size.values()), size)
-    output, trace = _trace(one.trained.model, batch, memory_size)
+    logits, trace = _trace(one.trained.model, batch, memory_size)
     described = ", ".join(f"{name} {number}" for name, number in size.items())
     slots = "" if memory_size is None else f", {memory_size} slots"
     unseen = "" if size in task.sizes() else " (not trained on)"
     title = f"{one.trained.title}: {described}{unseen}{slots}"
     name = "x".join(map(str, size.values())) + ("" if memory_size is None else f"_slots_{memory_size}")
     name += "" if seed == 0 else f"_seed_{seed}"
-    mask = batch.mask[:, 0]
-    if isinstance(task, NGrams):
-        bits = batch.target[:, 0]
-        answer = draw_predictions(bits[:, 0], output[:, 0], task.optimal_predictions(bits)[:, 0], title=title)
-    else:
-        answer = draw_answer(
-            batch.input[:, 0],
-            batch.target[:, 0],
-            output,
-            mask,
-            input_names=task.channel_names(),
-            target_names=_target_names(task),
-            title=title,
-        )
-    written = [_save(answer, folder / f"answer_{name}.png")]
+    written = [_save(_draw_answer(task, batch, logits, title), folder / f"answer_{name}.png")]
     if trace is not None:
-        start = int(mask.int().argmax())
+        start = int(batch.mask[:, 0].int().argmax())
         written.append(_save(draw_internals(trace, start, title=title), folder / f"internals_{name}.png"))
     return written
 
 
+def _draw_answer(task: Task, batch: Batch, logits: Tensor, title: str) -> Figure:
+    """What a model said, (T, O), to the one sequence of a batch."""
+    target = batch.target[:, 0]
+    if isinstance(task, NGrams):
+        optimum = task.optimal_predictions(target)[:, 0]
+        return draw_predictions(target[:, 0], logits[:, 0].sigmoid(), optimum, title=title)
+    if isinstance(task, Omniglot):
+        names = task.label_names(target), task.label_names(logits)
+        return draw_episode(task.drawings(batch)[:, 0], *names, task.instances(batch)[:, 0], title=title)
+    return draw_answer(
+        batch.input[:, 0],
+        target,
+        logits.sigmoid(),
+        batch.mask[:, 0],
+        input_names=task.channel_names(),
+        target_names=_target_names(task),
+        title=title,
+    )
+
+
 @torch.inference_mode()
-def _trace(model: SequenceModel, batch: Batch, memory_size: int | None) -> tuple[Tensor, Trace | None]:
-    """Probabilities (T, O) of a batch of one, and the trace of a core that has one."""
+def _trace(model: SequenceModel, batch: Batch, memory_size: int | None) -> tuple[Tensor, Trace | MANNTrace | None]:
+    """Logits (T, O) of a batch of one, and the trace of a core that has one."""
     core = model.core
     input = batch.input.to(next(model.parameters()).dtype)
     state = None if memory_size is None else core.initial_state(1, memory_size)  # type: ignore[operator]
@@ -181,7 +203,7 @@ def _trace(model: SequenceModel, batch: Batch, memory_size: int | None) -> tuple
         logits = model.readout(hidden)
     else:
         (logits, _), trace = model(input, state), None
-    return logits[:, 0].sigmoid(), trace
+    return logits[:, 0], trace
 
 
 def _target_names(task: Task) -> list[str]:

@@ -5,6 +5,8 @@ Only matplotlib's object-oriented interface is used, so nothing here touches wha
 
 from tapehead.plots.answer import draw_answer
 from tapehead.plots.curves import RunCurves, draw_curves
+from tapehead.plots.episode import draw_episode
+from tapehead.plots.instances import draw_instances, instance_series
 from tapehead.plots.internals import draw_internals
 from tapehead.plots.metrics import Series, mean_and_deviation, read_metrics
 from tapehead.plots.predictions import draw_predictions
@@ -16,9 +18,12 @@ __all__ = [
     "Series",
     "draw_answer",
     "draw_curves",
+    "draw_episode",
+    "draw_instances",
     "draw_internals",
     "draw_predictions",
     "draw_study",
+    "instance_series",
     "mean_and_deviation",
     "png",
     "read_metrics",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tapehead.plots.style import SIGNED, UNSIGNED, colour_bar, heat_map, mark_answer, stack, styled
-from tapehead.states import Trace
+from tapehead.states import MANNTrace, Trace
 
 __all__ = ["Slots", "draw_internals", "used_slots"]
 
@@ -79,7 +79,7 @@ def used_slots(weights: np.ndarray, *, least: float = 0.05, margin: int = 2, few
 
 
 @styled
-def draw_internals(trace: Trace, answer_start: int, *, row: int = 0, title: str | None = None) -> Figure:
+def draw_internals(trace: Trace | MANNTrace, answer_start: int, *, row: int = 0, title: str | None = None) -> Figure:
     """Adds, write weights, memory, read weights and reads over time, a panel for each head.
 
     The memory's panel shows how much each slot holds: its norm after every step's write. The slots no head looks at

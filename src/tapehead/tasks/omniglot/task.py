@@ -232,6 +232,10 @@ class Omniglot(Task):
         """For each step, the how-manieth drawing of its class in the episode it is: (T, B), from 1."""
         return instances_of(batch.target)
 
+    def label_names(self, values: Tensor) -> list[str]:
+        """What people call the labels with the largest values: (T, O) -> T names."""
+        return label_texts(self.labels, values)
+
     def right(self, logits: Tensor, batch: Batch) -> Tensor:
         """Whether the answer is the label, all letters of it: (T, B, O) -> (T, B) bool."""
         return labels_are_right(self.labels, logits, batch.target)

@@ -1,0 +1,140 @@
+"""One-shot learning on the command line: train, evaluate, plot, export, study, on drawings that say who they are."""
+
+import csv
+import json
+import math
+
+import pytest
+import torch
+
+import tapehead
+from tapehead.cli import main
+from tapehead.tasks import Omniglot
+from tapehead.training.evaluate import evaluate
+from tapehead.training.instances import Instances
+from tapehead.training.runs import Run
+from tests.training import tiny
+
+pytestmark = pytest.mark.usefixtures("signed")
+
+
+@pytest.fixture
+def run(tmp_path):
+    assert tiny.train(tmp_path / "run", "--task.data=somewhere", task="omniglot", model="mann") == 0
+    return tmp_path / "run"
+
+
+def test_every_command_takes_a_run(run, tmp_path, capsys, monkeypatch):
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["measure"] == "wrong_answers"
+    assert 0 < summary["wrong_answers"] <= 4
+    with next((run / "logs" / "csv").glob("version_*/metrics.csv")).open() as file:
+        rows = list(csv.DictReader(file))
+    assert any(row["train_wrong_answers"] for row in rows)
+    accuracies = [float(row["validation_accuracy_2"]) for row in rows if row["validation_accuracy_2"]]
+    assert accuracies
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies)
+
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--sequences", "8"]) == 0
+    text = capsys.readouterr().out
+    assert "right at the k-th presentation of a class" in text
+    scores = json.loads((run / "evaluation.json").read_text())["lengths"]
+    assert list(scores) == ["4x2"]
+    assert list(scores["4x2"]["instances"]) == ["1", "2"]
+
+    assert main(["plot", str(run)]) == 0
+    pictures = {path.name for path in (run / "plots").iterdir()}
+    assert pictures == {"learning_curves.png", "instances.png", "answer_4x2.png", "internals_4x2.png"}
+
+    assert main(["export", str(run), str(tmp_path / "model")]) == 0
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert "somewhere" not in json.dumps(config)
+    model = tapehead.from_pretrained(tmp_path / "model")
+    assert type(model.core) is tapehead.MANN
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "model", "--sequences", "2"]) == 0
+
+
+@pytest.mark.parametrize("model", ["ntm", "lstm"])
+def test_others_are_trained_on_the_same_episodes(tmp_path, model):
+    assert tiny.train(tmp_path / "run", task="omniglot", model=model) == 0
+    assert Run.open(tmp_path / "run").config().task.way == 2
+
+
+def test_the_mann_is_the_tasks_own_model(tmp_path):
+    options = {**tiny.TASKS["omniglot"], **tiny.MODEL, **tiny.MEMORY, **tiny.TRAINING}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    assert main(["train", "omniglot", "--out", str(tmp_path / "run"), *words]) == 0
+    assert Run.open(tmp_path / "run").config().model_name == "mann"
+
+
+def test_a_study_counts_wrong_answers(tmp_path):
+    from tapehead.studies.summary import measure_of
+
+    assert measure_of("omniglot") == ("wrong_answers", "wrong answers")
+
+
+def test_accuracy_by_instance_against_a_slow_count():
+    task = Omniglot(way=3, length=10)
+    found = Instances(task)
+    per_episode: dict[int, list[float]] = {}
+    for seed in range(3):
+        batch = task.sample(4, torch.Generator().manual_seed(seed))
+        logits = torch.randn(batch.target.shape, generator=torch.Generator().manual_seed(seed)) + batch.target
+        found.add(logits, batch)
+        for row in range(4):
+            seen = [0, 0, 0]
+            mine: dict[int, list[bool]] = {}
+            for step in range(10):
+                label = int(batch.target[step, row].argmax())
+                seen[label] += 1
+                mine.setdefault(seen[label], []).append(int(logits[step, row].argmax()) == label)
+            for instance, answers in mine.items():
+                per_episode.setdefault(instance, []).append(sum(answers) / len(answers))
+    rows = found.rows()
+    assert list(rows) == ["1", "2", "3", "4"]
+    for name, row in rows.items():
+        values = per_episode[int(name)]
+        mean = sum(values) / len(values)
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+        assert row["accuracy"] == pytest.approx(mean)
+        assert row["standard_error"] == pytest.approx(deviation / math.sqrt(len(values)))
+
+
+def test_a_model_that_knows_is_right_from_the_second_on(signed):
+    """Nearest neighbour by hand: the drawings say which class they are."""
+    task = Omniglot(way=3, length=12, rotated_classes=False, max_rotation=0, max_translation=0)
+
+    class Knows(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.core = torch.nn.Module()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, input, state=None, lengths=None):
+            steps, rows = input.shape[:2]
+            logits = torch.zeros(steps, rows, 3)
+            classes = input[:, :, 1 * 20 + 3]
+            for row in range(rows):
+                told = {}
+                for step in range(steps):
+                    if step:
+                        told[float(classes[step - 1, row])] = input[step, row, 400:]
+                    logits[step, row] = told.get(float(classes[step, row]), torch.zeros(3))
+            return logits, None
+
+    scores = evaluate(Knows(), task, task.sizes(), sequences=20)["lengths"]["12x3"]
+    accuracies = [row["accuracy"] for row in scores["instances"].values()]
+    assert accuracies[1:] == [1.0, 1.0, 1.0]
+    assert accuracies[0] < 0.7
+    assert scores["wrong_answers"] == pytest.approx(3 * (1 - accuracies[0]))
+
+
+def test_missing_data_is_said_in_a_sentence(tmp_path, capsys, monkeypatch):
+    from tapehead.tasks.omniglot import images, task
+
+    monkeypatch.setattr(task, "load", images.load)
+    status = tiny.train(tmp_path / "run", f"--task.data={tmp_path / 'nowhere'}", task="omniglot", model="mann")
+    assert status == 1
+    assert str(tmp_path / "nowhere") in capsys.readouterr().err
