@@ -126,7 +126,7 @@ def runs_in_process(monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
-def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys):
+def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed):
     for block in _blocks(command.page):  # a YAML block that begins with `# name.yaml` is that file
         named = re.match(r"#\s*(\S+\.ya?ml)\n", block.text)
         if named and block.language in ("yaml", "yml"):
@@ -246,7 +246,7 @@ def _anchors(page: Path) -> set[str]:
 def test_a_wrong_command_would_be_found(text: str, elsewhere, tiny_run, capsys):
     (command,) = _commands(Block(ROOT / "README.md", 1, "sh", text))
     with pytest.raises(AssertionError, match="README"):
-        test_command_runs_in_tiny_form(command, elsewhere, tiny_run, capsys)
+        test_command_runs_in_tiny_form(command, elsewhere, tiny_run, capsys, None)
 
 
 def test_commands_are_found_where_a_shell_finds_them():
