@@ -13,12 +13,19 @@ from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tens
 from tapehead.nn.controller import Controller, ControllerKind
 from tapehead.nn.heads import Heads
 from tapehead.nn.initial import Initial, InitialMANN, check_initial
-from tapehead.nn.precision import outside_autocast, own_dtype, under_autocast
-from tapehead.nn.sequences import Opened, open_sequence
+from tapehead.nn.precision import outside_autocast
+from tapehead.nn.recurrent import (
+    check_controller_state,
+    check_state_kind,
+    check_tied,
+    initial_state,
+    run_sequence,
+    run_step,
+)
 from tapehead.ops import mann
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, MANNParameters, MANNSettings, Write
 from tapehead.ops.ntm.parameters import Activation, Order
-from tapehead.states import LSTMState, MANNState, MANNTrace
+from tapehead.states import MANNState, MANNTrace
 
 __all__ = ["MANN", "MANNCell"]
 
@@ -145,7 +152,7 @@ class MANNCell(nn.Module):
             key_activation,
             add_activation,
         )
-        self._check_memory_size(memory_size)
+        self.check_memory_size(memory_size)
         reads_size = num_read_heads * word_size
         self.output_size = hidden_size + reads_size
         self.controller = Controller(
@@ -186,16 +193,7 @@ class MANNCell(nn.Module):
 
     def forward(self, input: Tensor, state: MANNState | None = None) -> tuple[Tensor, MANNState]:
         """One step: (B, D) -> (B, H + R*M) and the new state; (D,) unbatched."""
-        owner, batched = type(self).__name__, not isinstance(input, Tensor) or input.dim() != 1
-        shape = ("B", self.input_size) if batched else (self.input_size,)
-        if under_autocast(self.heads.weight):
-            input = own_dtype(input, self.heads.weight)
-        check_tensor(owner, "input", input, shape, self.heads.weight)
-        steps = (input if batched else input.unsqueeze(0)).unsqueeze(0)
-        if steps.shape[1] == 0:
-            raise ValueError(f"{owner}: expected input of at least one row, got {tuple(input.shape)}.")
-        output, new_state, _ = self.run(steps, self.start(state, steps.shape[1], batched))
-        return (output[0], new_state) if batched else (output[0, 0], new_state.remove_batch())
+        return run_step(self, input, state)
 
     def initial_state(self, batch_size: int | None = None, memory_size: int | None = None) -> MANNState:
         """The state that starts a sequence.
@@ -210,13 +208,8 @@ class MANNCell(nn.Module):
         >>> MANNCell(405, 200).initial_state(4, memory_size=256).memory.shape
         torch.Size([4, 256, 40])
         """
-        owner = f"{type(self).__name__}.initial_state"
-        check_size(owner, "batch_size", 1 if batch_size is None else batch_size)
-        memory_size = self.memory_size if memory_size is None else memory_size
-        check_size(owner, "memory_size", memory_size)
-        self._check_memory_size(memory_size)
-        state: MANNState = self.initial(1 if batch_size is None else batch_size, memory_size, self.heads.weight)
-        return state.remove_batch() if batch_size is None else state
+        state: MANNState = initial_state(self, batch_size, memory_size)
+        return state
 
     def run(
         self, input: Tensor, state: MANNState, *, lengths: Tensor | None = None, trace: bool = False
@@ -234,40 +227,28 @@ class MANNCell(nn.Module):
             shared: MANNState = self.initial.shared(batch_size, self.memory_size, self.heads.weight)
             return shared
         owner = f"{type(self).__name__}: state"
-        kind = LSTMState if self.controller.kind == "lstm" else type(None)
-        if not isinstance(state, MANNState) or not isinstance(state.controller, kind):
-            got = type(state).__name__ + (f" with a {type(state[-1]).__name__}" if isinstance(state, MANNState) else "")
-            raise TypeError(
-                f"{owner}: expected a MANNState with a {kind.__name__} as its controller's, got {got}. "
-                "Pass on what the layer returned, or start with initial_state()."
-            )
+        check_state_kind(owner, state, MANNState, self.controller.kind)
         like, settings = self.heads.weight, self.settings
         rows = (batch_size,) if batched else ()
         check_tensor(owner, "memory", state.memory, (*rows, "N", settings.word_size), like)
         memory_size = state.memory.shape[-2]
-        self._check_memory_size(memory_size)
+        self.check_memory_size(memory_size)
         check_tensor(owner, "read_weights", state.read_weights, (*rows, settings.num_read_heads, memory_size), like)
         check_tensor(owner, "usage", state.usage, (*rows, memory_size), like)
         check_tensor(owner, "reads", state.reads, (*rows, settings.num_read_heads, settings.word_size), like)
-        if state.controller is not None:
-            shape = (len(self.controller.layers), *rows, self.hidden_size)
-            check_tensor(owner, "controller.hidden", state.controller.hidden, shape, like)
-            check_tensor(owner, "controller.cell", state.controller.cell, shape, like)
+        layers = len(self.controller.layers)
+        check_controller_state(owner, state.controller, layers, rows, self.hidden_size, like)
         return state if batched else state.add_batch()
 
-    def _check_memory_size(self, memory_size: int) -> None:
+    def check_memory_size(self, memory_size: int) -> None:
+        """Raise unless the cell can run with a memory of so many slots."""
         owner, least = type(self).__name__, self.settings.num_least_used
         if memory_size < least:
             raise ValueError(
                 f"{owner}: expected memory_size >= {least}, the slots that least_used={self.settings.least_used!r} "
                 f"clears in a step, got {memory_size}."
             )
-        tied = self.initial.tied_to_memory_size() if hasattr(self, "initial") else None
-        if tied and memory_size != self.memory_size:
-            raise ValueError(
-                f"{owner}: expected memory_size={self.memory_size}, got {memory_size}. The model is tied to it by "
-                f"{tied}; train one with an initial state that is not learned slot by slot."
-            )
+        check_tied(self, memory_size)
 
 
 class MANN(nn.Module):
@@ -367,8 +348,8 @@ class MANN(nn.Module):
         lengths: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, MANNState]:
         """Run a sequence: the output of every step, and the state after each row's last one."""
-        opened, output, new_state, _ = self._run(input, state, lengths, trace=False)
-        return opened.close(output), new_state if opened.batched else new_state.remove_batch()
+        opened, output, new_state, _ = run_sequence(self, input, state, lengths, trace=False)
+        return opened.close(output), new_state
 
     def trace(
         self,
@@ -384,26 +365,9 @@ class MANN(nn.Module):
         >>> trace.write.weights.shape, trace.usage.shape
         (torch.Size([12, 4, 4, 128]), torch.Size([12, 4, 128]))
         """
-        opened, output, new_state, trace = self._run(input, state, lengths, trace=True)
-        assert trace is not None
-        new_state = new_state if opened.batched else new_state.remove_batch()
+        opened, output, new_state, trace = run_sequence(self, input, state, lengths, trace=True)
         return opened.close(output), new_state, opened.close_padded(trace)
 
     def initial_state(self, batch_size: int | None = None, memory_size: int | None = None) -> MANNState:
         """The state that starts a sequence; see `MANNCell.initial_state`."""
         return self.cell.initial_state(batch_size, memory_size)
-
-    def _run(
-        self, input: Tensor | PackedSequence, state: MANNState | None, lengths: Tensor | None, *, trace: bool
-    ) -> tuple[Opened, Tensor, MANNState, MANNTrace | None]:
-        cell = self.cell
-        opened = open_sequence(
-            "MANN",
-            input,
-            lengths,
-            input_size=cell.input_size,
-            batch_first=self.batch_first,
-            like=cell.heads.weight,
-        )
-        start = cell.start(state, opened.input.shape[1], opened.batched)
-        return opened, *cell.run(opened.input, start, lengths=opened.lengths, trace=trace)
