@@ -27,10 +27,10 @@ from tapehead.plots import (
 from tapehead.states import MANNTrace, Trace
 from tapehead.tasks import Batch, NGrams, Omniglot, Size, Task
 from tapehead.tasks.stream import generator_for
-from tapehead.training.capacity import warn_of_capacity
+from tapehead.training.capacity import check_memory_size, warn_of_capacity
 from tapehead.training.evaluate import EVALUATION_STREAM
 from tapehead.training.metrics import MEASURES
-from tapehead.training.report import check_memory_size, user_sizes
+from tapehead.training.report import user_sizes
 from tapehead.training.runs import Run, replacing
 from tapehead.training.sources import Trained, open_model
 

@@ -1,4 +1,4 @@
-"""A word of warning where a task has more to remember than the memory has slots."""
+"""How many slots a memory may have, and a word of warning where a task has more to remember than that."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from tapehead.errors import UsageError
 from tapehead.tasks import Size, Task
 
-__all__ = ["capacity_warning", "warn_of_capacity"]
+__all__ = ["capacity_warning", "check_memory_size", "warn_of_capacity"]
 
 
 def capacity_warning(task: Task, sizes: Sequence[Size], memory_size: int | None) -> str | None:
@@ -42,3 +43,22 @@ def warn_of_capacity(task: Task, sizes: Sequence[Size], memory_size: int | None,
     if warning is not None:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"[yellow]tapehead: {warning}. {remedy}[/]")
+
+
+def check_memory_size(core: object, memory_size: int, option: str = "--memory-size") -> None:
+    """Raise unless a core can run with a memory of so many slots.
+
+    Args:
+        core: of a model
+        memory_size: slots
+        option: that asked for it, for the message
+
+    Raises:
+        UsageError: it has no memory, or cannot have one of that size.
+    """
+    if not hasattr(core, "memory_size"):
+        raise UsageError(f"{option}: {type(core).__name__} has no memory to resize; leave it out.")
+    try:
+        core.initial_state(1, memory_size)  # type: ignore[attr-defined]
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error

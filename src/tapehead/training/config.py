@@ -303,6 +303,7 @@ class TrainingConfig:
         solved_below: mean error of a validation at which the task counts as solved, in the task's measure: wrong bits a
             sequence, for ngrams bits above the optimum
         stop_when_solved: or go on to the end
+        memory_sizes: slots of the memory, a size drawn for each batch; none always takes the model's own
         select_at: lengths beyond those trained on that a validation of a solved run looks at as well: best.ckpt is
             then the one with the fewest bits at both
         select_sequences: of each of those lengths
@@ -317,6 +318,7 @@ class TrainingConfig:
     validation_sequences: int = 32
     solved_below: float = 0.01
     stop_when_solved: bool = True
+    memory_sizes: tuple[int, ...] = ()
     select_at: tuple[int, ...] = ()
     select_sequences: int = 100
     select_memory_size: int | None = None

@@ -16,8 +16,8 @@ from tapehead.training.metrics import Score
 
 __all__ = ["EVALUATION_STREAM", "VALIDATION_STREAM", "evaluate", "score_size"]
 
-VALIDATION_STREAM, EVALUATION_STREAM = 1, 2
-"""Keep validation, evaluation and training from ever drawing the same sequences."""
+VALIDATION_STREAM, EVALUATION_STREAM, MEMORY_STREAM = 1, 2, 3
+"""Keep validation, evaluation and training from ever drawing the same sequences, and the sizes of memories apart."""
 
 Observe = Callable[[Tensor, Batch], None]
 """Sees every batch, with a model's logits (T, B, O)."""

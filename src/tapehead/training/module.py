@@ -21,8 +21,10 @@ from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from tapehead.tasks import Batch, Omniglot, Size, Stream
+from tapehead.tasks.stream import generator_for
+from tapehead.training.capacity import check_memory_size
 from tapehead.training.config import RunConfig
-from tapehead.training.evaluate import VALIDATION_STREAM, score_size
+from tapehead.training.evaluate import MEMORY_STREAM, VALIDATION_STREAM, score_size
 from tapehead.training.instances import Instances
 from tapehead.training.metrics import TRAINING_ERRORS, Score, training_errors
 from tapehead.training.optimisers import build_optimiser, clip_gradients, rate_factor, solved_factor
@@ -103,6 +105,8 @@ class TrainingModule(LightningModule):
         self.automatic_optimization = False
         self.config = config
         self.model = config.build_model()
+        for size in config.training.memory_sizes:
+            check_memory_size(self.model.core, size, "--training.memory_sizes")
         self.average = None
         if config.optimiser.average:
             self.average = copy.deepcopy(self.model).requires_grad_(False)
@@ -144,6 +148,15 @@ class TrainingModule(LightningModule):
             batch = Batch(*moved)  # type: ignore[arg-type]
             batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
         return batch
+
+    def _start(self, batch: Batch) -> Any:
+        """The state that a batch starts from, with a memory of a size drawn for it; None is the model's own start."""
+        sizes = self.config.training.memory_sizes
+        if not sizes:
+            return None
+        generator = generator_for(MEMORY_STREAM, self.config.seed, self.stream.rank, self.stream.position)
+        size = sizes[int(torch.randint(len(sizes), (), generator=generator))]
+        return self.model.core.initial_state(batch.input.shape[1], size)  # type: ignore[operator]
 
     def _limit(self) -> int:
         stages = self.config.curriculum.stages
@@ -249,7 +262,7 @@ class TrainingModule(LightningModule):
         total_loss = total_errors = 0.0
         for _ in range(self.accumulate):
             batch = self._draw()
-            logits, _ = self.model(batch.input, None, batch.lengths)
+            logits, _ = self.model(batch.input, self._start(batch), batch.lengths)
             loss = self.config.task.loss(logits, batch) / self.accumulate
             value = loss.item()
             if not math.isfinite(value):

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from tapehead.errors import UsageError
 from tapehead.tasks import Measure, Size, Task
-from tapehead.training.capacity import warn_of_capacity
+from tapehead.training.capacity import check_memory_size, warn_of_capacity
 from tapehead.training.evaluate import evaluate
 from tapehead.training.metrics import Score
 from tapehead.training.runs import write_json
 from tapehead.training.sources import open_model
 
-__all__ = ["check_memory_size", "evaluate_run", "user_sizes"]
+__all__ = ["evaluate_run", "user_sizes"]
 
 
 COLUMNS: dict[Measure, dict[str, Callable[[Score], str]]] = {
@@ -121,17 +121,3 @@ def _instance_table(size: str, rows: dict[str, dict[str, float]]) -> Table:
     for instance, row in rows.items():
         table.add_row(instance, f"{row['accuracy']:.1%}", f"{row['standard_error']:.1%}")
     return table
-
-
-def check_memory_size(core: object, memory_size: int) -> None:
-    """Raise unless a core can run with a memory of so many slots.
-
-    Raises:
-        UsageError: it has no memory, or cannot have one of that size.
-    """
-    if not hasattr(core, "memory_size"):
-        raise UsageError(f"--memory-size: {type(core).__name__} has no memory to resize; leave it out.")
-    try:
-        core.initial_state(1, memory_size)  # type: ignore[attr-defined]
-    except ValueError as error:
-        raise UsageError(f"--memory-size: {error}") from error

@@ -1,0 +1,73 @@
+"""Memories of several sizes in one training, and of another size to choose the checkpoint with."""
+
+import pytest
+import torch
+
+from tapehead.nn import NTM
+from tapehead.training.evaluate import VALIDATION_STREAM, score_size
+from tapehead.training.runs import Run
+from tests.training.test_best_model import selections
+from tests.training.tiny import same, train, weights
+
+SIZES = "--training.memory_sizes=[5,8,13]"
+
+
+def test_every_batch_draws_a_size_and_a_resumed_run_draws_the_same(tmp_path, monkeypatch):
+    seen: list[int] = []
+    original = NTM.forward
+
+    def forward(self, input, state=None, lengths=None):
+        if torch.is_grad_enabled():
+            seen.append(8 if state is None else state.memory.shape[1])
+        return original(self, input, state, lengths)
+
+    monkeypatch.setattr(NTM, "forward", forward)
+    assert train(tmp_path / "whole", SIZES) == 0
+    whole = list(seen)
+    assert set(whole) == {5, 8, 13}
+    seen.clear()
+    assert train(tmp_path / "parts", SIZES, "--training.sequences=16") == 0
+    from tapehead.cli import main
+
+    assert main(["train", "--resume", str(tmp_path / "parts"), "--training.sequences=48"]) == 0
+    assert seen == whole
+    assert same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+
+def test_without_sizes_the_models_own_is_taken(tmp_path, monkeypatch):
+    seen = set()
+    original = NTM.forward
+
+    def forward(self, *arguments):
+        seen.add(arguments[1])
+        return original(self, *arguments)
+
+    monkeypatch.setattr(NTM, "forward", forward)
+    assert train(tmp_path / "run") == 0
+    assert seen == {None}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model.initial.memory=learned"], "--training.memory_sizes: NTMCell"),
+        ([], "--training.memory_sizes: LSTM has no memory"),
+    ],
+    ids=["tied", "without a memory"],
+)
+def test_a_model_that_cannot_have_them_is_refused_and_nothing_left(tmp_path, capsys, options, said):
+    assert train(tmp_path / "run", SIZES, *options, model="ntm" if options else "lstm") == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_checkpoint_is_chosen_with_a_memory_of_its_own_size(tmp_path):
+    options = ["--training.select_at=[6]", "--training.select_sequences=3", "--training.solved_below=1000"]
+    options += ["--training.stop_when_solved=false", "--training.keep_last=100", "--training.select_memory_size=20"]
+    assert train(tmp_path / "run", *options) == 0
+    run = Run.open(tmp_path / "run")
+    paths = sorted(run.checkpoints.glob("sequences-*"))
+    for path, (bits, selection) in zip(paths, selections(tmp_path / "run"), strict=True):
+        model, size = run.load_model(path), {"length": 6}
+        longer = score_size(model, run.config().task, size, 3, VALIDATION_STREAM, 0, memory_size=20).bits
+        assert selection == pytest.approx(bits + longer, rel=1e-5)
