@@ -80,6 +80,11 @@ TAPEHEAD_EXPORT const char* tapehead_isas_built() {
         "baseline";
 }
 
+// The caller's array is the fields one behind the other, those that machines share first.
+#define TAPEHEAD_ONE(name) +1
+static_assert(sizeof(tapehead::NTMFields) == 8 * (0 TAPEHEAD_SEQUENCE_FIELDS(TAPEHEAD_ONE) TAPEHEAD_NTM_FIELDS(TAPEHEAD_ONE)));
+static_assert(sizeof(tapehead::MANNFields) == 8 * (0 TAPEHEAD_SEQUENCE_FIELDS(TAPEHEAD_ONE) TAPEHEAD_MANN_FIELDS(TAPEHEAD_ONE)));
+
 // Names of a machine's fields in their order, with a space between.
 #define TAPEHEAD_NAME(name) #name " "
 TAPEHEAD_EXPORT const char* tapehead_ntm_fields() {

@@ -94,8 +94,8 @@ template <class T> class MANNBackward : public SequenceBackward<T, MANNBackward<
 
     // From z and q to the keys and, together with the reads' part, the memory that was addressed and read.
     void back_to_memory(Index t, Index r, Memory<T> seen) {
-        const ContentGradient<T> gradient{grad_weights_[r], units_,        q_,
-                                          grad_units_,      steps_.weights(t, order_[r]), grad_reads_[r]};
+        const T* const weights = steps_.weights(t, order_[r]);
+        const ContentGradient<T> gradient{grad_weights_[r], units_, q_, grad_units_, weights, grad_reads_[r]};
         content_backward<T>(seen, view(grad_memory_[r]), s_.heads, s_.heads, gradient, sums_);
     }
 
