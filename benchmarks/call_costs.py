@@ -28,6 +28,7 @@ from benchmarks.kernels import BASE, Contestant, inside_kernel, operations
 from benchmarks.peaks import fma_peak
 from tapehead import core
 from tapehead.nn import ntm as layers
+from tapehead.ops import custom
 from tapehead.ops.ntm import cpu, op
 from tapehead.training import optimisers
 
@@ -81,7 +82,7 @@ def parts() -> dict[str, float]:
     for way in ("forward", "backward"):
         kernel = cpu._kernel(f"tapehead_ntm_{way}")
         kernel._function = marked(f"{way} core", kernel._function)
-        setattr(op._Sequence, way, staticmethod(marked(f"{way} function", getattr(op._Sequence, way))))
+        setattr(op.OP.Sequence, way, staticmethod(marked(f"{way} function", getattr(op.OP.Sequence, way))))
     contestant = Contestant(BASE._replace(rows=1), "fused")
     layer, seams = contestant.model.core, {text: [] for text in SEAMS.values()}
     for round_ in range(1200):
@@ -106,12 +107,12 @@ def shortcuts() -> dict[str, tuple[float, float]]:
         output, _ = one.model.core(one.input)
         torch.autograd.backward(output, torch.ones_like(output))
 
-    eager, found = op.is_eager, {}
+    eager, found = custom.is_eager, {}
     times = []
     for chosen in (eager, lambda: False) * 2:
-        op.is_eager = chosen
+        custom.is_eager = chosen
         times.append(median_us(call))
-    op.is_eager = eager
+    custom.is_eager = eager
     found["forward and backward of one step, past torch's dispatcher"] = (min(times[::2]), min(times[1::2]))
 
     base = Contestant(BASE, "fused")

@@ -1,8 +1,9 @@
 """The NTM's fused kernels against the reference and torch.compile, side by side in one run; writes docs/performance.md.
 
-First parity: without a green `pytest tests/ops/test_fused.py` no number is printed. Then every size is timed with
-backends alternating: forward, forward + backward, and a full training step with clipping and update. Medians. Beside
-them stand the peaks of the same machine in the same run: fused multiply-adds in registers, and torch's matrix product.
+First parity: without green tests of the kernels against the reference no number is printed. Then every size is timed
+with backends alternating: forward, forward + backward, and a full training step with clipping and update. Medians.
+Beside them stand the peaks of the same machine in the same run: fused multiply-adds in registers, and torch's matrix
+product.
 
     python -m benchmarks.kernels [--quick] [--no-compile] [--no-parity] [--seconds S] [--out docs/performance.md]
 
@@ -27,6 +28,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from benchmarks import mann
 from benchmarks.peaks import cpu_name, fma_peak, product_peak
 from tapehead import NTM, SequenceModel, core
 from tapehead.ops.ntm import cpu
@@ -275,7 +277,8 @@ def main() -> None:
     if core.why_not():
         raise SystemExit(" ".join(core.why_not()))
     if not arguments.no_parity:
-        tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops/test_fused.py"]
+        files = ["tests/ops/test_fused.py", "tests/ops/test_fused_mann.py"]
+        tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
         if subprocess.run([sys.executable, *tests], cwd=ROOT).returncode:
             raise SystemExit("parity failed: no figures from a wrong kernel")
     points = [BASE, BASE._replace(rows=1)] if arguments.quick else POINTS
@@ -295,6 +298,7 @@ def main() -> None:
     print(json.dumps(result["call"], indent=1), flush=True)
     result["parts"], result["shortcuts"] = aside("parts"), aside("shortcuts")
     result["profile"] = aside("profile")
+    result["mann"] = [mann.measure(threads, rounds=5 if arguments.quick else 15) for threads in (2, 1)]
     result["linear"] = [] if arguments.quick else linear_cost()
     from benchmarks.performance_page import write  # matplotlib only now
 

@@ -30,6 +30,7 @@ def write(result: dict[str, Any], page: Path) -> None:
         "SHORTCUTS": _shortcuts(result["shortcuts"]),
         "PROFILE": _profile(result["profile"]),
         "LINEAR": _linear(result["linear"]),
+        "MANN": _mann(result["mann"]),
     }
     for name, part in parts.items():
         text = text.replace(f"@{name}@", part)
@@ -135,6 +136,20 @@ def _profile(profile: dict[str, float]) -> str:
     if not profile:
         return "Not measured: there was no `perf`."
     return _rows([["inside the core", "share"], *([name, f"{share:.0%}"] for name, share in profile.items())])
+
+
+def _mann(runs: list[dict[str, Any]]) -> str:
+    lines = [["", "fused", "reference", "ratio", "in the core", "products at torch's speed", "their share"]]
+    for run in runs:
+        times, inside, products = run["times"], sum(run["core"].values()), run["products"]["ms"]
+        for kind, name in (("forward", "forward"), ("both", "forward + backward")):
+            line = [f"{name}, {run['threads']} thr."]
+            line += [f"{times[backend][kind]:,.1f}" for backend in ("fused", "reference")]
+            line.append(f"{times['reference'][kind] / times['fused'][kind]:.1f}")
+            both = kind == "both"
+            line += [f"{inside:.1f}", f"{products:.1f}", f"{products / inside:.0%}"] if both else ["", "", ""]
+            lines.append(line)
+    return _rows(lines)
 
 
 NAMES = {"steps": "T", "rows": "B", "slots": "N", "word": "M"}

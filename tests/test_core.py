@@ -51,8 +51,9 @@ def test_it_loads(fresh):
 
 
 @needs_core
-def test_fields_have_names_of_their_own():
-    names = core.library().tapehead_ntm_fields().decode().split()
+@pytest.mark.parametrize("machine", ["ntm", "mann"])
+def test_fields_have_names_of_their_own(machine: str):
+    names = getattr(core.library(), f"tapehead_{machine}_fields")().decode().split()
     assert len(names) > 50
     assert len(set(names)) == len(names)
     assert all(name.isidentifier() for name in names)

@@ -74,13 +74,9 @@ def _fused(request: Request) -> tuple[str, ...]:
     return _core_is_missing() + _reference(request) + transformed
 
 
-def _no_fused(request: Request) -> tuple[str, ...]:
-    return (f"this version of tapehead has no fused kernel of {request.op}.",)
-
-
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[[Request], tuple[str, ...]]]] = {
     "ntm": {"reference": _reference, "fused": _fused},
-    "mann": {"reference": _reference, "fused": _no_fused},
+    "mann": {"reference": _reference, "fused": _fused},
 }
 
 

@@ -30,6 +30,9 @@ FUNCTIONS: dict[str, tuple[list[type], type]] = {
     "tapehead_ntm_fields": ([], ctypes.c_char_p),
     "tapehead_ntm_forward": ([ctypes.c_void_p], ctypes.c_int),  # an array of int64, one a field
     "tapehead_ntm_backward": ([ctypes.c_void_p], ctypes.c_int),
+    "tapehead_mann_fields": ([], ctypes.c_char_p),
+    "tapehead_mann_forward": ([ctypes.c_void_p], ctypes.c_int),
+    "tapehead_mann_backward": ([ctypes.c_void_p], ctypes.c_int),
     "tapehead_rmsprop": ([ctypes.c_void_p], ctypes.c_int),
     "tapehead_clip": ([ctypes.c_void_p], ctypes.c_int),
     # For tests: which, double_precision, count, from, to.

@@ -10,14 +10,15 @@ from tests.cases import Case, by_name, make_input
 from tests.mann_cases import MANN_CASES, MANN_INITIALS, make_mann, random_mann_state
 from tests.nn.layers import assert_same
 from tests.nn.test_errors import assert_refused, table
-from tests.nn.test_gradients import leaves_and_template
+from tests.nn.test_gradients import every_backend, leaves_and_template
 
 every_case = pytest.mark.parametrize("case", **by_name(MANN_CASES))
 
 
 @every_case
-def test_trace_agrees_with_forward(case: Case):
-    layer, input = make_mann(case), make_input(case)
+@every_backend
+def test_trace_agrees_with_forward(case: Case, backend: str):
+    layer, input = make_mann(case, backend=backend), make_input(case)
     state = random_mann_state(layer, case.rows)
     output, new_state, trace = layer.trace(input, state)
     assert_same((output, new_state), layer(input, state))
@@ -26,8 +27,9 @@ def test_trace_agrees_with_forward(case: Case):
 
 
 @every_case
-def test_shapes_are_those_of_the_docs(case: Case):
-    layer = make_mann(case)
+@every_backend
+def test_shapes_are_those_of_the_docs(case: Case, backend: str):
+    layer = make_mann(case, backend=backend)
     heads, words = layer.cell.settings.num_read_heads, layer.cell.settings.word_size
     time, slots = (case.steps, case.rows), layer.memory_size
     _, _, trace = layer.trace(make_input(case))
@@ -42,8 +44,9 @@ def test_shapes_are_those_of_the_docs(case: Case):
 
 
 @every_case
-def test_values_are_in_their_ranges(case: Case):
-    layer = make_mann(case)
+@every_backend
+def test_values_are_in_their_ranges(case: Case, backend: str):
+    layer = make_mann(case, backend=backend)
     settings = layer.cell.settings
     _, _, trace = layer.trace(make_input(case), random_mann_state(layer, case.rows))
     assert (trace.read.key_strength >= 0).all()
@@ -73,8 +76,9 @@ def outspoken(gate: float, **options) -> MANN:
 
 
 @pytest.mark.parametrize("usage_decay", [0.5, 0.95, 1.0])
-def test_gate_0_fills_one_slot_after_the_other_and_then_the_least_used(usage_decay: float):
-    layer = outspoken(0, usage_decay=usage_decay, initial=MANN_INITIALS["zero_memory"])
+@every_backend
+def test_gate_0_fills_one_slot_after_the_other_and_then_the_least_used(usage_decay: float, backend: str):
+    layer = outspoken(0, backend=backend, usage_decay=usage_decay, initial=MANN_INITIALS["zero_memory"])
     with torch.no_grad():
         layer.cell.heads.bias[layer.cell.settings.word_size] = -1000.0  # key strength 0: all slots are read alike
     _, _, trace = layer.trace(torch.randn(7, 1, 3, dtype=torch.float64))
@@ -84,19 +88,22 @@ def test_gate_0_fills_one_slot_after_the_other_and_then_the_least_used(usage_dec
         assert torch.equal(trace.memory[time, 0, slot], trace.add[time, 0, 0])  # cleared first, so nothing of before
 
 
-def test_gate_1_writes_where_it_read():
-    layer = outspoken(1)
+@every_backend
+def test_gate_1_writes_where_it_read(backend: str):
+    layer = outspoken(1, backend=backend)
     state = random_mann_state(layer, 2)
     _, _, trace = layer.trace(torch.randn(4, 2, 3, dtype=torch.float64), state)
     before = torch.cat([state.read_weights.unsqueeze(0), trace.read.weights[:-1]])
     assert torch.equal(trace.write.weights, before)
 
 
-def test_usage_has_no_gradient_and_gives_none():
-    layer, input = make_mann(MANN_CASES[0]), make_input(MANN_CASES[0])
+@pytest.mark.parametrize("lengths", [None, torch.tensor([5, 0, 2])], ids=["full", "ragged"])
+@every_backend
+def test_usage_has_no_gradient_and_gives_none(lengths: torch.Tensor | None, backend: str):
+    layer, input = make_mann(MANN_CASES[0], backend=backend), make_input(MANN_CASES[0])
     state = random_mann_state(layer, 3)
     state = state._replace(usage=state.usage.requires_grad_())
-    output, new_state, trace = layer.trace(input, state)
+    output, new_state, trace = layer.trace(input, state, lengths)
     assert not new_state.usage.requires_grad
     assert not trace.usage.requires_grad
     assert not trace.write.least_used_weights.requires_grad
@@ -118,8 +125,9 @@ GRADIENT_CASES = [
 
 @pytest.mark.parametrize("case", **by_name(GRADIENT_CASES))
 @pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
-def test_gradients_against_finite_differences(case: Case, ragged: bool):
-    layer, lengths = make_mann(case), torch.tensor([3, 1]) if ragged else None
+@every_backend
+def test_gradients_against_finite_differences(case: Case, ragged: bool, backend: str):
+    layer, lengths = make_mann(case, backend=backend), torch.tensor([3, 1]) if ragged else None
     names = [name for name, _ in layer.named_parameters()]
     parameters = [parameter.detach().requires_grad_() for parameter in layer.parameters()]
     given = random_mann_state(layer, case.rows)
@@ -135,9 +143,11 @@ def test_gradients_against_finite_differences(case: Case, ragged: bool):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_zero_memory_has_finite_gradients_everywhere(dtype: torch.dtype):
+@every_backend
+def test_zero_memory_has_finite_gradients_everywhere(dtype: torch.dtype, backend: str):
     case = MANN_CASES[0]
-    layer, input = make_mann(case, dtype, initial=MANN_INITIALS["zero_memory"]), make_input(case, dtype)
+    layer = make_mann(case, dtype, initial=MANN_INITIALS["zero_memory"], backend=backend)
+    input = make_input(case, dtype)
     total = sum(tensor.square().sum() for _, tensor in named_tensors(layer(input.requires_grad_())))
     for gradient in torch.autograd.grad(total, [input, *layer.parameters()], materialize_grads=True):
         assert gradient.isfinite().all()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tapehead import NTM, NTMCell
-from tapehead.ops.ntm import fused
+from tapehead.ops import packing
 from tapehead.testing import error, named_tensors
 
 STEPS, ROWS, SLOTS, WORDS, HIDDEN = 400, 4, 64, 16, 8
@@ -49,7 +49,7 @@ def test_a_larger_interval_than_the_sequence_keeps_one_memory():
 
 
 def test_what_is_kept_grows_with_the_root_above_the_limit(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fused, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(packing, "MEMORY_LIMIT", 0)
     assert kept(layer_of()) == kept(layer_of(math.isqrt(STEPS)))
 
 
@@ -83,7 +83,7 @@ def test_two_thousand_steps_train_above_the_limit(order: str, monkeypatch: pytes
     layer.cell.checkpoint_every = 1
     expected = gradients()
     layer.cell.checkpoint_every = None
-    monkeypatch.setattr(fused, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(packing, "MEMORY_LIMIT", 0)
     for name, gradient in gradients().items():
         assert gradient.isfinite().all()
         assert torch.equal(gradient, expected[name]), name

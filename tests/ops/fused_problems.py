@@ -1,4 +1,4 @@
-"""Problems for the fused NTM, how they are run, and what it means that two runs agree."""
+"""Problems for the fused NTM and MANN, how they are run, and what it means that two runs agree."""
 
 import copy
 import math
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tapehead import NTM, LSTMState, NTMState
-from tapehead.ops import ntm
+from tapehead import MANN, NTM, LSTMState, MANNState, NTMState
+from tapehead.ops import mann, ntm
 from tapehead.ops.ntm import cpu
 from tapehead.states import map_tensors
 from tapehead.testing import error, named_tensors
@@ -39,9 +39,9 @@ class Run(NamedTuple):
 class Problem(NamedTuple):
     """A layer, and what it is to run on."""
 
-    layer: NTM
+    layer: NTM | MANN
     input: Tensor
-    state: NTMState
+    state: NTMState | MANNState
     lengths: Tensor | None = None
 
     def double(self) -> "Problem":
@@ -56,14 +56,16 @@ def problem_of(case: Case, dtype: torch.dtype = torch.float64, *, ragged: bool =
     return Problem(layer, input, random_state(layer, case.rows), lengths)
 
 
-def parameters_of(layer: NTM) -> ntm.NTMParameters:
-    return ntm.NTMParameters(layer.cell.controller.tensors(), layer.cell.heads.tensors())
+def parameters_of(layer: NTM | MANN) -> Any:
+    kind = mann.MANNParameters if isinstance(layer, MANN) else ntm.NTMParameters
+    return kind(layer.cell.controller.tensors(), layer.cell.heads.tensors())
 
 
 def sequence(problem: Problem, **options: Any) -> dict[str, Tensor]:
     """Output, final state and trace of the op, by name."""
     layer, input, state, lengths = problem
-    results = ntm.sequence(input, state, parameters_of(layer), layer.cell.settings, lengths=lengths, **options)
+    op = mann if isinstance(layer, MANN) else ntm
+    results = op.sequence(input, state, parameters_of(layer), layer.cell.settings, lengths=lengths, **options)
     return dict(named_tensors(dict(zip(("output", "state", "trace"), results, strict=True))))
 
 
@@ -175,7 +177,7 @@ def leaves_of(problem: Problem) -> dict[str, Tensor]:
 
 def rows_of(problem: Problem, rows: slice) -> Problem:
     controller = problem.state.controller and LSTMState(*(part[:, rows] for part in problem.state.controller))
-    state = NTMState(*(part[rows] for part in problem.state[:4]), controller)
+    state = type(problem.state)(*(part[rows] for part in problem.state[:4]), controller)
     lengths = None if problem.lengths is None else problem.lengths[rows]
     return Problem(problem.layer, problem.input[:, rows], state, lengths)
 
@@ -193,7 +195,7 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class Recorder(TorchDispatchMode):
-    """Keeps the arguments of every call of the NTM's ops."""
+    """Keeps the arguments of every call of the machines' ops."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from tapehead.ops.ntm import fused
+from tapehead.ops import packing
 from tests.cases import CASES, Case
 from tests.ops.fused_problems import (
     REAL,
@@ -81,14 +81,14 @@ def test_memories_made_again_give_the_same_bits(case: Case, monkeypatch: pytest.
     expected = run(problem, "fused", checkpoint_every=1)
     for checkpoint_every in (2, 3, 4, 10, 11, 12):
         assert_equal(run(problem, "fused", checkpoint_every=checkpoint_every), expected)
-    monkeypatch.setattr(fused, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(packing, "MEMORY_LIMIT", 0)
     assert_equal(run(problem, "fused"), expected)
 
 
 def test_a_trace_keeps_every_memory_whatever_the_limit(monkeypatch: pytest.MonkeyPatch):
     problem = problem_of(CASES[0], ragged=True)
     expected = run(problem, "fused", trace=True)
-    monkeypatch.setattr(fused, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(packing, "MEMORY_LIMIT", 0)
     for checkpoint_every in (None, 2, 100):
         assert_equal(run(problem, "fused", trace=True, checkpoint_every=checkpoint_every), expected)
 

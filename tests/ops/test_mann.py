@@ -16,7 +16,7 @@ from tests.ops import numpy_mann
 # Some hundred operations in a row, each with a relative rounding of 1e-16 (6e-8 in float32): no wrong equation fits.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-4}
 
-every_backend = pytest.mark.parametrize("backend", ["reference"])
+every_backend = pytest.mark.parametrize("backend", ["reference", "fused"])
 
 
 def parameters_of(layer: MANN) -> mann.MANNParameters:

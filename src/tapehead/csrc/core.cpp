@@ -80,11 +80,19 @@ TAPEHEAD_EXPORT const char* tapehead_isas_built() {
         "baseline";
 }
 
-// Names of the fields of NTMFields in their order, with a space between.
-TAPEHEAD_EXPORT const char* tapehead_ntm_fields() {
+// The caller's array is the fields one behind the other, those that machines share first.
+#define TAPEHEAD_ONE(name) +1
+static_assert(sizeof(tapehead::NTMFields) == 8 * (0 TAPEHEAD_SEQUENCE_FIELDS(TAPEHEAD_ONE) TAPEHEAD_NTM_FIELDS(TAPEHEAD_ONE)));
+static_assert(sizeof(tapehead::MANNFields) == 8 * (0 TAPEHEAD_SEQUENCE_FIELDS(TAPEHEAD_ONE) TAPEHEAD_MANN_FIELDS(TAPEHEAD_ONE)));
+
+// Names of a machine's fields in their order, with a space between.
 #define TAPEHEAD_NAME(name) #name " "
-    return TAPEHEAD_NTM_FIELDS(TAPEHEAD_NAME);
-#undef TAPEHEAD_NAME
+TAPEHEAD_EXPORT const char* tapehead_ntm_fields() {
+    return TAPEHEAD_SEQUENCE_FIELDS(TAPEHEAD_NAME) TAPEHEAD_NTM_FIELDS(TAPEHEAD_NAME);
+}
+
+TAPEHEAD_EXPORT const char* tapehead_mann_fields() {
+    return TAPEHEAD_SEQUENCE_FIELDS(TAPEHEAD_NAME) TAPEHEAD_MANN_FIELDS(TAPEHEAD_NAME);
 }
 
 TAPEHEAD_EXPORT int tapehead_ntm_forward(const tapehead::NTMFields* fields) {
@@ -93,6 +101,14 @@ TAPEHEAD_EXPORT int tapehead_ntm_forward(const tapehead::NTMFields* fields) {
 
 TAPEHEAD_EXPORT int tapehead_ntm_backward(const tapehead::NTMFields* fields) {
     return tapehead::chosen().kernels->ntm_backward(*fields);
+}
+
+TAPEHEAD_EXPORT int tapehead_mann_forward(const tapehead::MANNFields* fields) {
+    return tapehead::chosen().kernels->mann_forward(*fields);
+}
+
+TAPEHEAD_EXPORT int tapehead_mann_backward(const tapehead::MANNFields* fields) {
+    return tapehead::chosen().kernels->mann_backward(*fields);
 }
 
 TAPEHEAD_EXPORT int tapehead_rmsprop(const tapehead::RMSpropFields* fields) {

@@ -8,6 +8,8 @@ namespace TAPEHEAD_NAMESPACE {
 
 int ntm_forward(const NTMFields&);
 int ntm_backward(const NTMFields&);
+int mann_forward(const MANNFields&);
+int mann_backward(const MANNFields&);
 int rmsprop(const RMSpropFields&);
 int clip(ClipFields&);
 
@@ -58,7 +60,7 @@ double fma_peak(std::int64_t threads, std::int64_t rounds) {
 }  // namespace
 
 extern const Kernels kernels;
-const Kernels kernels = {ntm_forward, ntm_backward, rmsprop, clip, elementary, fma_peak};
+const Kernels kernels = {ntm_forward, ntm_backward, mann_forward, mann_backward, rmsprop, clip, elementary, fma_peak};
 
 }  // namespace TAPEHEAD_NAMESPACE
 }  // namespace tapehead

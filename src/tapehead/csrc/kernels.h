@@ -1,6 +1,7 @@
 // The functions of one instruction set, and the table that core.cpp takes them from.
 #pragma once
 
+#include "mann.h"
 #include "ntm.h"
 #include "optimiser.h"
 
@@ -9,6 +10,8 @@ namespace tapehead {
 struct Kernels {
     int (*ntm_forward)(const NTMFields&);
     int (*ntm_backward)(const NTMFields&);
+    int (*mann_forward)(const MANNFields&);
+    int (*mann_backward)(const MANNFields&);
     int (*rmsprop)(const RMSpropFields&);
     int (*clip)(ClipFields&);
     // For tests: function `which` of elementary.h (exp, log, tanh, sigmoid, softplus) of `count` numbers.

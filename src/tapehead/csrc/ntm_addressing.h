@@ -2,8 +2,7 @@
 // All of one row and one step. Arrays over slots are `padded` long; weights of padding slots are zero.
 #pragma once
 
-#include "elementary.h"
-#include "ntm_memory.h"
+#include "addressing.h"
 #include "ntm_shape.h"
 
 namespace tapehead {
@@ -15,8 +14,8 @@ template <class T> struct Ring {
     T* data;  // of slot 0
     Index slots, max_shift;
 
-    static Index size(const Shape& s) { return s.padded + 2 * s.max_shift + 2 * lanes<T>; }
-    Ring(T* buffer, const Shape& s) : data(buffer + s.max_shift), slots(s.slots), max_shift(s.max_shift) {}
+    static Index size(const NTMShape& s) { return s.padded + 2 * s.max_shift + 2 * lanes<T>; }
+    Ring(T* buffer, const NTMShape& s) : data(buffer + s.max_shift), slots(s.slots), max_shift(s.max_shift) {}
     void close() const {
         for (Index i = 0; i < max_shift; ++i) {
             data[slots + i] = data[i];
@@ -28,14 +27,14 @@ template <class T> struct Ring {
 // In a row of parameters, and in a row of the controller's raw words to the heads.
 template <class T> struct HeadScalars {
     T *strength, *gate, *shift, *gamma;
-    HeadScalars(T* row, const Shape& s, Index head)
+    HeadScalars(T* row, const NTMShape& s, Index head)
         : strength(row + s.strength + head), gate(row + s.gate + head), shift(row + s.shift + head * s.offsets),
           gamma(row + s.gamma + head) {}
 };
 
 // From raw words to parameters, each kind in its range. `slopes` gets the derivatives of key strengths and gammas.
 // `work` has room for 4 rows of `round_up(s.erase - s.strength, lanes)`.
-template <class T> TAPEHEAD_NOINLINE void speak(const Shape& s, const T* raw, T* parameters, T* slopes, T* work) {
+template <class T> TAPEHEAD_NOINLINE void speak(const NTMShape& s, const T* raw, T* parameters, T* slopes, T* work) {
     const bool tanh_key = s.tanh_key, tanh_add = s.tanh_add;
     for_vectors<T>(s.strength, [=](Index i, Index count) {
         const Vec<T> x = load(raw + i, count);
@@ -83,7 +82,7 @@ template <class T> TAPEHEAD_NOINLINE void speak(const Shape& s, const T* raw, T*
 
 // Backward of `speak`: `gradients` turn from those of the parameters into those of the raw words.
 template <class T>
-TAPEHEAD_NOINLINE void speak_backward(const Shape& s, const T* parameters, const T* slopes, T* gradients) {
+TAPEHEAD_NOINLINE void speak_backward(const NTMShape& s, const T* parameters, const T* slopes, T* gradients) {
     const auto through_tanh = [&](Index from, Index to) {
         for (Index i = from; i < to; ++i) gradients[i] *= 1 - parameters[i] * parameters[i];
     };
@@ -103,56 +102,10 @@ TAPEHEAD_NOINLINE void speak_backward(const Shape& s, const T* parameters, const
     }
 }
 
-// Unit keys, k / sqrt(|k|^2 + epsilon^2), and what they were multiplied with.
-template <class T> void unit_keys(const Shape& s, const T* keys, T* units, T* inverse_norms) {
-    for (Index h = 0; h < s.heads; ++h, keys += s.word, units += s.word) {
-        Vec<T> squares = zero<T>();
-        for (Index j = 0; j < s.word; j += lanes<T>) {
-            const Vec<T> x = load(keys + j, s.word - j);
-            squares = fma<T>(x, x, squares);
-        }
-        const T inverse = 1 / root(sum<T>(squares) + T(norm_epsilon * norm_epsilon));
-        inverse_norms[h] = inverse;
-        for (Index j = 0; j < s.word; j += lanes<T>)
-            store(units + j, load(keys + j, s.word - j) * splat(inverse), s.word - j);
-    }
-}
-
 // The arrays over slots of one head at one step.
 template <class T> struct HeadSlots {
     T *similarity, *content, *logarithms, *weights;
 };
-
-// The largest of the slots.
-template <class T> TAPEHEAD_INLINE T largest_of(Index slots, const T* x) {
-    Vec<T> best = load(x, slots);
-    if (slots < lanes<T>) best = where_first<T>(slots, best, splat(x[0]));
-    for (Index n = lanes<T>; n < slots; n += lanes<T>) {
-        const Index count = slots - n;
-        const Vec<T> y = load(x + n);
-        best = larger<T>(count < lanes<T> ? where_first<T>(count, y, best) : y, best);
-    }
-    return largest<T>(best);
-}
-
-// softmax(scale x) over the slots, eq. 5 and, of logarithms, eq. 9, for scale >= 0; zeros in the padding. `highest` is the
-// largest of x, taken off before scaling, so that weights on one slot are exactly 1 and 0. Returns the sum of
-// e^(scale (x - highest)).
-template <class T> TAPEHEAD_INLINE T softmax(Index slots, Index padded, const T* x, T scale, T highest, T* to) {
-    const Vec<T> factor = splat(scale), base = splat(highest);
-    Vec<T> totals = zero<T>();
-    for (Index n = 0; n < padded; n += lanes<T>) {
-        const Index count = slots - n;
-        Vec<T> y = exp<T>((load(x + n) - base) * factor);
-        if (count < lanes<T>) y = where_first<T>(count < 0 ? 0 : count, y, zero<T>());
-        totals += y;
-        store(to + n, y);
-    }
-    const T total = sum<T>(totals);
-    const Vec<T> inverse = splat(1 / total);
-    for (Index n = 0; n < padded; n += lanes<T>) store(to + n, load(static_cast<const T*>(to + n)) * inverse);
-    return total;
-}
 
 // What the backward of sharpening needs to know besides the logarithms: the largest, and log sum e^(gamma (L - largest)).
 template <class T> struct Sharpened {
@@ -173,7 +126,7 @@ TAPEHEAD_INLINE void interpolate(Index padded, const T* content, const T* previo
 
 // From similarities to weights, eq. 5 and 7 to 9. `work` has room for a ring.
 template <class T>
-TAPEHEAD_NOINLINE Sharpened<T> address(const Shape& s, HeadScalars<const T> head, const T* previous, HeadSlots<T> arrays,
+TAPEHEAD_NOINLINE Sharpened<T> address(const NTMShape& s, HeadScalars<const T> head, const T* previous, HeadSlots<T> arrays,
                                        T* work) {
     const Index slots = s.slots, padded = s.padded, offsets = s.offsets, max_shift = s.max_shift;
     softmax<T>(slots, padded, arrays.similarity, *head.strength, largest_of<T>(slots, arrays.similarity), arrays.content);
@@ -216,7 +169,7 @@ template <class T> TAPEHEAD_INLINE Vec<T> within(Vec<T> x, Vec<T> limit) {
 //   z, q: see ContentGradient; z is set, q added to
 // `work` has room for two rings.
 template <class T>
-TAPEHEAD_NOINLINE void address_backward(const Shape& s, HeadScalars<const T> head, const T* previous,
+TAPEHEAD_NOINLINE void address_backward(const NTMShape& s, HeadScalars<const T> head, const T* previous,
                                         HeadSlots<const T> arrays, Sharpened<T> sharpened, const T* inverse_norms, T* grad_weights,
                                         const T* grad_content, HeadScalars<T> grad, T* z, T* q, T* work) {
     const Index slots = s.slots, padded = s.padded, offsets = s.offsets, max_shift = s.max_shift;
@@ -283,18 +236,8 @@ TAPEHEAD_NOINLINE void address_backward(const Shape& s, HeadScalars<const T> hea
         }
     }
 
-    // Softmax of beta K, and K as a function of the memory.
-    Vec<T> grad_strength = zero<T>();
-    const Vec<T> mean = splat(sum<T>(content_mean)), strength = splat(*head.strength);
-    for (Index n = 0; n < padded; n += lanes<T>) {
-        const Vec<T> gradient = load(arrays.content + n) * (load(static_cast<const T*>(z + n)) - mean);
-        const Vec<T> cosine = load(arrays.similarity + n), inverse = load(inverse_norms + n);
-        grad_strength = fma<T>(gradient, cosine, grad_strength);
-        const Vec<T> scaled = gradient * strength * inverse;
-        store(z + n, scaled);
-        store(q + n, fma<T>(scaled * cosine, inverse, load(static_cast<const T*>(q + n))));
-    }
-    *grad.strength = sum<T>(grad_strength);
+    *grad.strength = content_weights_backward<T>(padded, *head.strength, {arrays.similarity, arrays.content}, inverse_norms,
+                                                 sum<T>(content_mean), z, q);
 }
 
 }  // namespace TAPEHEAD_NAMESPACE

@@ -1,137 +1,53 @@
-// The forward: a group of rows through all time steps. Derivation and layouts: ops/ntm/README.md.
+// The NTM's forward: what a step does with the memory. Derivation and layouts: ops/ntm/README.md.
 #pragma once
 
-#include "ntm_work.h"
+#include "ntm_steps.h"
+#include "ntm_write.h"
+#include "sequence_forward.h"
 
 namespace tapehead {
 namespace TAPEHEAD_NAMESPACE {
 
-template <class T> class Forward {
-  public:
-    Forward(const Call<T>& call, Index first, Index rows)
-        : call_(call), f_(call.fields), s_(call.shape), steps_(f_, s_), order_(call.order + first), rows_(rows) {}
+template <class T> class NTMForward : public SequenceForward<T, NTMForward<T>> {
+    using Pass = SequenceForward<T, NTMForward<T>>;
+    friend Pass;
+    using Pass::arena_, Pass::first_weights_, Pass::memory, Pass::order_, Pass::raw_, Pass::rows_;
 
-    int run() {
-        lay_out();
-        if (!arena_.allocate(f_.poison != 0)) return out_of_memory;
-        lay_out();
-        for (Index r = 0; r < rows_; ++r) start(r);
-        Index active = rows_;
-        for (Index t = 0; t < s_.steps; ++t) {
-            while (active > 0 && call_.length(order_[active - 1]) <= t) --active;
-            if (active == 0) break;
-            if (t % ahead == 0) project(t, active);
-            control(t, active);
-            for (Index r = 0; r < active; ++r) use_memory(t, r);
-        }
-        for (Index r = 0; r < rows_; ++r) finish(r);
-        return done;
-    }
+  public:
+    NTMForward(const Call<T>& call, Index first, Index rows)
+        : Pass(call, first, rows), f_(static_cast<const NTMFields&>(call.fields)),
+          s_(static_cast<const NTMShape&>(call.shape)), steps_(f_, s_) {}
 
   private:
-    // Steps whose inputs are projected at once: enough to read the weights rarely, few enough to stay in the cache.
-    static constexpr Index ahead = 8;
-
-    void lay_out() {
-        inputs_ = arena_.take<RowBuffer<T>>(s_.layers);
-        for (Index l = 0; l < s_.layers; ++l) {
-            const RowBuffer<T> buffer = RowBuffer<T>::take(arena_, rows_, s_.depth(l));
-            if (inputs_ != nullptr) inputs_[l] = buffer;
-        }
-        projected_ = RowBuffer<T>::take(arena_, rows_ * steps_ahead(), round_up(s_.gates, panel_width<T>));
-        sums_ = RowBuffer<T>::take(arena_, rows_, round_up(s_.gates, panel_width<T>));
-        top_ = RowBuffer<T>::take(arena_, rows_, s_.hidden);
-        raw_ = RowBuffer<T>::take(arena_, rows_, round_up(s_.parameters, panel_width<T>));
-        first_weights_ = RowBuffer<T>::take(arena_, rows_, s_.heads * s_.padded);
-        if (!s_.save || s_.keep_every > 1) memory_ = RowBuffer<T>::take(arena_, rows_, s_.word * s_.padded);
-        base_ = arena_.take<const T*>(rows_ > ahead ? rows_ : ahead);
-        units_ = arena_.take<T>(s_.heads * s_.word);
-        unit_norms_ = arena_.take<T>(s_.heads);
-        work_ = arena_.take<T>(Ring<T>::size(s_) + 4 * round_up(s_.erase - s_.strength, lanes<T>));
+    void take_workspace() {
+        units_ = arena_.template take<T>(s_.heads * s_.word);
+        unit_norms_ = arena_.template take<T>(s_.heads);
+        work_ = arena_.template take<T>(Ring<T>::size(s_) + 4 * round_up(s_.erase - s_.strength, lanes<T>));
     }
 
-    // M_t of a row.
-    Memory<T> memory(Index t, Index r) const {
-        T* data = s_.save && s_.keep_every == 1 ? steps_.memory(t, order_[r]) : memory_[r];
-        return {data, s_.word, s_.padded};
-    }
-
-    void start(Index r) {
-        const Index b = order_[r];
-        const Memory<T> first = memory(0, r);
-        transpose_in(in<T>(f_.memory) + b * s_.slots * s_.word, s_.slots, first);
-        if (s_.save && s_.keep_every > 1) copy(first.data, s_.word * s_.padded, steps_.memory(0, b));
-        pad_weights(s_, in<T>(f_.read_weights) + b * s_.read_heads * s_.slots, s_.read_heads, first_weights_[r]);
-        pad_weights(s_, in<T>(f_.write_weights) + b * s_.write_heads * s_.slots, s_.write_heads,
+    void start_own(Index r) {
+        pad_weights(s_, in<T>(f_.write_weights) + order_[r] * s_.write_heads * s_.slots, s_.write_heads,
                     first_weights_[r] + s_.read_heads * s_.padded);
-        copy(in<T>(f_.reads) + b * s_.reads, s_.reads, inputs_[0][r]);
-        for (Index l = 0; s_.lstm && l < s_.layers; ++l)
-            copy(in<T>(f_.hidden) + (l * s_.rows + b) * s_.hidden, s_.hidden, inputs_[l][r] + s_.below(l));
-    }
-
-    Index steps_ahead() const { return s_.steps < ahead ? s_.steps : ahead; }
-
-    // The input's share of the lowest layer's sums, bias included, from step t on.
-    void project(Index t, Index active) {
-        const Index steps = s_.steps - t < ahead ? s_.steps - t : ahead;
-        for (Index i = 0; i < steps; ++i) base_[i] = in<T>(f_.bias);
-        for (Index r = 0; r < active; ++r)
-            multiply<T>(steps, in<T>(f_.input) + (t * s_.rows + order_[r]) * s_.input, s_.rows * s_.input, call_.input,
-                        base_, projected_[r * steps_ahead()], projected_.stride);
-    }
-
-    // The controller's layers, and its words to the heads, for the first `active` rows.
-    void control(Index t, Index active) {
-        for (Index l = 0; l < s_.layers; ++l) {
-            for (Index r = 0; r < active; ++r) {
-                base_[r] = l == 0 ? projected_[r * steps_ahead() + t % ahead]
-                                  : in<T>(f_.upper_bias) + (l - 1) * s_.gates;
-            }
-            multiply<T>(active, inputs_[l].data, inputs_[l].stride, call_.layers[l], base_, sums_.data, sums_.stride);
-            for (Index r = 0; r < active; ++r) finish_layer(t, l, r);
-        }
-        for (Index r = 0; r < active; ++r) base_[r] = in<T>(f_.heads_bias);
-        multiply<T>(active, top_.data, top_.stride, call_.heads, base_, raw_.data, raw_.stride);
-    }
-
-    void finish_layer(Index t, Index l, Index r) {
-        const Index b = order_[r];
-        const bool is_top = l == s_.layers - 1;
-        T* const hidden = is_top ? top_[r] : inputs_[l + 1][r];
-        if (s_.lstm) {
-            const T* cell = t == 0 ? in<T>(f_.cell) + (l * s_.rows + b) * s_.hidden
-                                   : steps_.gates(l, t - 1, b) + 4 * s_.hidden;
-            lstm<T>(s_.hidden, sums_[r], cell, steps_.gates(l, t, b), hidden);
-            copy(hidden, s_.hidden, inputs_[l][r] + s_.below(l));
-        } else {
-            feedforward<T>(s_.hidden, sums_[r], hidden);
-        }
-        if (is_top)
-            copy(static_cast<const T*>(hidden), s_.hidden, steps_.output(t, b));
-        else if (s_.save)
-            copy(static_cast<const T*>(hidden), s_.hidden, steps_.lower(l, t, b));
     }
 
     void use_memory(Index t, Index r) {
         const Index b = order_[r];
         T *const parameters = steps_.parameters(t, b), *const reads = steps_.output(t, b) + s_.hidden;
         speak<T>(s_, raw_[r], parameters, steps_.slopes(t, b), work_);
-        unit_keys<T>(s_, parameters + s_.key, units_, unit_norms_);
+        unit_keys<T>(s_.heads, s_.word, parameters + s_.key, units_, unit_norms_);
         const Memory<T> before = memory(t, r), after = memory(t + 1, r);
         T* const weights = steps_.weights(t, b);
         if (!s_.write_read) {
             point(t, r, 0, s_.heads, before, 0);
-            for (Index h = 0; h < s_.read_heads; ++h) read<T>(before, weights + h * s_.padded, reads + h * s_.word);
+            read_all<T>(before, s_.read_heads, weights, reads);
             write_memory(parameters, weights, before, after);
         } else {
             point(t, r, s_.read_heads, s_.heads, before, 1);
             write_memory(parameters, weights, before, after);
             point(t, r, 0, s_.read_heads, after, 0);
-            for (Index h = 0; h < s_.read_heads; ++h) read<T>(after, weights + h * s_.padded, reads + h * s_.word);
+            read_all<T>(after, s_.read_heads, weights, reads);
         }
-        copy(static_cast<const T*>(reads), s_.reads, inputs_[0][r]);
-        if (s_.save && s_.keep_every > 1 && (t + 1) % s_.keep_every == 0)
-            copy(after.data, s_.word * s_.padded, steps_.memory((t + 1) / s_.keep_every, b));
+        Pass::hand_on(t, r);
     }
 
     void write_memory(const T* parameters, const T* weights, Memory<T> before, Memory<T> after) {
@@ -144,7 +60,7 @@ template <class T> class Forward {
         const Index b = order_[r];
         similarity<T>(memory, to - from, units_ + from * s_.word, steps_.similarity(t, b) + from * s_.padded,
                       steps_.inverse_norms(t, b) + norms * s_.padded);
-        const T* previous = t == 0 ? first_weights_[r] : steps_.weights(t - 1, b);
+        const T* previous = Pass::previous_weights(t, r);
         T* const slopes = steps_.slopes(t, b);
         for (Index h = from; h < to; ++h) {
             const HeadScalars<const T> head(steps_.parameters(t, b), s_, h);
@@ -155,41 +71,16 @@ template <class T> class Forward {
         }
     }
 
-    // The state after the row's last step, and zeros past it.
-    void finish(Index r) {
-        const Index b = order_[r], length = call_.length(b);
-        transpose_out(memory(length, r), s_.slots, out<T>(f_.last_memory) + b * s_.slots * s_.word);
-        const T* weights = length == 0 ? first_weights_[r] : steps_.weights(length - 1, b);
-        unpad_weights(s_, weights, s_.read_heads, out<T>(f_.last_read_weights) + b * s_.read_heads * s_.slots);
-        unpad_weights(s_, weights + s_.read_heads * s_.padded, s_.write_heads,
+    void finish_own(Index r, Index length) {
+        const Index b = order_[r];
+        unpad_weights(s_, Pass::previous_weights(length, r) + s_.read_heads * s_.padded, s_.write_heads,
                       out<T>(f_.last_write_weights) + b * s_.write_heads * s_.slots);
-        copy(static_cast<const T*>(inputs_[0][r]), s_.reads, out<T>(f_.last_reads) + b * s_.reads);
-        for (Index l = 0; s_.lstm && l < s_.layers; ++l) {
-            const Index at = (l * s_.rows + b) * s_.hidden;
-            copy(static_cast<const T*>(inputs_[l][r]) + s_.below(l), s_.hidden, out<T>(f_.last_hidden) + at);
-            const T* cell = length == 0 ? in<T>(f_.cell) + at : steps_.gates(l, length - 1, b) + 4 * s_.hidden;
-            copy(cell, s_.hidden, out<T>(f_.last_cell) + at);
-        }
-        for (Index t = length; t < s_.steps; ++t) {
-            clear(steps_.output(t, b), s_.output);
-            if (!s_.save) continue;
-            clear(steps_.weights(t, b), s_.heads * s_.padded);
-            clear(steps_.content(t, b), s_.heads * s_.padded);
-            clear(steps_.parameters(t, b), s_.parameters);
-            if (s_.keep_every == 1) clear(steps_.memory(t + 1, b), s_.word * s_.padded);
-        }
+        for (Index t = length; s_.save && t < s_.steps; ++t) clear(steps_.content(t, b), s_.heads * s_.padded);
     }
 
-    const Call<T>& call_;
     const NTMFields& f_;
-    const Shape& s_;
-    const Steps<T> steps_;
-    const Index* order_;
-    const Index rows_;
-    Arena arena_;
-    RowBuffer<T>* inputs_ = nullptr;  // of each layer: what is below, and its own past
-    RowBuffer<T> projected_{}, sums_{}, top_{}, raw_{}, first_weights_{}, memory_{};
-    const T** base_ = nullptr;  // what a product is added to, for each row
+    const NTMShape& s_;
+    const NTMSteps<T> steps_;
     T *units_ = nullptr, *unit_norms_ = nullptr, *work_ = nullptr;
 };
 

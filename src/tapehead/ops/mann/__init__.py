@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tapehead import backends
-from tapehead.ops.mann import reference
+from tapehead.ops.mann import fused, reference
 from tapehead.ops.mann.parameters import MANNParameters, MANNSettings
 from tapehead.states import MANNState, MANNTrace
 
@@ -21,6 +21,7 @@ def sequence(
     lengths: Tensor | None = None,
     trace: bool = False,
     backend: str = "auto",
+    checkpoint_every: int | None = None,
 ) -> tuple[Tensor, MANNState, MANNTrace | None]:
     """Run a MANN over a sequence with the backend asked for.
 
@@ -32,6 +33,8 @@ def sequence(
         lengths: (B,) integers in 0..T; None means T for every row
         trace: whether to return every internal of every step
         backend: "auto", "reference" or "fused"
+        checkpoint_every: with "fused", keep the memory for the backward after every so many steps only, and make the
+            others again; None keeps every fourth, above 256 MiB every sqrt(T)-th; traces always keep all
 
     Returns:
         output (T, B, H + R*M): the controller's output and the reads of each step, zero past a row's length; the
@@ -40,5 +43,10 @@ def sequence(
     Raises:
         BackendError: the backend asked for cannot run here.
     """
-    backends.choose(backend, backends.Request("mann", input.device, input.dtype, backends.is_transformed()))
-    return reference.sequence(input, state, parameters, settings, lengths=lengths, trace=trace)
+    state = state._replace(usage=state.usage.detach())  # no gradient, not even that of a row without steps
+    request = backends.Request("mann", input.device, input.dtype, backends.is_transformed())
+    if backends.choose(backend, request) == "reference":
+        return reference.sequence(input, state, parameters, settings, lengths=lengths, trace=trace)
+    return fused.sequence(
+        input, state, parameters, settings, lengths=lengths, trace=trace, checkpoint_every=checkpoint_every
+    )

@@ -1,16 +1,15 @@
 // What one call shares among its threads, and where its steps are kept.
 #pragma once
 
-#include "ntm_addressing.h"
-#include "ntm_controller.h"
+#include "shape.h"
 
 namespace tapehead {
 namespace TAPEHEAD_NAMESPACE {
 
-// The part of a call that all groups of rows see.
+// The part of a call that all groups of rows see. `fields` and `shape` are part of the machine's own.
 template <class T> struct Call {
-    const NTMFields& fields;
-    Shape shape;
+    const SequenceFields& fields;
+    const SequenceShape& shape;
     // Weights, packed for the pass: transposed in the forward, as they are in the backward.
     Panels<T>* layers = nullptr;
     Panels<T> heads{}, input{};
@@ -29,17 +28,15 @@ template <class T> struct Call {
 };
 
 // Arrays of a step and row, in what is saved. Without `save` all steps share one place.
-template <class T> class Steps {
+template <class T> class SequenceSteps {
   public:
-    Steps(const NTMFields& f, const Shape& s) : f_(f), s_(s) {}
+    SequenceSteps(const SequenceFields& f, const SequenceShape& s) : f_(f), s_(s) {}
 
     T* weights(Index t, Index b) const { return at(f_.weights, t, b, s_.heads * s_.padded); }
-    T* content(Index t, Index b) const { return at(f_.content, t, b, s_.heads * s_.padded); }
     T* parameters(Index t, Index b) const { return at(f_.parameters, t, b, s_.parameters); }
     T* similarity(Index t, Index b) const { return at(f_.similarity, t, b, s_.heads * s_.padded); }
-    T* logarithms(Index t, Index b) const { return at(f_.logarithms, t, b, s_.heads * s_.padded); }
     T* inverse_norms(Index t, Index b) const { return at(f_.inverse_norms, t, b, s_.norms * s_.padded); }
-    T* slopes(Index t, Index b) const { return at(f_.slopes, t, b, 4 * s_.heads); }
+    T* slopes(Index t, Index b) const { return at(f_.slopes, t, b, s_.slopes); }
     T* gates(Index layer, Index t, Index b) const {
         return at(f_.gates, layer * (s_.save ? s_.steps : 1) + (s_.save ? t : 0), b, 6 * s_.hidden, true);
     }
@@ -48,18 +45,13 @@ template <class T> class Steps {
     T* memory(Index kept, Index b) const { return at(f_.memories, kept, b, s_.word * s_.padded, true); }
     T* output(Index t, Index b) const { return at(f_.output, t, b, s_.output, true); }
 
-    HeadSlots<T> head(Index t, Index b, Index h) const {
-        const Index from = h * s_.padded;
-        T* logs = s_.location ? logarithms(t, b) + from : nullptr;
-        return {similarity(t, b) + from, content(t, b) + from, logs, weights(t, b) + from};
-    }
-
-  private:
     T* at(std::int64_t field, Index t, Index b, Index width, bool every_step = false) const {
         return out<T>(field) + ((s_.save || every_step ? t : 0) * s_.rows + b) * width;
     }
-    const NTMFields& f_;
-    const Shape& s_;
+
+  private:
+    const SequenceFields& f_;
+    const SequenceShape& s_;
 };
 
 template <class T> void copy(const T* from, Index count, T* to) {
@@ -73,13 +65,13 @@ template <class T> TAPEHEAD_INLINE void accumulate(const T* from, Index count, T
 }
 
 // The weights of a state, (heads of a kind, N), into rows of `padded`.
-template <class T> void pad_weights(const Shape& s, const T* from, Index heads, T* to) {
+template <class T> void pad_weights(const SequenceShape& s, const T* from, Index heads, T* to) {
     for (Index h = 0; h < heads; ++h) {
         copy(from + h * s.slots, s.slots, to + h * s.padded);
         clear(to + h * s.padded + s.slots, s.padded - s.slots);
     }
 }
-template <class T> void unpad_weights(const Shape& s, const T* from, Index heads, T* to) {
+template <class T> void unpad_weights(const SequenceShape& s, const T* from, Index heads, T* to) {
     for (Index h = 0; h < heads; ++h) copy(from + h * s.padded, s.slots, to + h * s.slots);
 }
 

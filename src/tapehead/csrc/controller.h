@@ -2,7 +2,7 @@
 #pragma once
 
 #include "elementary.h"
-#include "ntm_shape.h"
+#include "simd.h"
 
 namespace tapehead {
 namespace TAPEHEAD_NAMESPACE {

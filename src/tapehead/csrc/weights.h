@@ -4,7 +4,7 @@
 // lies in pieces: the input, the reads and the hidden state of the step before, a 1 for the bias.
 #pragma once
 
-#include "ntm_work.h"
+#include "work.h"
 
 namespace tapehead {
 namespace TAPEHEAD_NAMESPACE {
@@ -47,8 +47,8 @@ template <class T> struct WeightProduct {
 
 // The products of layer `index` or, behind the last layer, of the heads.
 template <class T> WeightProduct<T> weight_product(const Call<T>& call, Index index) {
-    const NTMFields& f = call.fields;
-    const Shape& s = call.shape;
+    const SequenceFields& f = call.fields;
+    const SequenceShape& s = call.shape;
     const Index steps = s.steps * s.rows;
     const T* const output = in<T>(f.output);
     WeightProduct<T> product{};
@@ -197,7 +197,7 @@ template <class T> Index input_tasks(const Call<T>& call) {
 template <class T> void run_input_task(void* context, std::int64_t index) {
     const Call<T>& call = *static_cast<Call<T>*>(context);
     const FlushToZero flush;
-    const Shape& s = call.shape;
+    const SequenceShape& s = call.shape;
     const Index size = s.steps * s.rows, first = index * input_task_rows;
     const Index count = size - first < input_task_rows ? size - first : input_task_rows;
     T made[input_task_rows * panel_width<T>];

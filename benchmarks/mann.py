@@ -1,0 +1,135 @@
+"""The fused MANN against the reference, at the size of the Omniglot task, side by side in one run.
+
+First parity: without a green `pytest tests/ops/test_fused_mann.py` no number is printed. Then forward, and forward with
+backward, with backends alternating; medians. Beside them: the time inside the core, the operations of the products
+alone (controller, heads and the gradients of their weights), and the machine's peak in the same run.
+
+    python -m benchmarks.mann [--no-parity] [--rounds R] [--threads 2 1]
+
+Nothing else may run on the machine meanwhile. Where something does, `processor` helps: milliseconds of the
+processor that a forward and backward took, which with one thread are nearly what it would take alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.peaks import cpu_name, fma_peak, product_peak
+from tapehead import MANN, core
+from tapehead.ops.mann import cpu
+
+ROOT = Path(__file__).parent.parent
+ROWS, STEPS, INPUT_SIZE, HIDDEN_SIZE = 16, 50, 405, 200
+
+
+def product_operations(layer: MANN) -> int:
+    """Floating-point operations of the products in forward and backward, one LSTM layer; a multiply-add is two."""
+    hidden, reads = layer.cell.hidden_size, layer.output_size - layer.cell.hidden_size
+    words = sum(layer.cell.settings.head_sizes)
+    recurrent = 4 * hidden * (reads + hidden) + words * hidden  # once in the forward, once in the backward
+    weights = 4 * hidden * (layer.input_size + reads + hidden + 1) + words * (hidden + 1)
+    return 2 * (4 * hidden * layer.input_size + 2 * recurrent + weights) * ROWS * STEPS
+
+
+class Contestant:
+    """One backend: a layer and a batch."""
+
+    def __init__(self, backend: str) -> None:
+        torch.manual_seed(0)
+        self.layer = MANN(INPUT_SIZE, HIDDEN_SIZE, backend=backend)
+        self.parameters = list(self.layer.parameters())
+        self.input = torch.randn(STEPS, ROWS, INPUT_SIZE)
+
+    def forward(self) -> torch.Tensor:
+        """A loss."""
+        output, _ = self.layer(self.input)
+        return output.square().mean()
+
+    def both(self) -> None:
+        """And its gradient."""
+        torch.autograd.grad(self.forward(), self.parameters, allow_unused=True)
+
+
+def inside_core(contestant: Contestant, rounds: int) -> dict[str, float]:
+    """Milliseconds that a forward and backward spend in the core."""
+    spent: dict[str, list[float]] = {}
+    kernels = {way: cpu._kernel(f"tapehead_mann_{way}") for way in ("forward", "backward")}
+    before = {way: kernel._function for way, kernel in kernels.items()}
+    for way, kernel in kernels.items():
+
+        def timed(array: Any, way: str = way) -> int:
+            start = time.perf_counter()
+            result = before[way](array)
+            spent.setdefault(way, []).append((time.perf_counter() - start) * 1e3)
+            return int(result)
+
+        kernel._function = timed
+    for _ in range(rounds):
+        contestant.both()
+    for way, kernel in kernels.items():
+        kernel._function = before[way]
+    return {way: statistics.median(times) for way, times in spent.items()}
+
+
+def measure(threads: int, rounds: int) -> dict[str, Any]:
+    """Medians of both backends, in turn."""
+    torch.set_num_threads(threads)
+    contestants = {name: Contestant(name) for name in ("fused", "reference")}
+    found: dict[str, dict[str, list[float]]] = {name: {"forward": [], "both": []} for name in contestants}
+    processor: dict[str, list[float]] = {name: [] for name in contestants}
+    for one in contestants.values():
+        one.both()
+    for _ in range(rounds):
+        for kind in ("forward", "both"):
+            for name, one in contestants.items():
+                for _ in range(5 if name == "fused" else 1):
+                    start, worked = time.perf_counter(), time.process_time()
+                    getattr(one, kind)()
+                    found[name][kind].append((time.perf_counter() - start) * 1e3)
+                    if kind == "both":
+                        processor[name].append((time.process_time() - worked) * 1e3)
+    times = {name: {kind: statistics.median(all_) for kind, all_ in kinds.items()} for name, kinds in found.items()}
+    inside = inside_core(contestants["fused"], 5 * rounds)
+    product = product_peak(threads)
+    operations = product_operations(contestants["fused"].layer)
+    return {
+        "threads": threads,
+        "times": times,
+        "ratio": {kind: times["reference"][kind] / times["fused"][kind] for kind in ("forward", "both")},
+        "processor": {name: statistics.median(all_) for name, all_ in processor.items()},
+        "core": inside,
+        "products": {"gflop": operations / 1e9, "ms": operations / product / 1e6},
+        "peaks": {"fma": fma_peak(threads), "product": product},
+    }
+
+
+def main() -> None:
+    """Parity, then figures."""
+    parser = argparse.ArgumentParser(description="Time the fused MANN.")
+    parser.add_argument("--no-parity", action="store_true")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    arguments = parser.parse_args()
+    if core.why_not():
+        raise SystemExit(" ".join(core.why_not()))
+    if not arguments.no_parity:
+        tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops/test_fused_mann.py"]
+        if subprocess.run([sys.executable, *tests], cwd=ROOT).returncode:
+            raise SystemExit("parity failed: no figures from a wrong kernel")
+    print(f"{cpu_name()}, {core.isa()}, torch {torch.__version__}")
+    print(f"B {ROWS}, T {STEPS}, D {INPUT_SIZE}, H {HIDDEN_SIZE}, memory 128 x 40, 4 heads", flush=True)
+    for threads in arguments.threads:
+        print(json.dumps(measure(threads, arguments.rounds), indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    main()

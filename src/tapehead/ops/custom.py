@@ -1,0 +1,204 @@
+"""A machine's whole sequence as a custom op of torch: schema, fake and gradient, for every device's kernels alike.
+
+A machine, the NTM or the MANN, says in three named tuples what its forward takes and makes, and what its backward
+takes. `SequenceOp` makes two ops of them, `tapehead::NAME_forward` and `tapehead::NAME_backward`. The ops see flat
+tensors; the machine's `fused.py` packs the named tuples of the layers around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Literal, get_type_hints
+
+import torch
+from torch import Tensor
+
+from tapehead.backends import is_eager
+
+__all__ = ["SequenceOp", "core_name", "is_plain"]
+
+Way = Literal["forward", "backward"]
+
+_TYPES: dict[Any, str] = {
+    Tensor: "Tensor",
+    Tensor | None: "Tensor?",
+    Sequence[int]: "SymInt[]",
+    int: "SymInt",
+    bool: "bool",
+}
+
+PLAIN_RESULTS = ("output", "traced", "internals")
+"""What a forward makes besides the state."""
+
+
+def core_name(result: str) -> str:
+    """What the core calls a result; a backward takes its gradient as `grad_` and this."""
+    return result if result in PLAIN_RESULTS else f"last_{result}"
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether nothing between here and a kernel wants to see the call: no tracing, transform, mode or subclass."""
+    return is_eager() and type(tensor) in (Tensor, torch.nn.Parameter)
+
+
+def _needs_gradient(arguments: Sequence[Any]) -> bool:
+    return torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in arguments)
+
+
+class SequenceOp:
+    """The forward and backward of a machine, registered with torch.
+
+    Args:
+        name: of the ops: "ntm" makes `tapehead::ntm_forward`
+        owner: whose name errors carry
+        shape: the machine's `SequenceShape`
+        arguments: what the forward takes: the input, the six tensors of the state, the eight of the parameters,
+            `lengths`, and then `sizes`, `checkpoint_every`, `save` and `trace`
+        results: what it makes: the output, the state, `traced` and `internals`
+        backward_arguments: what the backward takes: the gradients of results, tensors that the forward was given or
+            made, by their names, and then `sizes`, `checkpoint_every`, `of_input` and `of_state`
+        without_gradient: tensors of the state that have none
+    """
+
+    def __init__(
+        self,
+        name: str,
+        owner: str,
+        shape: Any,
+        arguments: Any,
+        results: Any,
+        backward_arguments: Any,
+        without_gradient: tuple[str, ...] = (),
+    ) -> None:
+        self.name, self.owner, self.shape = name, owner, shape
+        self.arguments, self.results, self.backward_arguments = arguments, results, backward_arguments
+        self.without_gradient = without_gradient
+        self._kernels: dict[tuple[str, Way], Callable[..., Any]] = {}
+
+        self._define("forward", arguments, "(" + ", ".join(["Tensor"] * len(results._fields)) + ")")
+        self._define("backward", backward_arguments, "Tensor[]")  # as `SequenceShape.gradients` lists them
+        self.forward = getattr(torch.ops.tapehead, f"{name}_forward").default
+        self.backward = getattr(torch.ops.tapehead, f"{name}_backward").default
+        torch.library.register_fake(f"tapehead::{name}_forward", self._fake_forward)
+        torch.library.register_fake(f"tapehead::{name}_backward", self._fake_backward)
+
+        given, made = arguments._fields, results._fields
+        self.differentiable = [field for field in made if field not in ("internals", *without_gradient)]
+        self._gradients = itemgetter(*(made.index(field) for field in self.differentiable))
+        self.saved = backward_arguments._fields[len(self.differentiable) : -4]
+        every = (*given, *made)  # the state that was given comes before the one that was made
+        self._saved = itemgetter(*(every.index(field) for field in self.saved))
+
+        # What `torch.library.register_autograd` does, at a quarter of its cost for each call.
+        self.Sequence, self.Gradient = _sequence_of(self), _gradient_of(self)
+        torch.library.impl(f"tapehead::{name}_forward", "Autograd")(self.run_plain)
+        torch.library.impl(f"tapehead::{name}_backward", "Autograd")(self._run_backward)
+
+    def _define(self, way: Way, arguments: Any, results: str) -> None:
+        taken = ", ".join(f"{_TYPES[kind]} {field}" for field, kind in get_type_hints(arguments).items())
+        name = f"tapehead::{self.name}_{way}"
+        torch.library.define(name, f"({taken}) -> {results}", tags=(torch.Tag.pt2_compliant_tag,))
+
+    def _fake_forward(self, *arguments: Any) -> Any:
+        given = self.arguments(*arguments)
+        shapes = self.shape.of(given).results(given.checkpoint_every, given.save, given.trace)
+        return self.results._make(map(given.input.new_empty, shapes.values()))
+
+    def _fake_backward(self, *arguments: Any) -> list[Tensor]:
+        given = self.backward_arguments(*arguments)
+        shapes = self.shape.of(given).gradients(given.of_input, given.of_state)
+        return [given.output.new_empty(shape) for shape in shapes.values()]
+
+    def register_kernels(self, device: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+        """Make these functions the ops' implementations for a type of device."""
+        torch.library.impl(f"tapehead::{self.name}_forward", device)(forward)
+        torch.library.impl(f"tapehead::{self.name}_backward", device)(backward)
+        self._kernels[device, "forward"], self._kernels[device, "backward"] = forward, backward
+
+    def run(self, way: Way, arguments: Any) -> Any:
+        """Run an op below autograd: past torch's dispatcher where that has nothing to do."""
+        like = arguments[0] if way == "forward" else arguments.output
+        kernel = self._kernels.get((like.device.type, way))
+        if kernel is not None and is_plain(like):
+            return kernel(*arguments)
+        with torch._C._AutoDispatchBelowAutograd():
+            return (self.forward if way == "forward" else self.backward)(*arguments)
+
+    def run_plain(self, *arguments: Any) -> Any:
+        """The forward, with its gradient, of tensors that are plain (`is_plain`); others call `forward`."""
+        return self.Sequence.apply(*arguments) if _needs_gradient(arguments) else self.run("forward", arguments)
+
+    def _run_backward(self, *arguments: Any) -> list[Tensor]:
+        if _needs_gradient(arguments):
+            return list(self.Gradient.apply(*arguments))
+        made: list[Tensor] = self.run("backward", self.backward_arguments._make(arguments))
+        return made
+
+    @lru_cache(64)  # noqa: B019  (the ops live as long as the process)
+    def present(self, of_input: bool, of_state: bool, lstm: bool, upper: bool) -> tuple[bool, ...]:
+        """Which of the tensors in `arguments`, but for `lengths`, the backward makes a gradient of."""
+        names = self.arguments._fields
+        tensors = names[: names.index("lengths")]
+        absent = set(self.without_gradient)
+        absent |= set() if of_input else {"input"}
+        absent |= set() if of_state else set(tensors[1:7])
+        absent |= set() if lstm else {"hidden", "cell", "weight_hidden"}
+        absent |= set() if upper else {"upper_weight", "upper_bias"}
+        return tuple(name not in absent for name in tensors)
+
+    def save(self, given: Any, made: Any) -> tuple[Tensor | None, ...]:
+        """What the backward needs of what the forward was given and made."""
+        saved: tuple[Tensor | None, ...] = self._saved((*given, *made))
+        return saved
+
+    def gradients(self, gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+        """Those that the backward takes, of all results."""
+        taken: tuple[Tensor | None, ...] = self._gradients(gradients)
+        return taken
+
+
+def _sequence_of(op: SequenceOp) -> type[torch.autograd.Function]:
+    """The gradient of an op's forward, by its backward."""
+
+    class Sequence(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> Any:
+            given = op.arguments._make(arguments)
+            made = op.results._make(op.run("forward", given))
+            ctx.set_materialize_grads(False)
+            ctx.mark_non_differentiable(made.internals, *(getattr(made, name) for name in op.without_gradient))
+            ctx.sizes, ctx.checkpoint_every = given.sizes, given.checkpoint_every
+            ctx.save_for_backward(*op.save(given, made))
+            return made
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor | None) -> Any:
+            needed = ctx.needs_input_grad
+            options = (ctx.sizes, ctx.checkpoint_every, needed[0], any(needed[1:7]))
+            given = op.backward_arguments._make((*op.gradients(gradients), *ctx.saved_tensors, *options))
+            made = iter(op.backward(*given) if torch.is_grad_enabled() else op.run("backward", given))
+            lstm, upper = given.weight_hidden is not None, given.upper_weight is not None
+            present = op.present(given.of_input, given.of_state, lstm, upper)
+            return *(next(made) if there else None for there in present), None, None, None, None, None
+
+    return Sequence
+
+
+def _gradient_of(op: SequenceOp) -> type[torch.autograd.Function]:
+    """The gradient of an op's backward: there is none."""
+
+    class Gradient(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+            return tuple(op.run("backward", op.backward_arguments._make(arguments)))
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+            raise RuntimeError(
+                f"{op.owner}: expected a first derivative, got a derivative of the fused backward. Take "
+                "backend='reference', which has derivatives of every order."
+            )
+
+    return Gradient
