@@ -36,7 +36,7 @@ def test_every_run_has_a_line_that_says_where_it_is(orders):
     put(orders[0].folder / "summary.json", {"solved_at_sequences": 5040, "solved_at_seconds": 4.79, "sequences": 6048})
     for order in orders[1:4]:
         put(order.record, {"state": "running"})
-    state = {"sequences": 1200, "total": 4000, "sequences_per_second": 830.2, "bit_errors": 12.345}
+    state = {"sequences": 1200, "total": 4000, "sequences_per_second": 830.2, "errors": 12.345}
     put(orders[1].folder / "progress.json", state)
     put(orders[2].folder / "summary.json", {"solved_at_sequences": None, "bit_errors": 3.5, "sequences": 4000})
     progress = StudyProgress(orders, {orders[0].name}, console)
@@ -82,5 +82,5 @@ def test_a_run_keeps_its_progress_beside_it_while_it_trains(tmp_path, monkeypatc
     assert [state["sequences"] for state in seen] == list(range(0, 50, 2))
     assert seen[-1]["total"] == 48
     assert seen[-1]["sequences_per_second"] > 0
-    assert 0 <= seen[-1]["bit_errors"] < 10
+    assert 0 <= seen[-1]["errors"] < 10
     assert not (tmp_path / "run" / "progress.json").exists()
