@@ -56,9 +56,11 @@ def test_without_sizes_the_models_own_is_taken(tmp_path, monkeypatch):
     ids=["tied", "without a memory"],
 )
 def test_a_model_that_cannot_have_them_is_refused_and_nothing_left(tmp_path, capsys, options, said):
-    assert train(tmp_path / "run", SIZES, *options, model="ntm" if options else "lstm") == 2
-    assert said in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    model = "ntm" if options else "lstm"
+    for option, name in ((SIZES, "memory_sizes"), ("--training.select_memory_size=20", "select_memory_size")):
+        assert train(tmp_path / "run", option, *options, model=model) == 2
+        assert said.replace("memory_sizes", name) in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
 
 
 def test_the_checkpoint_is_chosen_with_a_memory_of_its_own_size(tmp_path):

@@ -14,7 +14,15 @@ from torch.nn import functional
 
 from tapehead.states import LSTMState
 
-__all__ = ["ControllerParameters", "FeedForwardLayer", "LSTMLayer", "feedforward_step", "lstm_step", "project"]
+__all__ = [
+    "ControllerParameters",
+    "FeedForwardLayer",
+    "LSTMLayer",
+    "controller_step",
+    "feedforward_step",
+    "lstm_step",
+    "project",
+]
 
 
 class LSTMLayer(NamedTuple):
@@ -50,6 +58,15 @@ def project(input: Tensor, parameters: ControllerParameters) -> Tensor:
     """The input's share of the lowest layer's sum, bias included: (T, B, D) -> (T, B, 4H) or (T, B, H)."""
     lowest = parameters.layers[0]
     return functional.linear(input, lowest.weight_input, lowest.bias)
+
+
+def controller_step(
+    projected: Tensor, reads: Tensor, state: LSTMState | None, parameters: ControllerParameters
+) -> tuple[Tensor, LSTMState | None]:
+    """One step of either kind of controller: its output (B, H) and its new state, None of a feed-forward one."""
+    if state is None:
+        return feedforward_step(projected, reads, parameters), None
+    return lstm_step(projected, reads, state, parameters)
 
 
 def lstm_step(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -10,9 +10,36 @@ from torch import Tensor
 
 from tapehead.states import map_tensors
 
-__all__ = ["select_state", "stack_steps", "where_active", "zero_inactive"]
+__all__ = ["run_steps", "select_state", "stack_steps", "where_active", "zero_inactive"]
 
 Nested = TypeVar("Nested")
+
+
+def run_steps(
+    step: Callable[[Tensor, Any], tuple[Tensor, Any, Any]], projected: Tensor, state: Any, lengths: Tensor | None
+) -> tuple[Tensor, Any, Any]:
+    """A step after the other, each row as far as its own length.
+
+    Args:
+        step: what it makes of one time of `projected` and a state: output (B, ...), the new state, a trace or None
+        projected: (T, B, ...)
+        state: what the sequence starts from
+        lengths: (B,) integers in 0..T; None means T for every row
+
+    Returns:
+        outputs (T, B, ...), zero past a row's length; the state after each row's own last step; the traces, stacked
+    """
+    outputs, traces = [], []
+    for time in range(projected.shape[0]):
+        output, new_state, trace = step(projected[time], state)
+        if lengths is not None:
+            active = time < lengths
+            output, trace = zero_inactive(active, (output, trace))
+            new_state = select_state(active, new_state, state)
+        state = new_state
+        outputs.append(output)
+        traces.append(trace)
+    return torch.stack(outputs), state, stack_steps(traces)
 
 
 def where_active(active: Tensor, new: Tensor, old: Tensor, dim: int = 0) -> Tensor:

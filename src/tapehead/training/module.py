@@ -107,6 +107,8 @@ class TrainingModule(LightningModule):
         self.model = config.build_model()
         for size in config.training.memory_sizes:
             check_memory_size(self.model.core, size, "--training.memory_sizes")
+        if config.training.select_memory_size is not None:
+            check_memory_size(self.model.core, config.training.select_memory_size, "--training.select_memory_size")
         self.average = None
         if config.optimiser.average:
             self.average = copy.deepcopy(self.model).requires_grad_(False)
@@ -344,6 +346,7 @@ class TrainingModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         scores, self._scores = self._scores, []
+        instances, self._instances = self._instances, None
         if self.trainer.sanity_checking or not scores:
             return
         self._tick()
@@ -361,8 +364,8 @@ class TrainingModule(LightningModule):
         if self.trainer.barebones:
             return
         metrics = {f"validation_{name}": value for name, value in score._asdict().items()}
-        if self._instances is not None:
-            rows, self._instances = self._instances.rows(), None
+        if instances is not None:
+            rows = instances.rows()
             metrics |= {f"validation_accuracy_{instance}": row["accuracy"] for instance, row in rows.items()}
         metrics["selection"] = self._selection(score.bits)
         counts = {"step": self.trainer.global_step, "sequences": progress.sequences, "stage": progress.stage}

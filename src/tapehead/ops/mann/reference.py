@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tapehead.ops.activation import activate
 from tapehead.ops.content import content_weights
-from tapehead.ops.controller import feedforward_step, lstm_step, project
+from tapehead.ops.controller import controller_step, project
 from tapehead.ops.mann.parameters import MANNParameters, MANNSettings
-from tapehead.ops.ntm.parameters import Activation, HeadParameters
-from tapehead.ops.ragged import select_state, stack_steps, zero_inactive
+from tapehead.ops.ntm.parameters import HeadParameters
+from tapehead.ops.ragged import run_steps
 from tapehead.ops.usage import clear, least_used, update_usage, write_weights
 from tapehead.states import HeadTrace, MANNState, MANNTrace, WriteTrace
 
@@ -38,30 +40,17 @@ def sequence(
     trace: bool = False,
 ) -> tuple[Tensor, MANNState, MANNTrace | None]:
     """Run a MANN over a sequence; see `tapehead.ops.mann.sequence`."""
-    projected = project(input, parameters.controller)
-    outputs, traces = [], []
-    for time in range(input.shape[0]):
-        output, new_state, step_trace = _step(projected[time], state, parameters, settings, trace=trace)
-        if lengths is not None:
-            active = time < lengths
-            output, step_trace = zero_inactive(active, (output, step_trace))
-            new_state = select_state(active, new_state, state)
-        state = new_state
-        outputs.append(output)
-        traces.append(step_trace)
-    return torch.stack(outputs), state, stack_steps(traces) if trace else None
+    step = partial(_step, parameters=parameters, settings=settings, trace=trace)
+    return run_steps(step, project(input, parameters.controller), state, lengths)
 
 
 def _step(
-    projected: Tensor, state: MANNState, parameters: MANNParameters, settings: MANNSettings, *, trace: bool
+    projected: Tensor, state: MANNState, *, parameters: MANNParameters, settings: MANNSettings, trace: bool
 ) -> tuple[Tensor, MANNState, MANNTrace | None]:
     """One step: the controller speaks, the least used slot is cleared and written, the memory is read."""
-    controller_state = state.controller
-    reads = state.reads.flatten(1)
-    if controller_state is None:
-        hidden = feedforward_step(projected, reads, parameters.controller)
-    else:
-        hidden, controller_state = lstm_step(projected, reads, controller_state, parameters.controller)
+    hidden, controller_state = controller_step(
+        projected, state.reads.flatten(1), state.controller, parameters.controller
+    )
     heads = _speak(hidden, parameters.heads, settings)
 
     unused = least_used(state.usage, settings.num_least_used)  # eq. 21
@@ -88,11 +77,7 @@ def _speak(hidden: Tensor, parameters: HeadParameters, settings: MANNSettings) -
     """Turn the controller's output (B, H) into the heads' parameters, each in its range."""
     shape = (hidden.shape[0], settings.num_read_heads, settings.word_size)
     parts = functional.linear(hidden, parameters.weight, parameters.bias).split(settings.head_sizes, 1)
-    key = _activate(parts[0].view(shape), settings.key_activation)
+    key = activate(parts[0].view(shape), settings.key_activation)
     strength = functional.softplus(parts[1]) if settings.key_strength == "learned" else torch.ones_like(parts[2])
-    add = _activate(parts[3].view(shape), settings.add_activation) if settings.write == "add" else key
+    add = activate(parts[3].view(shape), settings.add_activation) if settings.write == "add" else key
     return Heads(key, strength, torch.sigmoid(parts[2]), add)
-
-
-def _activate(tensor: Tensor, activation: Activation) -> Tensor:
-    return torch.tanh(tensor) if activation == "tanh" else tensor

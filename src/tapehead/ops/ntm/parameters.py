@@ -6,13 +6,13 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
+from tapehead.ops.activation import Activation
 from tapehead.ops.controller import ControllerParameters
 
 __all__ = ["Activation", "Addressing", "HeadParameters", "NTMParameters", "NTMSettings", "Order"]
 
 Addressing = Literal["content_and_location", "content"]
 Order = Literal["read_write", "write_read"]
-Activation = Literal["linear", "tanh"]
 
 
 class NTMSettings(NamedTuple):

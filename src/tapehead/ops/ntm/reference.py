@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tapehead.ops.activation import activate
 from tapehead.ops.content import content_weights
-from tapehead.ops.controller import feedforward_step, lstm_step, project
+from tapehead.ops.controller import controller_step, project
 from tapehead.ops.location import interpolate, sharpen, shift
-from tapehead.ops.ntm.parameters import Activation, HeadParameters, NTMParameters, NTMSettings
-from tapehead.ops.ragged import select_state, stack_steps, zero_inactive
+from tapehead.ops.ntm.parameters import HeadParameters, NTMParameters, NTMSettings
+from tapehead.ops.ragged import run_steps
 from tapehead.states import HeadTrace, NTMState, Trace
 
 __all__ = ["sequence"]
@@ -43,30 +45,17 @@ def sequence(
     trace: bool = False,
 ) -> tuple[Tensor, NTMState, Trace | None]:
     """Run an NTM over a sequence; see `tapehead.ops.ntm.sequence`."""
-    projected = project(input, parameters.controller)
-    outputs, traces = [], []
-    for time in range(input.shape[0]):
-        output, new_state, step_trace = _step(projected[time], state, parameters, settings, trace=trace)
-        if lengths is not None:
-            active = time < lengths
-            output, step_trace = zero_inactive(active, (output, step_trace))
-            new_state = select_state(active, new_state, state)
-        state = new_state
-        outputs.append(output)
-        traces.append(step_trace)
-    return torch.stack(outputs), state, stack_steps(traces) if trace else None
+    step = partial(_step, parameters=parameters, settings=settings, trace=trace)
+    return run_steps(step, project(input, parameters.controller), state, lengths)
 
 
 def _step(
-    projected: Tensor, state: NTMState, parameters: NTMParameters, settings: NTMSettings, *, trace: bool
+    projected: Tensor, state: NTMState, *, parameters: NTMParameters, settings: NTMSettings, trace: bool
 ) -> tuple[Tensor, NTMState, Trace | None]:
     """One step: the controller speaks, the heads move, the memory is read and written."""
-    controller_state = state.controller
-    reads = state.reads.flatten(1)
-    if controller_state is None:
-        hidden = feedforward_step(projected, reads, parameters.controller)
-    else:
-        hidden, controller_state = lstm_step(projected, reads, controller_state, parameters.controller)
+    hidden, controller_state = controller_step(
+        projected, state.reads.flatten(1), state.controller, parameters.controller
+    )
 
     heads, erase, add = _speak(hidden, parameters.heads, settings)
     counts = [settings.num_read_heads, settings.num_write_heads]
@@ -125,18 +114,14 @@ def _speak(hidden: Tensor, parameters: HeadParameters, settings: NTMSettings) ->
     """Turn the controller's output (B, H) into the heads' parameters, each in its range (section 3.3)."""
     batch_size, num_heads = hidden.shape[0], settings.num_heads
     parts = functional.linear(hidden, parameters.weight, parameters.bias).split(settings.head_sizes, 1)
-    key = _activate(parts[0].view(batch_size, num_heads, -1), settings.key_activation)
+    key = activate(parts[0].view(batch_size, num_heads, -1), settings.key_activation)
     key_strength = functional.softplus(parts[1])
     heads = Heads(key, key_strength, None, None, None)
     if settings.addressing == "content_and_location":
         shift_weights = torch.softmax(parts[3].view(batch_size, num_heads, -1), -1)
         heads = Heads(key, key_strength, torch.sigmoid(parts[2]), shift_weights, 1 + functional.softplus(parts[4]))
     shape = (batch_size, settings.num_write_heads, settings.word_size)
-    return heads, torch.sigmoid(parts[-2].view(shape)), _activate(parts[-1].view(shape), settings.add_activation)
-
-
-def _activate(tensor: Tensor, activation: Activation) -> Tensor:
-    return torch.tanh(tensor) if activation == "tanh" else tensor
+    return heads, torch.sigmoid(parts[-2].view(shape)), activate(parts[-1].view(shape), settings.add_activation)
 
 
 def _address(memory: Tensor, heads: Heads, previous_weights: Tensor) -> tuple[Tensor, Tensor]:
