@@ -21,9 +21,10 @@ from tests.training.tiny import same, train
 def made(tmp_path_factory):
     """Three runs and what was exported of them."""
     folder = tmp_path_factory.mktemp("made")
+    learned = ["--model.initial.memory=learned", "--model.controller=feedforward", "--training.select_memory_size=null"]
     for name, words, options in [
         ("ntm", [], {}),
-        ("learned", ["--model.initial.memory=learned", "--model.controller=feedforward"], {"task": "repeat_copy"}),
+        ("learned", learned, {"task": "repeat_copy"}),
         ("lstm", ["--trainer.precision=64-true"], {"model": "lstm", "task": "associative_recall"}),
     ]:
         assert train(folder / name, "--seed=7", *words, **options) == 0

@@ -45,20 +45,23 @@ def warn_of_capacity(task: Task, sizes: Sequence[Size], memory_size: int | None,
         console.print(f"[yellow]tapehead: {warning}. {remedy}[/]")
 
 
-def check_memory_size(core: object, memory_size: int, option: str = "--memory-size") -> None:
+def check_memory_size(
+    core: object, memory_size: int, option: str = "--memory-size", without: str = "leave it out"
+) -> None:
     """Raise unless a core can run with a memory of so many slots.
 
     Args:
         core: of a model
         memory_size: slots
         option: that asked for it, for the message
+        without: how to do without the option, for the message
 
     Raises:
         UsageError: it has no memory, or cannot have one of that size.
     """
     if not hasattr(core, "memory_size"):
-        raise UsageError(f"{option}: {type(core).__name__} has no memory to resize; leave it out.")
+        raise UsageError(f"{option}: {type(core).__name__} has no memory to resize; {without}.")
     try:
         core.initial_state(1, memory_size)  # type: ignore[attr-defined]
     except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
+        raise UsageError(f"{option}: {error} Or {without}.") from error

@@ -106,9 +106,10 @@ class TrainingModule(LightningModule):
         self.config = config
         self.model = config.build_model()
         for size in config.training.memory_sizes:
-            check_memory_size(self.model.core, size, "--training.memory_sizes")
+            check_memory_size(self.model.core, size, "--training.memory_sizes", "give --training.memory_sizes=[]")
         if config.training.select_memory_size is not None:
-            check_memory_size(self.model.core, config.training.select_memory_size, "--training.select_memory_size")
+            option, slots = "--training.select_memory_size", config.training.select_memory_size
+            check_memory_size(self.model.core, slots, option, f"give {option}=null")
         self.average = None
         if config.optimiser.average:
             self.average = copy.deepcopy(self.model).requires_grad_(False)
