@@ -16,26 +16,30 @@ class Heads(nn.Module):
     Args:
         hidden_size: H
         head_sizes: rows of each kind of head parameter, in their order: `head_sizes` of the model's settings
+        biases: of each kind, what its biases start with; None is 0
     """
 
     def __init__(
         self,
         hidden_size: int,
         head_sizes: list[int],
+        biases: list[float] | None = None,
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.head_sizes, self.biases = head_sizes, [0.0] * len(head_sizes) if biases is None else biases
         rows = sum(head_sizes)
         self.weight = nn.Parameter(torch.empty(rows, hidden_size, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(rows, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new parameters: Glorot uniform, biases 0."""
+        """Draw new parameters: Glorot uniform weights; biases as told."""
         nn.init.xavier_uniform_(self.weight)
-        nn.init.zeros_(self.bias)
+        for part, bias in zip(self.bias.split(self.head_sizes), self.biases, strict=True):
+            nn.init.constant_(part, bias)
 
     def tensors(self) -> HeadParameters:
         """The parameters as the ops take them."""

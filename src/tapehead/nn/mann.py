@@ -29,6 +29,9 @@ from tapehead.states import MANNState, MANNTrace
 
 __all__ = ["MANN", "MANNCell"]
 
+_BIASES = [0.0, 5.0, -2.0, 0.0]
+"""What the heads' biases start with: of keys, key strengths, write gates and adds."""
+
 
 class MANNCell(nn.Module):
     r"""One step of a memory-augmented network with least-recently-used access, used like `torch.nn.LSTMCell`.
@@ -75,7 +78,9 @@ class MANNCell(nn.Module):
     Differs from the paper:
         By default what is written is not the key, keys are told how strong they are, and one slot is cleared instead
         of R. Of slots that are used equally little, at first all of them, the lowest is taken. The choice of the least
-        used has no gradient, and neither has the usage. Under autocast the cell computes in its parameters' dtype.
+        used has no gradient, and neither has the usage. New heads read with a key strength of 5, where a softmax over
+        128 slots can tell one from another, and write mostly where least was used: docs/training.md. Under autocast
+        the cell computes in its parameters' dtype.
 
     Raises:
         TypeError, ValueError: an argument, input or state of the wrong kind, size, dtype or device.
@@ -158,7 +163,7 @@ class MANNCell(nn.Module):
         self.controller = Controller(
             controller, input_size, reads_size, hidden_size, num_layers, device=device, dtype=dtype
         )
-        self.heads = Heads(hidden_size, self.settings.head_sizes, device=device, dtype=dtype)
+        self.heads = Heads(hidden_size, self.settings.head_sizes, _BIASES, device=device, dtype=dtype)
         self.initial = InitialMANN(
             initial,
             memory_size=memory_size,
