@@ -165,14 +165,14 @@ def _draw_sequence(one: Loaded, folder: Path, memory_size: int | None, seed: int
     title = f"{one.trained.title}: {described}{unseen}{slots}"
     name = "x".join(map(str, size.values())) + ("" if memory_size is None else f"_slots_{memory_size}")
     name += "" if seed == 0 else f"_seed_{seed}"
-    written = [_save(_draw_answer(task, batch, logits, title), folder / f"answer_{name}.png")]
+    written = [_save(_draw_answer(task, batch, logits, trace, title), folder / f"answer_{name}.png")]
     if trace is not None:
         start = int(batch.mask[:, 0].int().argmax())
         written.append(_save(draw_internals(trace, start, title=title), folder / f"internals_{name}.png"))
     return written
 
 
-def _draw_answer(task: Task, batch: Batch, logits: Tensor, title: str) -> Figure:
+def _draw_answer(task: Task, batch: Batch, logits: Tensor, trace: Trace | MANNTrace | None, title: str) -> Figure:
     """What a model said, (T, O), to the one sequence of a batch."""
     target = batch.target[:, 0]
     if isinstance(task, NGrams):
@@ -180,7 +180,8 @@ def _draw_answer(task: Task, batch: Batch, logits: Tensor, title: str) -> Figure
         return draw_predictions(target[:, 0], logits[:, 0].sigmoid(), optimum, title=title)
     if isinstance(task, Omniglot):
         names = task.label_names(target), task.label_names(logits)
-        return draw_episode(task.drawings(batch)[:, 0], *names, task.instances(batch)[:, 0], title=title)
+        drawings, instances = task.drawings(batch)[:, 0], task.instances(batch)[:, 0]
+        return draw_episode(drawings, *names, instances, trace=trace, title=title)
     return draw_answer(
         batch.input[:, 0],
         target,

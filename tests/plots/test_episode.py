@@ -5,7 +5,9 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
+from tapehead import MANN, NTM
 from tapehead.plots import Series, draw_episode, draw_instances, instance_series
+from tapehead.plots.internals import used_slots
 from tests.plots.pixels import assert_drawn
 
 
@@ -26,6 +28,22 @@ def test_an_episode_shows_every_drawing_and_marks_what_is_wrong():
     assert_drawn(figure)
 
 
+@pytest.mark.parametrize("core", [MANN(8, 4, memory_size=16), NTM(8, 4, memory_size=16, num_write_heads=2)])
+def test_a_trace_shows_where_it_wrote_and_read(core):
+    _, _, trace = core.trace(torch.randn(12, 2, 8))
+    instances = torch.arange(1, 13)
+    figure = draw_episode(torch.rand(12, 20, 20), ["0"] * 12, ["0"] * 12, instances, trace=trace, row=1)
+    wrote, read = (figure.axes[index] for index in (20, 21))
+    weights = trace.write.weights[:, 1].sum(1).detach(), trace.read.weights[:, 1].sum(1).detach()
+    slots = used_slots(np.stack(weights).clip(max=1))
+    for axes, values in zip((wrote, read), weights, strict=True):
+        np.testing.assert_allclose(axes.images[0].get_array(), slots.take(values.numpy()).T, rtol=1e-6)
+    assert [axes.get_title() for axes in figure.axes[:12]] == [
+        f"w {int(written.argmax())}  r {int(looked.argmax())}" for written, looked in zip(*weights, strict=True)
+    ]
+    assert_drawn(figure)
+
+
 def test_long_labels_fit():
     figure = draw_episode(torch.rand(3, 20, 20), ["abcde"] * 3, ["abcde", "edcba", "aaaaa"], torch.tensor([1, 2, 3]))
     assert figure.axes[1].get_xlabel() == "edcba, is abcde"
@@ -35,6 +53,9 @@ def test_long_labels_fit():
 def test_numbers_have_to_agree():
     with pytest.raises(ValueError, match="got 3 drawings, 2, 3 and 3"):
         draw_episode(torch.rand(3, 20, 20), ["0"] * 2, ["0"] * 3, torch.ones(3))
+    trace = MANN(8, 4, memory_size=16).trace(torch.randn(2, 1, 8))[2]
+    with pytest.raises(ValueError, match="expected a trace of 3 steps, one for each drawing, got 2"):
+        draw_episode(torch.rand(3, 20, 20), ["0"] * 3, ["0"] * 3, torch.ones(3), trace=trace)
 
 
 def test_a_line_for_each_instance():

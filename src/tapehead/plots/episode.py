@@ -1,13 +1,17 @@
-"""An episode of Omniglot: every drawing in its order, what it was called, and what it is."""
+"""An episode of Omniglot: every drawing in its order, what it was called, what it is, and what the memory did."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tapehead.plots.style import COLOURS, QUIET, new_figure, styled
+from tapehead.plots.internals import Slots, used_slots
+from tapehead.plots.style import COLOURS, QUIET, UNSIGNED, colour_bar, heat_map, new_figure, styled
+from tapehead.states import MANNTrace, Trace
 
 __all__ = ["draw_episode"]
 
@@ -22,18 +26,23 @@ def draw_episode(
     answers: Sequence[str],
     instances: Tensor,
     *,
+    trace: Trace | MANNTrace | None = None,
+    row: int = 0,
     title: str | None = None,
 ) -> Figure:
     """The drawings of one episode in rows, framed by whether the answer was right.
 
     Under each stands the answer, and where it is wrong what it should have been; in its corner, the how-manieth of its
-    class it is.
+    class it is. With a trace, above each stand the slots that were written and read most while it was shown, and two
+    panels below have the weights of all heads, summed.
 
     Args:
         drawings: ink is 1
         labels: of each
         answers: to each
         instances: from 1
+        trace: of the run, batched; none for a model without a memory
+        row: which row of the trace
         title: of the picture
 
     Shape:
@@ -41,7 +50,7 @@ def draw_episode(
         instances: (T,)
 
     Raises:
-        ValueError: not as many labels, answers or instances as drawings.
+        ValueError: not as many labels, answers, instances or steps of the trace as drawings.
     """
     steps = len(drawings)
     if not steps == len(labels) == len(answers) == len(instances):
@@ -49,11 +58,18 @@ def draw_episode(
             f"draw_episode: expected as many labels, answers and instances as drawings, got {steps} drawings, "
             f"{len(labels)}, {len(answers)} and {len(instances)}."
         )
+    if trace is not None and len(trace.memory) != steps:
+        raise ValueError(
+            f"draw_episode: expected a trace of {steps} steps, one for each drawing, got {len(trace.memory)}."
+        )
     images = drawings.detach().double().cpu().numpy()
     rows = -(-steps // COLUMNS)
-    figure = new_figure(0.95 * rows + 0.75, title)
-    grid = figure.subplots(rows, COLUMNS, squeeze=False)
-    for step, axes in enumerate(grid.flat):
+    weights = None if trace is None else _summed(trace, row)
+    heights = [0.95] * rows if weights is None else [0.82] * rows + [1.0, 1.0]
+    figure = new_figure(sum(heights) + (0.75 if weights is None else 2.0), title)
+    grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
+    for step in range(rows * COLUMNS):
+        axes = figure.add_subplot(grid[divmod(step, COLUMNS)])
         axes.set(xticks=[], yticks=[])
         if step >= steps:
             axes.axis("off")
@@ -62,6 +78,9 @@ def draw_episode(
         axes.imshow(images[step], cmap="gray_r", vmin=0, vmax=1)
         axes.spines[:].set(visible=True, color=RIGHT if right else WRONG, linewidth=1.6 if right else 2.4)
         axes.text(0.03, 0.97, str(int(instances[step])), transform=axes.transAxes, va="top", fontsize=6.5, color=QUIET)
+        if weights is not None:
+            written, read = (int(values[step].argmax()) for values in weights)
+            axes.set_title(f"w {written}  r {read}", loc="center", fontsize=6, fontweight="normal", color=QUIET, pad=2)
         answer = answers[step] if right else f"{answers[step]}, is {labels[step]}"
         axes.set_xlabel(answer, labelpad=2, fontsize=8 if len(answer) < 9 else 6, color=RIGHT if right else WRONG)
     wrong = sum(label != answer for label, answer in zip(labels, answers, strict=True))
@@ -69,9 +88,32 @@ def draw_episode(
         label != answer and int(instance) == 1
         for label, answer, instance in zip(labels, answers, instances, strict=True)
     )
-    figure.supxlabel(
-        f"Under a drawing the answer, in its corner which drawing of its class it is. Wrong: {wrong} of {steps}, "
-        f"{first} at first sight.",
-        fontsize=8,
-    )
+    told = "Under a drawing the answer, in its corner which drawing of its class it is"
+    if weights is not None:
+        told += ", above it the slots most written, w, and read, r"
+        wrote, looked = (figure.add_subplot(grid[row, :]) for row in (-2, -1))
+        slots = used_slots(np.stack(weights).clip(max=1))
+        _draw_slots(figure, wrote, weights[0], slots, "Where it wrote: weights of all heads, summed")
+        _draw_slots(figure, looked, weights[1], slots, "Where it read")
+        wrote.tick_params(labelbottom=False)
+        looked.set_xlabel("drawing")
+    figure.supxlabel(f"{told}.\nWrong: {wrong} of {steps}, {first} at first sight.", fontsize=8)
     return figure
+
+
+def _summed(trace: Trace | MANNTrace, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights written and read with, summed over the heads: (T, N) each."""
+    written, read = (part.weights[:, row].sum(1).detach().double().cpu().numpy() for part in (trace.write, trace.read))
+    return written, read
+
+
+def _draw_slots(figure: Figure, axes: Axes, weights: np.ndarray, slots: Slots, title: str) -> None:
+    """Weights (T, N) of the slots that are used, over the drawings, which are numbered from 1."""
+    shown = slots.take(weights).T
+    image = heat_map(axes, shown, colours=UNSIGNED, low=0, high=float(shown.max()) or 1.0)
+    image.set_extent((0.5, shown.shape[1] + 0.5, shown.shape[0] - 0.5, -0.5))
+    ticks = slots.ticks()
+    axes.set_yticks(list(ticks), [str(slot) for slot in ticks.values()])
+    axes.set_title(title)
+    axes.set_ylabel("slot")
+    colour_bar(figure, image, [axes], "weight")
