@@ -29,7 +29,7 @@ from tapehead.states import MANNState, MANNTrace
 
 __all__ = ["MANN", "MANNCell"]
 
-_BIASES = [0.0, 5.0, -2.0, 0.0]
+_BIASES = [0.0, 15.0, -2.0, 0.0]
 """What the heads' biases start with: of keys, key strengths, write gates and adds."""
 
 
@@ -78,7 +78,7 @@ class MANNCell(nn.Module):
     Differs from the paper:
         By default what is written is not the key, keys are told how strong they are, and one slot is cleared instead
         of R. Of slots that are used equally little, at first all of them, the lowest is taken. The choice of the least
-        used has no gradient, and neither has the usage. New heads read with a key strength of 5, where a softmax over
+        used has no gradient, and neither has the usage. New heads read with a key strength of 15, where a softmax over
         128 slots can tell one from another, and write mostly where least was used: docs/training.md. Under autocast
         the cell computes in its parameters' dtype.
 

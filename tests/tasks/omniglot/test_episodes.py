@@ -19,6 +19,9 @@ TASKS = [
     dataclasses.replace(STILL, way=3, length=14, split="1200/423", rotated_held_out_classes=True),
     dataclasses.replace(STILL, way=4, length=80, labels="strings", rotated_classes=False),
     dataclasses.replace(STILL, way=2, length=2),
+    dataclasses.replace(STILL, way=2, length=39),
+    dataclasses.replace(STILL, class_counts="equal"),
+    dataclasses.replace(STILL, way=3, length=14, labels="strings", class_counts="equal"),
 ]
 
 
@@ -47,13 +50,16 @@ def test_every_rule_of_an_episode(task: Omniglot, held_out: bool, signed):
         labels = [tuple(label) for label in batch.target[:, row].tolist()]
         assert len(set(steps)) == task.length, "a drawing came twice"
         classes = Counter((character, turns) for character, turns, _ in steps)
-        assert len(classes) == task.way
-        assert max(classes.values()) - min(classes.values()) <= 1
+        if held_out or task.class_counts == "equal":
+            assert len(classes) == task.way
+            assert max(classes.values()) - min(classes.values()) <= 1
+        else:
+            assert len(classes) <= task.way
         assert {character for character, _ in classes} <= allowed
         assert turned or not any(turns for _, turns in classes)
         # A class has one label, and a label one class.
         pairs = {((character, turns), label) for (character, turns, _), label in zip(steps, labels, strict=True)}
-        assert len(pairs) == len(set(labels)) == task.way
+        assert len(pairs) == len(set(labels)) == len(classes)
         seen: Counter = Counter()
         for time, (character, turns, _) in enumerate(steps):
             seen[character, turns] += 1
@@ -76,7 +82,7 @@ def share_is(count: int, total: int, chance: float) -> bool:
 
 def test_chance_is_even(signed):
     """First classes, labels, drawers, turns and who comes once more."""
-    task = dataclasses.replace(STILL, way=4, length=6)
+    task = dataclasses.replace(STILL, way=4, length=6, class_counts="equal")
     batch = task.sample(2000, generator())
     first = [signature(drawing) for drawing in task.drawings(batch)[0]]
     for turns in range(4):
@@ -90,6 +96,23 @@ def test_chance_is_even(signed):
         assert share_is(int((counts[:, label] == 2).sum()), 2000, 1 / 2)
     again = (batch.target[0] * batch.target[1]).sum()
     assert share_is(int(again), 2000, 2 / 15)  # of 15 pairs of presentations two are of one class
+
+
+def test_the_next_class_does_not_depend_on_what_has_come(signed):
+    batch = dataclasses.replace(STILL, way=4, length=12).sample(2000, generator())
+    for time in range(12):
+        for label in range(4):
+            assert share_is(int(batch.target[time, :, label].sum()), 2000, 1 / 4)
+    often = batch.target[:11].sum(0).argmax(1)  # the label that has come most
+    assert share_is(int((batch.target[11].argmax(1) == often).sum()), 2000, 1 / 4)
+    equal = dataclasses.replace(STILL, way=4, length=12, class_counts="equal").sample(2000, generator())
+    assert int((equal.target[11].argmax(1) == equal.target[:11].sum(0).argmax(1)).sum()) == 0
+
+
+def test_a_class_without_drawings_left_does_not_come(signed):
+    batch = dataclasses.replace(STILL, way=2, length=40).sample(50, generator())
+    assert torch.equal(batch.target.sum(0), torch.full((50, 2), 20.0))
+    assert share_is(int(batch.target[0, :, 0].sum()), 50, 1 / 2)
 
 
 def test_strings_are_any_of_all(signed):
@@ -270,6 +293,7 @@ def _episodes(**options: int) -> Tensor:
         ),
         (lambda: Omniglot(way=5, length=4), r"expected length in 5\.\.100: every one of 5 classes once.*; got 4\."),
         (lambda: Omniglot(way=5, length=101), r"expected length in 5\.\.100: .* 20; got 101\."),
+        (lambda: Omniglot(class_counts="even"), "expected class_counts 'equal' or 'random', got 'even'"),
         (lambda: Omniglot(max_rotation=-1), r"expected max_rotation in 0\.\.180, got -1\."),
         (lambda: Omniglot(max_rotation=float("nan")), r"expected max_rotation in 0\.\.180, got nan\."),
         (lambda: Omniglot(max_translation=21), r"expected max_translation in 0\.\.20, got 21\."),

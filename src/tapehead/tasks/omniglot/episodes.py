@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-__all__ = ["Plan", "draw_plan", "instances_of"]
+__all__ = ["ClassCounts", "Plan", "draw_plan", "instances_of"]
+
+ClassCounts = Literal["equal", "random"]
+"""How often the classes of an episode come."""
 
 
 class Plan(NamedTuple):
@@ -22,36 +26,66 @@ class Plan(NamedTuple):
 
 
 def draw_plan(
-    batch_size: int, length: int, way: int, classes: int, drawings: int, generator: torch.Generator | None = None
+    batch_size: int,
+    length: int,
+    way: int,
+    classes: int,
+    drawings: int,
+    counts: ClassCounts,
+    generator: torch.Generator | None = None,
 ) -> Plan:
     """Draw the order of B episodes.
 
-    Every class of an episode is shown length / way times; where that is no whole number, `length % way` of them, drawn
-    by chance, are shown once more than the others. The order is a random one of all that is shown.
-
     Args:
         batch_size: B
-        length: T
+        length: T, at most way * drawings
         way: classes of an episode
         classes: K, to draw from
         drawings: of each class, to draw from
+        counts: "equal": every class is shown length / way times; where that is no whole number, `length % way` of them,
+            drawn by chance, are shown once more than the others; the order is a random one of all that is shown.
+            "random": whose turn it is, is drawn at every step anew among the classes that have a drawing left
         generator: source of chance
 
-    >>> plan = draw_plan(2, length=6, way=3, classes=100, drawings=20)
+    >>> plan = draw_plan(2, length=6, way=3, classes=100, drawings=20, counts="equal")
     >>> plan.slots.sort(0).values.T
     tensor([[0, 0, 1, 1, 2, 2],
             [0, 0, 1, 1, 2, 2]])
     """
     # The largest of as many random numbers: a random choice, and in a random order.
     chosen = torch.rand(batch_size, classes, generator=generator).topk(way).indices
-    # Presentation p is number p // way of the class in slot p % way; time is a random order of the presentations. The
-    # slots that come once more are always the first, but which class and which label they hold is chance.
-    presentations = torch.rand(batch_size, length, generator=generator).argsort(1)
-    slots, repeats = presentations % way, presentations // way
-    most = -(-length // way)
+    if counts == "equal":
+        # Presentation p is number p // way of the class in slot p % way; time is a random order of the presentations.
+        # The slots that come once more are always the first, but which class and which label they hold is chance.
+        presentations = torch.rand(batch_size, length, generator=generator).argsort(1)
+        slots, repeats = presentations % way, presentations // way
+    else:
+        slots = torch.randint(way, (batch_size, length), generator=generator)
+        repeats = _repeats(slots, way)
+        if (repeats >= drawings).any():
+            slots = _with_drawings_left(slots, way, drawings, generator)
+            repeats = _repeats(slots, way)
+    most = min(drawings, int(repeats.max()) + 1)
     drawers = torch.rand(batch_size, way, drawings, generator=generator).topk(most).indices
     rows = torch.arange(batch_size).unsqueeze(1)
     return Plan(chosen, slots.T, drawers[rows, slots, repeats].T)
+
+
+def _repeats(slots: Tensor, way: int) -> Tensor:
+    """How often each slot's class has come before, (B, T)."""
+    turns = functional.one_hot(slots, way)
+    return (turns.cumsum(1) * turns).sum(-1) - 1
+
+
+def _with_drawings_left(slots: Tensor, way: int, drawings: int, generator: torch.Generator | None) -> Tensor:
+    """Draw again, step by step, where a class has been shown as often as it has drawings: (B, T)."""
+    slots, rows = slots.clone(), torch.arange(len(slots))
+    left = torch.full((len(slots), way), drawings)
+    for time in range(slots.shape[1]):
+        other = torch.multinomial((left > 0).float(), 1, generator=generator).squeeze(1)
+        slots[:, time] = torch.where(left[rows, slots[:, time]] > 0, slots[:, time], other)
+        left[rows, slots[:, time]] -= 1
+    return slots
 
 
 def instances_of(target: Tensor) -> Tensor:

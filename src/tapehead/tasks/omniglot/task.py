@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tapehead.tasks.omniglot.augmentation import quarter_turns, turned_and_moved
-from tapehead.tasks.omniglot.episodes import draw_plan, instances_of
+from tapehead.tasks.omniglot.episodes import ClassCounts, draw_plan, instances_of
 from tapehead.tasks.omniglot.images import SIZE, load
 from tapehead.tasks.omniglot.labels import (
     CHARACTERS,
@@ -41,8 +41,7 @@ class Omniglot(Task):
 
     An episode draws `way` classes, gives each a label, which holds for this episode alone, and shows drawings of them
     in a random order. The right label of a drawing is told one step later, beside the next drawing. So a model has to
-    keep what it saw until it hears what that was, and find it again. Every class comes `length` / `way` times; where
-    that is no whole number, some, drawn by chance, come once more than the others. No drawing comes twice.
+    keep what it saw until it hears what that was, and find it again. No drawing comes twice.
 
     Channels over time for way = 2, T = 4, labels "one_hot" (D = 402, O = 2), with first and second drawings of a
     character k and a character m, whose labels are 1 and 0::
@@ -61,6 +60,10 @@ class Omniglot(Task):
     out, not augmented: evaluation names a size, training does not. `validation_sample` draws from some of the classes
     for training, which `sample` never shows. `episodes` says it in so many words.
 
+    In evaluation every class comes `length` / `way` times; where that is no whole number, some, drawn by chance, come
+    once more than the others. In training that would teach a model to count, and to guess what has come least
+    (docs/training.md): there the class of a drawing is drawn by chance, whatever has come before.
+
     Nothing is read before the first batch is drawn. Then the drawings are read from `data`, or downloaded.
 
     Attributes:
@@ -75,6 +78,7 @@ class Omniglot(Task):
             watches it with those held out, which is no way to choose a model
         rotated_classes: whether characters turned by 90, 180 and 270 degrees are classes of their own in training
         rotated_held_out_classes: the same of the classes held out, and of those for validation
+        class_counts: how often the classes of an episode come in training: "random", or "equal" as in evaluation
         max_rotation: of a drawing in training, by chance to either side, in degrees
         max_translation: of a drawing in training, by chance across and down, in pixels of the 20 x 20
 
@@ -106,11 +110,13 @@ class Omniglot(Task):
     validation_classes: int = 60
     rotated_classes: bool = True
     rotated_held_out_classes: bool = False
-    max_rotation: float = 11.25
-    max_translation: float = 2.0
+    class_counts: ClassCounts = "random"
+    max_rotation: float = 5.0
+    max_translation: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, known in (("split", tuple(SPLITS)), ("labels", get_args(Labels))):
+        known_words = {"split": tuple(SPLITS), "labels": get_args(Labels), "class_counts": get_args(ClassCounts)}
+        for name, known in known_words.items():
             if getattr(self, name) not in known:
                 wanted = " or ".join(map(repr, known))
                 raise ValueError(f"Omniglot: expected {name} {wanted}, got {getattr(self, name)!r}.")
@@ -180,6 +186,7 @@ class Omniglot(Task):
         way: int | None = None,
         length: int | None = None,
         augment: bool | None = None,
+        class_counts: ClassCounts | None = None,
     ) -> Batch:
         """Draw a batch of episodes.
 
@@ -190,6 +197,7 @@ class Omniglot(Task):
             way: classes of an episode; None takes the task's. Labels "one_hot" allow no other
             length: T; None takes the task's
             augment: whether each drawing is turned and moved by chance; None does it with "training"
+            class_counts: how often each class comes; None takes the task's with "training", and else "equal"
 
         Raises:
             ValueError: way or length that the task cannot have.
@@ -204,7 +212,8 @@ class Omniglot(Task):
                 'Make another task for it, or take the labels "strings".'
             )
         classes = self._classes(part)
-        plan = draw_plan(batch_size, length, way, self._count(part), DRAWINGS, generator)
+        counts = class_counts or (self.class_counts if part == "training" else "equal")
+        plan = draw_plan(batch_size, length, way, self._count(part), DRAWINGS, counts, generator)
         labels = draw_labels(self.labels, way, batch_size, generator)
 
         rows = torch.arange(batch_size)
