@@ -20,7 +20,7 @@ from tapehead.cli import _build_parser, main
 from tapehead.studies import worker
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import build_parser
-from tapehead.training.config import MODELS
+from tapehead.training.models import MODELS
 from tests.training import tiny
 
 ROOT = Path(__file__).parents[1]

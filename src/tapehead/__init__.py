@@ -3,7 +3,17 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from tapehead.errors import BackendError, PretrainedError
-from tapehead.nn import LSTM, MANN, NTM, Initial, MANNCell, NTMCell, SequenceModel, from_pretrained
+from tapehead.nn import (
+    LSTM,
+    MANN,
+    NTM,
+    ImageEmbedding,
+    Initial,
+    MANNCell,
+    NTMCell,
+    SequenceModel,
+    from_pretrained,
+)
 from tapehead.states import HeadTrace, LSTMState, MANNState, MANNTrace, NTMState, Trace, WriteTrace
 
 try:
@@ -17,6 +27,7 @@ __all__ = [
     "NTM",
     "BackendError",
     "HeadTrace",
+    "ImageEmbedding",
     "Initial",
     "LSTMState",
     "MANNCell",

@@ -200,7 +200,7 @@ def _trace(model: SequenceModel, batch: Batch, memory_size: int | None) -> tuple
     input = batch.input.to(next(model.parameters()).dtype)
     state = None if memory_size is None else core.initial_state(1, memory_size)  # type: ignore[operator]
     if hasattr(core, "trace"):
-        hidden, _, trace = core.trace(input, state)  # type: ignore[operator]
+        hidden, _, trace = core.trace(model.embed(input), state)  # type: ignore[operator]
         logits = model.readout(hidden)
     else:
         (logits, _), trace = model(input, state), None

@@ -11,7 +11,7 @@ import yaml
 from tapehead.cli import main
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import build_parser, config_from_dict, config_to_dict, find_recipe, parse, recipe_names
-from tapehead.training.config import MODELS
+from tapehead.training.models import MODELS
 from tests.training import tiny
 
 

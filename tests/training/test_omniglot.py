@@ -62,6 +62,25 @@ def test_others_are_trained_on_the_same_episodes(tmp_path, model):
     assert Run.open(tmp_path / "run").config().task.way == 2
 
 
+def test_a_convolution_before_the_mann(tmp_path):
+    words = ["--embedding.kind=convolution", "--embedding.channels=2", "--embedding.features=3"]
+    assert tiny.train(tmp_path / "run", *words, task="omniglot", model="mann") == 0
+    model = Run.open(tmp_path / "run").load_model()
+    assert (model.embedding.features, model.core.input_size) == (3, 5)
+    assert main(["evaluate", str(tmp_path / "run"), "--sequences", "2"]) == 0
+    assert main(["plot", str(tmp_path / "run")]) == 0
+    assert main(["export", str(tmp_path / "run"), str(tmp_path / "model")]) == 0
+    assert main(["evaluate", str(tmp_path / "model"), "--sequences", "2", "--memory-size", "9"]) == 0
+    again = tapehead.from_pretrained(tmp_path / "model")
+    assert tiny.same(again.state_dict(), model.state_dict())
+
+
+def test_a_task_without_pictures_has_no_embedding(tmp_path, capsys):
+    assert tiny.train(tmp_path / "run", "--embedding.kind=convolution") == 2
+    assert "expected embedding.kind 'none' for copy, which shows no pictures" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_mann_is_the_tasks_own_model(tmp_path):
     options = {**tiny.TASKS["omniglot"], **tiny.MODEL, **tiny.MEMORY, **tiny.TRAINING}
     words = [f"--{name}={value}" for name, value in options.items()]

@@ -1,4 +1,4 @@
-"""A core and a readout: what maps input sequences to logits."""
+"""A core and a readout, with or without an embedding before them: what maps input sequences to logits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import pretrained
+from tapehead.errors import PretrainedError
 from tapehead.nn.checks import check_size
-from tapehead.nn.saved import build_core, describe_core, dtype_of, fill
+from tapehead.nn.embedding import ImageEmbedding
+from tapehead.nn.saved import build_core, build_embedding, describe_core, dtype_of, fill
 
 __all__ = ["SequenceModel", "from_pretrained"]
 
@@ -23,13 +25,15 @@ class SequenceModel(nn.Module):
     Args:
         core: a layer with `output_size`, called as `core(input, state, lengths)`
         target_size: O, width of the logits
+        embedding: what each step's input goes through before the core sees it; None is nothing
 
     Shape:
-        input: as the core takes it, (T, B, D)
+        input: as the core takes it, (T, B, D); with an embedding, as that takes it
         logits: (T, B, O) in the form of the input. Past a row's length they are the readout's bias: mask them
 
     Raises:
         TypeError: the core is not such a layer.
+        ValueError: the embedding's output is not as wide as the core's input.
 
     >>> import torch, tapehead
     >>> model = SequenceModel(tapehead.NTM(input_size=9, hidden_size=100), target_size=8)
@@ -38,7 +42,7 @@ class SequenceModel(nn.Module):
     torch.Size([12, 4, 8])
     """
 
-    def __init__(self, core: nn.Module, target_size: int) -> None:
+    def __init__(self, core: nn.Module, target_size: int, embedding: ImageEmbedding | None = None) -> None:
         super().__init__()
         check_size("SequenceModel", "target_size", target_size)
         output_size = getattr(core, "output_size", None)
@@ -47,6 +51,12 @@ class SequenceModel(nn.Module):
                 f"SequenceModel: expected core to be a layer with an output_size, got {type(core).__name__}. "
                 "tapehead.NTM and tapehead.LSTM are such layers."
             )
+        if embedding is not None and embedding.output_size != core.input_size:
+            raise ValueError(
+                f"SequenceModel: expected a core of input_size={embedding.output_size}, as wide as the embedding's "
+                f"output, got {core.input_size}."
+            )
+        self.embedding = embedding
         self.core = core
         self.target_size = target_size
         like = next(core.parameters())
@@ -56,14 +66,29 @@ class SequenceModel(nn.Module):
         self, input: Tensor | PackedSequence, state: Any = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Any]:
         """Logits of every step, and the core's state after each row's last one."""
-        output, new_state = self.core(input, state, lengths)
+        output, new_state = self.core(self.embed(input), state, lengths)
         if isinstance(output, PackedSequence):
             return output._replace(data=self.readout(output.data)), new_state
         return self.readout(output), new_state
 
+    @property
+    def input_size(self) -> int:
+        """D, width of the input."""
+        size: int = (self.core if self.embedding is None else self.embedding).input_size  # type: ignore[assignment]
+        return size
+
+    def embed(self, input: Tensor | PackedSequence) -> Tensor | PackedSequence:
+        """What the core sees of an input."""
+        if self.embedding is None:
+            return input
+        if isinstance(input, PackedSequence):
+            return input._replace(data=self.embedding(input.data))
+        embedded: Tensor = self.embedding(input)
+        return embedded
+
     def arguments(self) -> dict[str, Any]:
         """What makes another of these: the constructor's arguments."""
-        return {"core": self.core, "target_size": self.target_size}
+        return {"core": self.core, "target_size": self.target_size, "embedding": self.embedding}
 
     @classmethod
     def from_pretrained(
@@ -73,8 +98,12 @@ class SequenceModel(nn.Module):
         folder = pretrained.locate(name_or_folder, revision=revision, token=token)
         config_path, weights_path = folder / pretrained.CONFIG_NAME, folder / pretrained.WEIGHTS_NAME
         config, tensors = pretrained.read_config(folder), pretrained.read_tensors(folder)
-        core = build_core(config_path, config["model"], dtype_of(weights_path, tensors))
-        model = cls(core, config["model"]["target_size"])
+        described, dtype = config["model"], dtype_of(weights_path, tensors)
+        core, embedding = build_core(config_path, described, dtype), build_embedding(config_path, described, dtype)
+        try:
+            model = cls(core, described["target_size"], embedding)
+        except ValueError as error:
+            raise PretrainedError(f"{config_path}: {error} Export the run again.") from error
         fill(weights_path, model, tensors)
         return model.eval()
 
@@ -105,8 +134,9 @@ class SequenceModel(nn.Module):
         >>> torch.equal(again.readout.weight, model.readout.weight)
         True
         """
+        embedding = {} if self.embedding is None else {"embedding": self.embedding.arguments()}
         config = {
-            "model": {**describe_core(self.core), "target_size": self.target_size},
+            "model": {**describe_core(self.core), **embedding, "target_size": self.target_size},
             "task": None if task is None else dict(task),
             "provenance": None if provenance is None else dict(provenance),
         }

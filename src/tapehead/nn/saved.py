@@ -1,4 +1,4 @@
-"""A core as plain data, and a core from it: what `SequenceModel.save_pretrained` writes and `from_pretrained` reads."""
+"""Layers as plain data, and back: what `SequenceModel.save_pretrained` writes and `from_pretrained` reads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from tapehead.backends import DTYPES
 from tapehead.errors import PretrainedError
+from tapehead.nn.embedding import ImageEmbedding
 from tapehead.nn.initial import Initial
 from tapehead.nn.lstm import LSTM
 from tapehead.nn.mann import MANN
 from tapehead.nn.ntm import NTM
 
-__all__ = ["CORES", "build_core", "describe_core", "dtype_of", "fill"]
+__all__ = ["CORES", "build_core", "build_embedding", "describe_core", "dtype_of", "fill"]
 
 CORES: dict[str, type[nn.Module]] = {core.__name__: core for core in (LSTM, MANN, NTM)}
 """The layers that can be saved, by the name they have in config.json. A file names one of these or is refused."""
@@ -71,6 +72,31 @@ def build_core(path: Path, description: Mapping[str, Any], dtype: torch.dtype) -
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # torch raises the latter two of sizes
         raise PretrainedError(
             f"{path}: expected model.arguments that make a layer, got others: {error} Export the run again."
+        ) from error
+
+
+def build_embedding(path: Path, description: Mapping[str, Any], dtype: torch.dtype) -> ImageEmbedding | None:
+    """The embedding of a model, as `build_core` makes its core; None where it has none.
+
+    Args:
+        path: of the file that it comes from, for messages
+        description: {"embedding": {...}, ...}, its arguments
+        dtype: of the parameters
+
+    Raises:
+        PretrainedError: an unknown argument, or a value that does not fit.
+    """
+    arguments = description.get("embedding")
+    if arguments is None:
+        return None
+    if not isinstance(arguments, dict):
+        raise PretrainedError(f"{path}: expected model.embedding to be of type dict, got {arguments!r}. {NEWER}")
+    _check_names(path, "model.embedding", arguments, set(inspect.signature(ImageEmbedding).parameters))
+    try:
+        return ImageEmbedding(**arguments, device="meta", dtype=dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise PretrainedError(
+            f"{path}: expected model.embedding that makes a layer, got another: {error} Export the run again."
         ) from error
 
 

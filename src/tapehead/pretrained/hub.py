@@ -94,7 +94,9 @@ def push_to_hub(
 def _card(config: dict[str, Any], repo_id: str) -> str:
     """The model card: what the hub shows of a repository."""
     about = json.dumps({name: config[name] for name in ("model", "task", "provenance")}, indent=2)
-    input_size, target_size = config["model"]["arguments"].get("input_size"), config["model"]["target_size"]
+    model = config["model"]
+    input_size = (model.get("embedding") or model["arguments"]).get("input_size")
+    target_size = model["target_size"]
     return f"""---
 library_name: tapehead
 tags:

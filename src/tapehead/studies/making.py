@@ -12,7 +12,8 @@ from tapehead.studies.plan import Evaluation, Plan, Recipe
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import model_of_recipe, recipe_names
 from tapehead.training.capacity import check_memory_size
-from tapehead.training.config import MODELS, RunConfig, default_model
+from tapehead.training.config import RunConfig
+from tapehead.training.models import MODELS, default_model
 from tapehead.training.report import user_sizes
 from tapehead.training.runs import plain_config
 from tapehead.training.train import check

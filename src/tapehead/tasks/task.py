@@ -46,6 +46,8 @@ class Task(ABC):
     """how many of each, where a user does not say"""
     measure: ClassVar[Measure] = "bit_errors"
     """what counts"""
+    image_size: ClassVar[int | None] = None
+    """edge in pixels of the picture that every step's input begins with, row by row; None where it shows none"""
 
     @property
     @abstractmethod

@@ -15,19 +15,13 @@ from jsonargparse.typing import restricted_number_type
 
 from tapehead.errors import UsageError
 from tapehead.tasks import TASKS
-from tapehead.training.config import (
-    MODELS,
-    CurriculumConfig,
-    OptimiserConfig,
-    RunConfig,
-    ScheduleConfig,
-    TrainingConfig,
-    default_model,
-)
+from tapehead.training.config import CurriculumConfig, OptimiserConfig, RunConfig, ScheduleConfig, TrainingConfig
+from tapehead.training.models import MODELS, EmbeddingConfig, default_model
 
 __all__ = ["config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
 
 GROUPS: dict[str, type] = {
+    "embedding": EmbeddingConfig,
     "optimiser": OptimiserConfig,
     "schedule": ScheduleConfig,
     "curriculum": CurriculumConfig,
@@ -200,12 +194,15 @@ def config_from_dict(data: dict[str, Any]) -> RunConfig:
 
 def _config(objects: Namespace, task_name: str, model_name: str, trainer: dict[str, Any]) -> RunConfig:
     groups = {name: objects[name] for name in GROUPS}
-    return RunConfig(
-        task_name=task_name,
-        model_name=model_name,
-        seed=int(objects.seed),
-        task=objects.task,
-        model=objects.model,
-        trainer=trainer,
-        **groups,
-    )
+    try:
+        return RunConfig(
+            task_name=task_name,
+            model_name=model_name,
+            seed=int(objects.seed),
+            task=objects.task,
+            model=objects.model,
+            trainer=trainer,
+            **groups,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -63,7 +63,7 @@ def open_model(source: str | Path) -> Trained:
     config = pretrained.read_config(path)
     task = _task(path / pretrained.CONFIG_NAME, config["task"])
     model = SequenceModel.from_pretrained(path)
-    sizes: tuple[Any, int] = (model.core.input_size, model.target_size)
+    sizes = (model.input_size, model.target_size)
     if sizes != (task.input_size, task.target_size):
         raise PretrainedError(
             f"{path / pretrained.CONFIG_NAME}: expected a model of input and target size {task.input_size} and "

@@ -21,8 +21,9 @@ from tapehead.training import trainer as trainers
 from tapehead.training.arguments import find_recipe, model_of_recipe, parse
 from tapehead.training.capacity import warn_of_capacity
 from tapehead.training.checkpoints import GracefulStop, SavingStop
-from tapehead.training.config import MODELS, RunConfig
+from tapehead.training.config import RunConfig
 from tapehead.training.metrics import MEASURES
+from tapehead.training.models import MODELS
 from tapehead.training.module import NonFiniteError, TrainingModule
 from tapehead.training.runs import Run, write_json
 

@@ -100,6 +100,7 @@ class Omniglot(Task):
     evaluation_lengths: ClassVar[tuple[int, ...]] = ()
     evaluation_sequences: ClassVar[int] = 1000
     measure: ClassVar[Measure] = "wrong_answers"
+    image_size: ClassVar[int | None] = SIZE
 
     data: str | None = None
     cache: str | None = None

@@ -1,0 +1,100 @@
+"""What stands between an input and a core: a small convolutional network that looks at the picture of each step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tapehead.nn.checks import check_dtype, check_size
+
+__all__ = ["ImageEmbedding"]
+
+
+class ImageEmbedding(nn.Module):
+    """A convolutional embedding of the picture that every step's input begins with; the rest of it passes through.
+
+    Three layers of 3 x 3 convolutions with ReLU, the first two each followed by maximum pooling over 2 x 2, then a
+    linear map and layer normalisation. Every step is embedded on its own; nothing depends on the batch.
+
+    Args:
+        input_size: D, width of the input: `image_size` x `image_size` pixels, row by row, then anything
+        image_size: S, edge of the picture in pixels, a multiple of 4
+        channels: of every convolution
+        features: F, numbers that stand for a picture
+        device: of the parameters
+        dtype: torch.float32 or torch.float64
+
+    Shape:
+        input: (..., D)
+        output: (..., F + D - S*S), `output_size` wide
+
+    Raises:
+        TypeError, ValueError: a size that does not fit.
+
+    >>> embedding = ImageEmbedding(input_size=405, image_size=20)
+    >>> embedding(torch.rand(50, 8, 405)).shape, embedding.output_size
+    (torch.Size([50, 8, 69]), 69)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        image_size: int,
+        *,
+        channels: int = 16,
+        features: int = 64,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        owner = type(self).__name__
+        sizes = {"input_size": input_size, "image_size": image_size, "channels": channels, "features": features}
+        for name, size in sizes.items():
+            check_size(owner, name, size)
+        check_dtype(owner, dtype)
+        if image_size % 4:
+            raise ValueError(f"{owner}: expected image_size to be a multiple of 4, got {image_size}.")
+        if input_size < image_size**2:
+            raise ValueError(
+                f"{owner}: expected input_size >= {image_size**2}, the pixels of image_size={image_size}, "
+                f"got {input_size}."
+            )
+        self.input_size, self.image_size, self.channels, self.features = input_size, image_size, channels, features
+        self.output_size = features + input_size - image_size**2
+        where: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, channels, 3, padding=1, **where),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(channels, channels, 3, padding=1, **where),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(channels, channels, 3, padding=1, **where),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(channels * (image_size // 4) ** 2, features, **where),
+            nn.LayerNorm(features, **where),
+        )
+
+    def arguments(self) -> dict[str, int]:
+        """What makes another of these: the constructor's arguments, all but device and dtype."""
+        return {
+            "input_size": self.input_size,
+            "image_size": self.image_size,
+            "channels": self.channels,
+            "features": self.features,
+        }
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pictures -> features, (..., D) -> (..., F + D - S*S)."""
+        if input.shape[-1] != self.input_size:
+            raise ValueError(
+                f"{type(self).__name__}: expected input (..., {self.input_size}), got {tuple(input.shape)}."
+            )
+        steps = input.reshape(-1, self.input_size)
+        pixels = self.image_size**2
+        pictures = steps[:, :pixels].reshape(-1, 1, self.image_size, self.image_size)
+        embedded = torch.cat([self.layers(pictures), steps[:, pixels:]], 1)
+        return embedded.view(*input.shape[:-1], self.output_size)

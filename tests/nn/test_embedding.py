@@ -1,0 +1,112 @@
+"""The convolutional embedding, alone and in a `SequenceModel`."""
+
+import json
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_sequence
+
+import tapehead
+from tapehead import LSTM, MANN, SequenceModel
+from tapehead.errors import PretrainedError
+from tapehead.nn.embedding import ImageEmbedding
+
+
+def make(**options):
+    torch.manual_seed(0)
+    return ImageEmbedding(input_size=70, image_size=8, **{"channels": 3, "features": 5, **options})
+
+
+def test_every_picture_on_its_own_and_the_rest_as_it_is():
+    embedding, input = make(), torch.randn(4, 2, 70)
+    output = embedding(input)
+    assert output.shape == (4, 2, embedding.output_size) == (4, 2, 5 + 6)
+    assert torch.equal(output[..., 5:], input[..., 64:])
+    torch.testing.assert_close(embedding(input[2, 1]), output[2, 1])
+
+
+def test_the_layers_by_hand():
+    embedding, input = make(dtype=torch.float64), torch.randn(70, dtype=torch.float64)
+    parameters = [parameter.detach() for parameter in embedding.parameters()]
+    picture = input[:64].view(1, 8, 8)  # row by row
+    for layer, pooled in enumerate((True, True, False)):
+        weight, bias = parameters[2 * layer], parameters[2 * layer + 1]
+        padded, size = functional.pad(picture, (1, 1, 1, 1)), picture.shape[-1]
+        shifted = torch.stack(
+            [padded[:, down : down + size, across : across + size] for down in range(3) for across in range(3)], 1
+        )  # (channels, 9, height, width)
+        convolved = (torch.einsum("oik,ikhw->ohw", weight.flatten(2), shifted) + bias[:, None, None]).clamp(min=0)
+        picture = convolved.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).amax((2, 4)) if pooled else convolved
+    features = parameters[6] @ picture.flatten() + parameters[7]
+    normed = (features - features.mean()) / (features.var(correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(embedding(input)[:5], normed * parameters[8] + parameters[9])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error", "said"),
+    [
+        ({"image_size": 9, "input_size": 81}, ValueError, "expected image_size to be a multiple of 4, got 9"),
+        ({"image_size": 12}, ValueError, "expected input_size >= 144, the pixels of image_size=12, got 70"),
+        ({"channels": 0}, ValueError, "channels"),
+        ({"features": 1.5}, TypeError, "features"),
+        ({"dtype": torch.float16}, ValueError, "dtype"),
+    ],
+)
+def test_sizes_that_do_not_fit(sizes, error, said):
+    with pytest.raises(error, match=said):
+        ImageEmbedding(**{"input_size": 70, "image_size": 8, **sizes})
+
+
+def test_an_input_of_another_width():
+    with pytest.raises(ValueError, match=r"expected input \(\.\.\., 70\), got \(2, 3\)"):
+        make()(torch.randn(2, 3))
+
+
+def test_a_model_looks_through_it():
+    embedding = make()
+    model = SequenceModel(MANN(11, 6, memory_size=8, word_size=4), 2, embedding)
+    assert (model.input_size, model.core.input_size) == (70, 11)
+    input = torch.randn(5, 2, 70)
+    logits, _ = model(input)
+    hidden, _ = model.core(embedding(input))
+    torch.testing.assert_close(logits, model.readout(hidden))
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in embedding.parameters())
+
+    packed, _ = model(pack_sequence([input[:, 0], input[:3, 1]]))
+    torch.testing.assert_close(packed.data[:2], logits[0])
+
+
+def test_a_core_of_another_width():
+    with pytest.raises(ValueError, match="expected a core of input_size=11, as wide as the embedding's output, got 12"):
+        SequenceModel(LSTM(12, 4), 2, make())
+
+
+def test_saved_and_loaded_to_the_bit(tmp_path):
+    model = SequenceModel(LSTM(11, 4), 2, make()).eval()
+    model.save_pretrained(tmp_path / "model")
+    again = tapehead.from_pretrained(tmp_path / "model")
+    input = torch.randn(5, 2, 70)
+    with torch.no_grad():
+        assert torch.equal(again(input)[0], model(input)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"embedding": 3}, "expected model.embedding to be of type dict"),
+        ({"embedding": {"depth": 3}}, "got depth"),
+        ({"embedding": {"input_size": 70, "image_size": 9}}, "model.embedding that makes a layer"),
+        ({"embedding": {"input_size": 70, "image_size": 8, "features": 6}}, "as wide as the embedding's output"),
+        ({"embedding": None}, "not to be there"),
+    ],
+)
+def test_a_description_that_is_not_one(tmp_path, change, said):
+    SequenceModel(LSTM(69, 4), 2, make(features=63)).save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["model"].update(change)
+    path.write_text(json.dumps(config))
+    with pytest.raises(PretrainedError, match=said):
+        tapehead.from_pretrained(tmp_path / "model")
