@@ -32,7 +32,8 @@ def test_no_public_module_is_missing_from_the_list():
     names = {(home, name) for home in (tapehead, tapehead.nn) for name in home.__all__}
     values = {getattr(home, name) for home, name in names}
     modules = {value for value in values if inspect.isclass(value) and issubclass(value, nn.Module)}
-    assert modules == {public.type for public in PUBLIC}
+    # The embedding is no recurrent layer, and has tests of its own.
+    assert modules - {tapehead.ImageEmbedding} == {public.type for public in PUBLIC}
 
 
 @every_module

@@ -182,7 +182,7 @@ def with_field(**fields):
 
 @table(
     ("usage_decay in 0..1, got 1.5", ValueError, lambda: MANN(3, 4, usage_decay=1.5)),
-    ("usage_decay in 0..1, got nan", ValueError, lambda: MANN(3, 4, usage_decay=float("nan"))),
+    ("usage_decay to be finite, got nan", ValueError, lambda: MANN(3, 4, usage_decay=float("nan"))),
     ("usage_decay to be a float, got '1'", TypeError, lambda: MANN(3, 4, usage_decay="1")),
     ("memory_size >= 4, the slots that least_used='each'", ValueError,
      lambda: MANN(3, 4, memory_size=3, least_used="each")),

@@ -34,14 +34,15 @@ OTHER = {
     "NTM": {
         "input_size": 2, "hidden_size": 3, "memory_size": 6, "word_size": 4, "num_read_heads": 2, "num_write_heads": 3,
         "max_shift": 0, "addressing": "content", "order": "write_read", "key_activation": "tanh",
-        "add_activation": "tanh", "controller": "feedforward", "num_layers": 2,
+        "add_activation": "tanh", "controller": "feedforward", "num_layers": 2, "key_strength_bias": 3.0,
         "initial": tapehead.Initial(memory="learned", reads="random", std=0.1), "batch_first": True,
         "backend": "reference", "checkpoint_every": 3, "gradient_limit": 7.0,
     },
     "MANN": {
         "input_size": 2, "hidden_size": 3, "memory_size": 6, "word_size": 4, "num_read_heads": 2, "usage_decay": 0.5,
         "write": "key", "least_used": "each", "order": "read_write", "key_strength": "one", "key_activation": "linear",
-        "add_activation": "linear", "controller": "feedforward", "num_layers": 2,
+        "add_activation": "linear", "controller": "feedforward", "num_layers": 2, "key_strength_bias": 3.0,
+        "write_gate_bias": 1.0,
         "initial": tapehead.Initial(memory="learned", reads="random", std=0.1), "batch_first": True,
         "backend": "reference",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from tapehead.backends import DTYPES
 
-__all__ = ["check_choice", "check_dtype", "check_size", "check_tensor"]
+__all__ = ["check_choice", "check_dtype", "check_number", "check_size", "check_tensor"]
 
 
 def check_size(owner: str, name: str, value: Any, minimum: int = 1) -> None:
@@ -18,6 +19,14 @@ def check_size(owner: str, name: str, value: Any, minimum: int = 1) -> None:
         raise TypeError(f"{owner}: expected {name} to be an int, got {value!r} of type {type(value).__name__}.")
     if value < minimum:
         raise ValueError(f"{owner}: expected {name} >= {minimum}, got {value}.")
+
+
+def check_number(owner: str, name: str, value: Any) -> None:
+    """Raise unless `value` is a finite float or int."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{owner}: expected {name} to be a float, got {value!r} of type {type(value).__name__}.")
+    if not math.isfinite(value):
+        raise ValueError(f"{owner}: expected {name} to be finite, got {value}.")
 
 
 def check_choice(owner: str, name: str, value: Any, choices: Any) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import backends
-from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
+from tapehead.nn.checks import check_choice, check_dtype, check_number, check_size, check_tensor
 from tapehead.nn.controller import Controller, ControllerKind
 from tapehead.nn.heads import Heads
 from tapehead.nn.initial import Initial, InitialMANN, check_initial
@@ -28,9 +28,6 @@ from tapehead.ops.ntm.parameters import Activation, Order
 from tapehead.states import MANNState, MANNTrace
 
 __all__ = ["MANN", "MANNCell"]
-
-_BIASES = [0.0, 15.0, -2.0, 0.0]
-"""What the heads' biases start with: of keys, key strengths, write gates and adds."""
 
 
 class MANNCell(nn.Module):
@@ -65,6 +62,8 @@ class MANNCell(nn.Module):
         add_activation: "linear" or "tanh", of the add vectors
         controller: "lstm" or "feedforward" (tanh)
         num_layers: depth of the controller
+        key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus
+        write_gate_bias: what the biases of the write gates of new heads start with; they begin with its sigmoid
         initial: what starts a sequence, an `Initial`; its `weights` are where the heads have read
         backend: "auto", "reference" or "fused"; see `tapehead.backends`
         device: of the parameters
@@ -110,6 +109,8 @@ class MANNCell(nn.Module):
         add_activation: Activation = "tanh",
         controller: ControllerKind = "lstm",
         num_layers: int = 1,
+        key_strength_bias: float = 15.0,
+        write_gate_bias: float = -2.0,
         initial: Initial | None = None,
         backend: backends.Backend = "auto",
         device: torch.device | str | None = None,
@@ -127,9 +128,12 @@ class MANNCell(nn.Module):
         }
         for name, size in sizes.items():
             check_size(owner, name, size)
-        if isinstance(usage_decay, bool) or not isinstance(usage_decay, (int, float)):
-            kind = type(usage_decay).__name__
-            raise TypeError(f"{owner}: expected usage_decay to be a float, got {usage_decay!r} of type {kind}.")
+        for name, number in (
+            ("usage_decay", usage_decay),
+            ("key_strength_bias", key_strength_bias),
+            ("write_gate_bias", write_gate_bias),
+        ):
+            check_number(owner, name, number)
         if not 0 <= usage_decay <= 1:
             raise ValueError(f"{owner}: expected usage_decay in 0..1, got {usage_decay}.")
         check_choice(owner, "write", write, Write)
@@ -163,7 +167,8 @@ class MANNCell(nn.Module):
         self.controller = Controller(
             controller, input_size, reads_size, hidden_size, num_layers, device=device, dtype=dtype
         )
-        self.heads = Heads(hidden_size, self.settings.head_sizes, _BIASES, device=device, dtype=dtype)
+        biases = [0.0, float(key_strength_bias), float(write_gate_bias), 0.0]
+        self.heads = Heads(hidden_size, self.settings.head_sizes, biases, device=device, dtype=dtype)
         self.initial = InitialMANN(
             initial,
             memory_size=memory_size,
@@ -188,6 +193,8 @@ class MANNCell(nn.Module):
             **self.settings._asdict(),
             "controller": self.controller.kind,
             "num_layers": len(self.controller.layers),
+            "key_strength_bias": self.heads.biases[1],
+            "write_gate_bias": self.heads.biases[2],
             "initial": self.initial.options,
             "backend": self.backend,
         }
@@ -295,6 +302,8 @@ class MANN(nn.Module):
         add_activation: Activation = "tanh",
         controller: ControllerKind = "lstm",
         num_layers: int = 1,
+        key_strength_bias: float = 15.0,
+        write_gate_bias: float = -2.0,
         initial: Initial | None = None,
         batch_first: bool = False,
         backend: backends.Backend = "auto",
@@ -317,6 +326,8 @@ class MANN(nn.Module):
             add_activation=add_activation,
             controller=controller,
             num_layers=num_layers,
+            key_strength_bias=key_strength_bias,
+            write_gate_bias=write_gate_bias,
             initial=initial,
             backend=backend,
             device=device,

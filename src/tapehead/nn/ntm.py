@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import backends
-from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
+from tapehead.nn.checks import check_choice, check_dtype, check_number, check_size, check_tensor
 from tapehead.nn.controller import Controller, ControllerKind
 from tapehead.nn.heads import Heads
 from tapehead.nn.initial import Initial, InitialNTM, check_initial
@@ -56,6 +56,7 @@ class NTMCell(nn.Module):
         add_activation: "linear" or "tanh", of the add vectors
         controller: "lstm" or "feedforward" (tanh)
         num_layers: depth of the controller
+        key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus
         initial: what starts a sequence, an `Initial`
         backend: "auto", "reference" or "fused"; see `tapehead.backends`
         checkpoint_every: what training keeps of the memory with the fused backend: M_t after every so many steps, the
@@ -104,6 +105,7 @@ class NTMCell(nn.Module):
         add_activation: Activation = "linear",
         controller: ControllerKind = "lstm",
         num_layers: int = 1,
+        key_strength_bias: float = 0.0,
         initial: Initial | None = None,
         backend: backends.Backend = "auto",
         checkpoint_every: int | None = None,
@@ -133,6 +135,7 @@ class NTMCell(nn.Module):
         check_choice(owner, "key_activation", key_activation, Activation)
         check_choice(owner, "add_activation", add_activation, Activation)
         check_choice(owner, "controller", controller, ControllerKind)
+        check_number(owner, "key_strength_bias", key_strength_bias)
         check_dtype(owner, dtype)
         backends.check_name(backend, auto=True)
         initial = Initial() if initial is None else initial
@@ -157,7 +160,9 @@ class NTMCell(nn.Module):
         self.controller = Controller(
             controller, input_size, reads_size, hidden_size, num_layers, device=device, dtype=dtype
         )
-        self.heads = Heads(hidden_size, self.settings.head_sizes, device=device, dtype=dtype)
+        sizes_of_heads = self.settings.head_sizes
+        biases = [0.0, float(key_strength_bias), *[0.0] * (len(sizes_of_heads) - 2)]
+        self.heads = Heads(hidden_size, sizes_of_heads, biases, device=device, dtype=dtype)
         self.initial = InitialNTM(
             initial,
             memory_size=memory_size,
@@ -183,6 +188,7 @@ class NTMCell(nn.Module):
             **self.settings._asdict(),
             "controller": self.controller.kind,
             "num_layers": len(self.controller.layers),
+            "key_strength_bias": self.heads.biases[1],
             "initial": self.initial.options,
             "backend": self.backend,
             "checkpoint_every": self.checkpoint_every,
@@ -297,6 +303,7 @@ class NTM(nn.Module):
         add_activation: Activation = "linear",
         controller: ControllerKind = "lstm",
         num_layers: int = 1,
+        key_strength_bias: float = 0.0,
         initial: Initial | None = None,
         batch_first: bool = False,
         backend: backends.Backend = "auto",
@@ -320,6 +327,7 @@ class NTM(nn.Module):
             add_activation=add_activation,
             controller=controller,
             num_layers=num_layers,
+            key_strength_bias=key_strength_bias,
             initial=initial,
             backend=backend,
             checkpoint_every=checkpoint_every,

@@ -45,6 +45,7 @@ class NTMConfig:
         add_activation: of the add vectors
         controller: the network that drives the memory
         num_layers: depth of the controller
+        key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus
         initial: what starts a sequence
         backend: which implementation runs it
         checkpoint_every: steps between two memories that the fused backend keeps for the gradient; none lets it choose
@@ -64,6 +65,7 @@ class NTMConfig:
     add_activation: Activation = "linear"
     controller: ControllerKind = "lstm"
     num_layers: int = 1
+    key_strength_bias: float = 0.0
     initial: Initial = field(default_factory=Initial)
     backend: Backend = "auto"
     checkpoint_every: int | None = None
@@ -85,6 +87,7 @@ class NTMConfig:
             add_activation=self.add_activation,
             controller=self.controller,
             num_layers=self.num_layers,
+            key_strength_bias=self.key_strength_bias,
             initial=self.initial,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
@@ -110,6 +113,8 @@ class MANNConfig:
         add_activation: of the vectors that are written
         controller: the network that drives the memory
         num_layers: depth of the controller
+        key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus
+        write_gate_bias: what the biases of the write gates start with; heads begin with its sigmoid
         initial: what starts a sequence
         backend: which implementation runs it
     """
@@ -127,6 +132,8 @@ class MANNConfig:
     add_activation: Activation = "tanh"
     controller: ControllerKind = "lstm"
     num_layers: int = 1
+    key_strength_bias: float = 15.0
+    write_gate_bias: float = -2.0
     initial: Initial = field(default_factory=Initial)
     backend: Backend = "auto"
 
@@ -147,6 +154,8 @@ class MANNConfig:
             add_activation=self.add_activation,
             controller=self.controller,
             num_layers=self.num_layers,
+            key_strength_bias=self.key_strength_bias,
+            write_gate_bias=self.write_gate_bias,
             initial=self.initial,
             backend=self.backend,
         )
