@@ -1,8 +1,5 @@
 """The real Omniglot, where there is a copy: ../shared/omniglot beside the checkout, or TAPEHEAD_OMNIGLOT."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -11,8 +8,8 @@ from tapehead.tasks.omniglot.images import drawings
 from tapehead.tasks.omniglot.reading import read
 from tapehead.tasks.omniglot.source import find
 from tapehead.tasks.omniglot.splits import BACKGROUND, CLASSES
+from tests.tasks.omniglot.real import COPY
 
-COPY = Path(os.environ.get("TAPEHEAD_OMNIGLOT") or Path(__file__).parents[4] / "shared" / "omniglot")
 pytestmark = pytest.mark.skipif(not COPY.is_dir(), reason="there is no copy of Omniglot here")
 
 
