@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tapehead import LSTM, MANN, NTM, Initial, MANNCell, NTMCell, SequenceModel
+from tapehead import LSTM, MANN, NTM, ImageEmbedding, Initial, MANNCell, NTMCell, SequenceModel
 
 D, H = 3, 4
 NTM_OPTIONS: dict[str, Any] = {"memory_size": 5, "word_size": 2}
@@ -24,13 +24,22 @@ class Public(NamedTuple):
     is_cell: bool = False
     fullgraph: bool = True
     vmap: bool = True
+    input_size: int = D
 
     def input(self, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Tensor:
-        return torch.randn((2, D) if self.is_cell else (3, 2, D), dtype=dtype).to(device)
+        return torch.randn((2, self.input_size) if self.is_cell else (3, 2, self.input_size), dtype=dtype).to(device)
 
 
 def _model(core: type[nn.Module], **options: Any) -> Callable[..., nn.Module]:
     return lambda **place: SequenceModel(core(D, H, **options, **place), 2)
+
+
+def _behind_an_embedding(core: type[nn.Module], **options: Any) -> Callable[..., nn.Module]:
+    def make(**place: Any) -> nn.Module:
+        embedding = ImageEmbedding(18, 4, channels=2, features=D - 2, **place)
+        return SequenceModel(core(D, H, **options, **place), 2, embedding)
+
+    return make
 
 
 def _of(module: type[nn.Module], **options: Any) -> Callable[..., nn.Module]:
@@ -54,5 +63,6 @@ PUBLIC = [
     Public("NTMCell-content", NTMCell, _of(NTMCell, **NTM_OPTIONS, addressing="content"), is_cell=True),
     Public("SequenceModel-MANN", SequenceModel, _model(MANN, **MANN_OPTIONS)),
     Public("SequenceModel-NTM", SequenceModel, _model(NTM, **NTM_OPTIONS)),
+    Public("SequenceModel-embedding", SequenceModel, _behind_an_embedding(MANN, **MANN_OPTIONS), input_size=18),
     Public("SequenceModel-LSTM", SequenceModel, _model(LSTM), **NO_LSTM),
 ]

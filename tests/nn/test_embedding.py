@@ -78,6 +78,73 @@ def test_a_model_looks_through_it():
     torch.testing.assert_close(packed.data[:2], logits[0])
 
 
+def test_what_pads_a_row_reaches_neither_logits_nor_gradients():
+    model, lengths = SequenceModel(LSTM(11, 4), 2, make()), torch.tensor([5, 2])
+    clean = torch.randn(5, 2, 70)
+    dirty, past = clean.clone(), torch.arange(5).unsqueeze(1) >= lengths
+    dirty[past] = torch.nan
+    gradients = []
+    for input in (clean, dirty):
+        logits, _ = model(input, None, lengths)
+        gradients.append(torch.autograd.grad(logits[~past].square().sum(), tuple(model.parameters())))
+    for left, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(left, right)
+
+
+def test_batch_first_and_one_row():
+    torch.manual_seed(0)
+    model, embedding = SequenceModel(LSTM(11, 4, batch_first=True), 2, make()), make()
+    embedding.load_state_dict(model.embedding.state_dict())
+    input = torch.randn(2, 5, 70)
+    logits, _ = model(input)
+    torch.testing.assert_close(model(input[1])[0], logits[1])
+    torch.testing.assert_close(model.core(embedding(input))[0], model.core(model.embed(input))[0])
+
+
+def test_an_input_of_another_dtype_is_told_what_to_do():
+    model = SequenceModel(LSTM(11, 4), 2, make())
+    with pytest.raises(ValueError, match=r"SequenceModel: expected input of torch.float32.*Convert one of them"):
+        model(torch.randn(5, 2, 70, dtype=torch.float64))
+
+
+def test_gradients_in_float64():
+    embedding = make(channels=2, features=3, dtype=torch.float64)
+    assert torch.autograd.gradcheck(embedding, (torch.randn(2, 70, dtype=torch.float64, requires_grad=True),))
+
+
+@pytest.mark.parametrize(
+    ("core", "embedding", "error", "said"),
+    [
+        (LSTM(11, 4), torch.nn.Linear(70, 11), TypeError, "expected embedding to be an ImageEmbedding or None"),
+        (LSTM(11, 4, dtype=torch.float64), make(), ValueError, "expected an embedding of torch.float64 on cpu"),
+    ],
+)
+def test_what_is_no_embedding_for_this_core(core, embedding, error, said):
+    with pytest.raises(error, match=said):
+        SequenceModel(core, 2, embedding)
+
+
+def test_a_core_of_a_users_own_says_how_wide_it_is():
+    class Own(torch.nn.Module):
+        output_size = 3
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    assert SequenceModel(Own(), 2).embedding is None
+    with pytest.raises(TypeError, match="expected a core with an input_size behind an embedding, got Own"):
+        SequenceModel(Own(), 2, make())
+
+
+def test_an_embedding_of_a_users_own_is_not_saved(tmp_path):
+    class Mine(ImageEmbedding):
+        pass
+
+    with pytest.raises(TypeError, match="expected an embedding of type ImageEmbedding, got Mine"):
+        SequenceModel(LSTM(11, 4), 2, Mine(70, 8, features=5)).save_pretrained(tmp_path / "model")
+
+
 def test_a_core_of_another_width():
     with pytest.raises(ValueError, match="expected a core of input_size=11, as wide as the embedding's output, got 12"):
         SequenceModel(LSTM(12, 4), 2, make())
@@ -95,7 +162,7 @@ def test_saved_and_loaded_to_the_bit(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"embedding": 3}, "expected model.embedding to be of type dict"),
+        ({"embedding": 3}, "expected model.embedding to be an object, got 3"),
         ({"embedding": {"depth": 3}}, "got depth"),
         ({"embedding": {"input_size": 70, "image_size": 9}}, "model.embedding that makes a layer"),
         ({"embedding": {"input_size": 70, "image_size": 8, "features": 6}}, "as wide as the embedding's output"),

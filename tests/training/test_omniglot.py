@@ -75,9 +75,18 @@ def test_a_convolution_before_the_mann(tmp_path):
     assert tiny.same(again.state_dict(), model.state_dict())
 
 
+def test_what_new_heads_begin_with_is_an_option(tmp_path):
+    for model, words in (("mann", ["--model.write_gate_bias=1.5"]), ("ntm", [])):
+        out = tmp_path / model
+        assert tiny.train(out, "--model.key_strength_bias=2.5", *words, task="omniglot", model=model) == 0
+        arguments = Run.open(out).load_model().core.arguments()
+        assert arguments["key_strength_bias"] == 2.5
+        assert arguments.get("write_gate_bias", 1.5) == 1.5
+
+
 def test_a_task_without_pictures_has_no_embedding(tmp_path, capsys):
     assert tiny.train(tmp_path / "run", "--embedding.kind=convolution") == 2
-    assert "expected embedding.kind 'none' for copy, which shows no pictures" in capsys.readouterr().err
+    assert "expected kind 'none' for Copy, which shows no pictures" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -150,6 +150,7 @@ def test_a_finished_run_resumed_with_nothing_more_stays_as_it_is(tmp_path):
         (["--seed", "5"], "--seed: cannot change"),
         (["--model.hidden_size", "9"], "--model: cannot change"),
         (["--task.bits", "3"], "--task: cannot change"),
+        (["--embedding.features", "9"], "--embedding: cannot change"),
         (["--optimiser.name", "adam"], "--optimiser.name: cannot change"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

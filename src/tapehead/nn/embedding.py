@@ -20,15 +20,15 @@ class ImageEmbedding(nn.Module):
 
     Args:
         input_size: D, width of the input: `image_size` x `image_size` pixels, row by row, then anything
-        image_size: S, edge of the picture in pixels, a multiple of 4
+        image_size: edge of the picture in pixels, a multiple of 4
         channels: of every convolution
-        features: F, numbers that stand for a picture
+        features: numbers that stand for a picture
         device: of the parameters
         dtype: torch.float32 or torch.float64
 
     Shape:
         input: (..., D)
-        output: (..., F + D - S*S), `output_size` wide
+        output: (..., features + D - image_size * image_size), `output_size` wide
 
     Raises:
         TypeError, ValueError: a size that does not fit.
@@ -88,7 +88,7 @@ class ImageEmbedding(nn.Module):
         }
 
     def forward(self, input: Tensor) -> Tensor:
-        """Pictures -> features, (..., D) -> (..., F + D - S*S)."""
+        """Pictures -> features: (..., D) -> (..., `output_size`)."""
         if input.shape[-1] != self.input_size:
             raise ValueError(
                 f"{type(self).__name__}: expected input (..., {self.input_size}), got {tuple(input.shape)}."

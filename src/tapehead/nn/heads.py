@@ -16,20 +16,20 @@ class Heads(nn.Module):
     Args:
         hidden_size: H
         head_sizes: rows of each kind of head parameter, in their order: `head_sizes` of the model's settings
-        biases: of each kind, what its biases start with; None is 0
+        biases: of each kind, what its biases start with
     """
 
     def __init__(
         self,
         hidden_size: int,
         head_sizes: list[int],
-        biases: list[float] | None = None,
+        biases: list[float],
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.head_sizes, self.biases = head_sizes, [0.0] * len(head_sizes) if biases is None else biases
+        self.head_sizes, self.biases = head_sizes, biases
         rows = sum(head_sizes)
         self.weight = nn.Parameter(torch.empty(rows, hidden_size, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(rows, device=device, dtype=dtype))

@@ -62,7 +62,8 @@ class MANNCell(nn.Module):
         add_activation: "linear" or "tanh", of the add vectors
         controller: "lstm" or "feedforward" (tanh)
         num_layers: depth of the controller
-        key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus
+        key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus.
+            Without effect with `key_strength="one"`
         write_gate_bias: what the biases of the write gates of new heads start with; they begin with its sigmoid
         initial: what starts a sequence, an `Initial`; its `weights` are where the heads have read
         backend: "auto", "reference" or "fused"; see `tapehead.backends`

@@ -14,7 +14,8 @@ from tapehead import pretrained
 from tapehead.errors import PretrainedError
 from tapehead.nn.checks import check_size
 from tapehead.nn.embedding import ImageEmbedding
-from tapehead.nn.saved import build_core, build_embedding, describe_core, dtype_of, fill
+from tapehead.nn.saved import build_core, build_embedding, describe_core, describe_embedding, dtype_of, fill
+from tapehead.nn.sequences import open_sequence
 
 __all__ = ["SequenceModel", "from_pretrained"]
 
@@ -25,15 +26,16 @@ class SequenceModel(nn.Module):
     Args:
         core: a layer with `output_size`, called as `core(input, state, lengths)`
         target_size: O, width of the logits
-        embedding: what each step's input goes through before the core sees it; None is nothing
+        embedding: what each step's input goes through before the core sees it; None is nothing. The core then needs an
+            `input_size`
 
     Shape:
         input: as the core takes it, (T, B, D); with an embedding, as that takes it
         logits: (T, B, O) in the form of the input. Past a row's length they are the readout's bias: mask them
 
     Raises:
-        TypeError: the core is not such a layer.
-        ValueError: the embedding's output is not as wide as the core's input.
+        TypeError: the core is not such a layer, or the embedding no `ImageEmbedding`.
+        ValueError: the embedding's output is not what the core takes: its width, dtype or device.
 
     >>> import torch, tapehead
     >>> model = SequenceModel(tapehead.NTM(input_size=9, hidden_size=100), target_size=8)
@@ -51,22 +53,19 @@ class SequenceModel(nn.Module):
                 f"SequenceModel: expected core to be a layer with an output_size, got {type(core).__name__}. "
                 "tapehead.NTM and tapehead.LSTM are such layers."
             )
-        if embedding is not None and embedding.output_size != core.input_size:
-            raise ValueError(
-                f"SequenceModel: expected a core of input_size={embedding.output_size}, as wide as the embedding's "
-                f"output, got {core.input_size}."
-            )
+        like = next(core.parameters())
+        if embedding is not None:
+            _check_embedding(embedding, core, like)
         self.embedding = embedding
         self.core = core
         self.target_size = target_size
-        like = next(core.parameters())
         self.readout = nn.Linear(output_size, target_size, device=like.device, dtype=like.dtype)
 
     def forward(
         self, input: Tensor | PackedSequence, state: Any = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Any]:
         """Logits of every step, and the core's state after each row's last one."""
-        output, new_state = self.core(self.embed(input), state, lengths)
+        output, new_state = self.core(self.embed(input, lengths), state, lengths)
         if isinstance(output, PackedSequence):
             return output._replace(data=self.readout(output.data)), new_state
         return self.readout(output), new_state
@@ -77,13 +76,21 @@ class SequenceModel(nn.Module):
         size: int = (self.core if self.embedding is None else self.embedding).input_size  # type: ignore[assignment]
         return size
 
-    def embed(self, input: Tensor | PackedSequence) -> Tensor | PackedSequence:
-        """What the core sees of an input."""
+    def embed(self, input: Tensor | PackedSequence, lengths: Tensor | None = None) -> Tensor | PackedSequence:
+        """What the core sees of an input: the input itself where there is no embedding."""
         if self.embedding is None:
             return input
-        if isinstance(input, PackedSequence):
-            return input._replace(data=self.embedding(input.data))
-        embedded: Tensor = self.embedding(input)
+        opened = open_sequence(
+            type(self).__name__,
+            input,
+            lengths,
+            input_size=self.embedding.input_size,
+            batch_first=getattr(self.core, "batch_first", False),
+            like=self.readout.weight,
+        )
+        if opened.packed is not None:
+            return opened.packed._replace(data=self.embedding(opened.packed.data))
+        embedded: Tensor = self.embedding(opened.close_padded(opened.input))  # what pads a row is 0 there
         return embedded
 
     def arguments(self) -> dict[str, Any]:
@@ -123,7 +130,7 @@ class SequenceModel(nn.Module):
 
         Raises:
             PretrainedError: the folder exists, or cannot be written.
-            TypeError: the core is not a layer of tapehead.
+            TypeError: the core or the embedding is not a layer of tapehead.
             ModuleNotFoundError: safetensors is not installed.
 
         >>> import tempfile, torch, tapehead
@@ -134,7 +141,7 @@ class SequenceModel(nn.Module):
         >>> torch.equal(again.readout.weight, model.readout.weight)
         True
         """
-        embedding = {} if self.embedding is None else {"embedding": self.embedding.arguments()}
+        embedding = {} if self.embedding is None else {"embedding": describe_embedding(self.embedding)}
         config = {
             "model": {**describe_core(self.core), **embedding, "target_size": self.target_size},
             "task": None if task is None else dict(task),
@@ -176,6 +183,31 @@ class SequenceModel(nn.Module):
             folder = Path(home) / "model"
             self.save_pretrained(folder, task=task, provenance=provenance)
             return pretrained.push_to_hub(folder, repo_id, private=private, token=token, commit_message=commit_message)
+
+
+def _check_embedding(embedding: ImageEmbedding, core: nn.Module, like: Tensor) -> None:
+    """Raise unless what an embedding gives is what a core takes."""
+    if not isinstance(embedding, ImageEmbedding):
+        raise TypeError(
+            f"SequenceModel: expected embedding to be an ImageEmbedding or None, got {type(embedding).__name__}. "
+            "Put other modules before the model."
+        )
+    width = getattr(core, "input_size", None)
+    if width is None:
+        raise TypeError(
+            f"SequenceModel: expected a core with an input_size behind an embedding, got {type(core).__name__}."
+        )
+    if width != embedding.output_size:
+        raise ValueError(
+            f"SequenceModel: expected a core of input_size={embedding.output_size}, as wide as the embedding's output, "
+            f"got {width}."
+        )
+    weight = next(embedding.parameters())
+    if (weight.dtype, weight.device) != (like.dtype, like.device):
+        raise ValueError(
+            f"SequenceModel: expected an embedding of {like.dtype} on {like.device}, as the core is, got "
+            f"{weight.dtype} on {weight.device}. Convert one of them with .to()."
+        )
 
 
 def from_pretrained(

@@ -160,9 +160,9 @@ class NTMCell(nn.Module):
         self.controller = Controller(
             controller, input_size, reads_size, hidden_size, num_layers, device=device, dtype=dtype
         )
-        sizes_of_heads = self.settings.head_sizes
-        biases = [0.0, float(key_strength_bias), *[0.0] * (len(sizes_of_heads) - 2)]
-        self.heads = Heads(hidden_size, sizes_of_heads, biases, device=device, dtype=dtype)
+        head_sizes = self.settings.head_sizes
+        biases = [0.0, float(key_strength_bias), *[0.0] * (len(head_sizes) - 2)]
+        self.heads = Heads(hidden_size, head_sizes, biases, device=device, dtype=dtype)
         self.initial = InitialNTM(
             initial,
             memory_size=memory_size,

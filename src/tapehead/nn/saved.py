@@ -19,7 +19,7 @@ from tapehead.nn.lstm import LSTM
 from tapehead.nn.mann import MANN
 from tapehead.nn.ntm import NTM
 
-__all__ = ["CORES", "build_core", "build_embedding", "describe_core", "dtype_of", "fill"]
+__all__ = ["CORES", "build_core", "build_embedding", "describe_core", "describe_embedding", "dtype_of", "fill"]
 
 CORES: dict[str, type[nn.Module]] = {core.__name__: core for core in (LSTM, MANN, NTM)}
 """The layers that can be saved, by the name they have in config.json. A file names one of these or is refused."""
@@ -75,6 +75,20 @@ def build_core(path: Path, description: Mapping[str, Any], dtype: torch.dtype) -
         ) from error
 
 
+def describe_embedding(embedding: ImageEmbedding) -> dict[str, int]:
+    """The constructor's arguments of an embedding, as JSON takes them.
+
+    Raises:
+        TypeError: it is not tapehead's own, so it could not be made again.
+    """
+    if type(embedding) is not ImageEmbedding:
+        raise TypeError(
+            f"save_pretrained: expected an embedding of type ImageEmbedding, got {type(embedding).__name__}. "
+            "Save the state_dict of other layers with torch.save."
+        )
+    return embedding.arguments()
+
+
 def build_embedding(path: Path, description: Mapping[str, Any], dtype: torch.dtype) -> ImageEmbedding | None:
     """The embedding of a model, as `build_core` makes its core; None where it has none.
 
@@ -89,9 +103,8 @@ def build_embedding(path: Path, description: Mapping[str, Any], dtype: torch.dty
     arguments = description.get("embedding")
     if arguments is None:
         return None
-    if not isinstance(arguments, dict):
-        raise PretrainedError(f"{path}: expected model.embedding to be of type dict, got {arguments!r}. {NEWER}")
-    _check_names(path, "model.embedding", arguments, set(inspect.signature(ImageEmbedding).parameters))
+    known = inspect.signature(ImageEmbedding).parameters.keys() - {"device", "dtype"}
+    _check_names(path, "model.embedding", arguments, known)
     try:
         return ImageEmbedding(**arguments, device="meta", dtype=dtype)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tapehead.plots.internals import Slots, used_slots
-from tapehead.plots.style import COLOURS, QUIET, UNSIGNED, colour_bar, heat_map, new_figure, styled
+from tapehead.plots.internals import draw_slots, used_slots
+from tapehead.plots.style import COLOURS, QUIET, new_figure, styled
 from tapehead.states import MANNTrace, Trace
 
 __all__ = ["draw_episode"]
@@ -50,7 +49,7 @@ def draw_episode(
         instances: (T,)
 
     Raises:
-        ValueError: not as many labels, answers, instances or steps of the trace as drawings.
+        ValueError: not as many labels, answers, instances or steps of the trace as drawings, or no such row in it.
     """
     steps = len(drawings)
     if not steps == len(labels) == len(answers) == len(instances):
@@ -62,6 +61,8 @@ def draw_episode(
         raise ValueError(
             f"draw_episode: expected a trace of {steps} steps, one for each drawing, got {len(trace.memory)}."
         )
+    if trace is not None and not 0 <= row < trace.memory.shape[1]:
+        raise ValueError(f"draw_episode: expected row in 0..{trace.memory.shape[1] - 1}, got {row}.")
     images = drawings.detach().double().cpu().numpy()
     rows = -(-steps // COLUMNS)
     weights = None if trace is None else _summed(trace, row)
@@ -91,12 +92,14 @@ def draw_episode(
     told = "Under a drawing the answer, in its corner which drawing of its class it is"
     if weights is not None:
         told += ", above it the slots most written, w, and read, r"
-        wrote, looked = (figure.add_subplot(grid[row, :]) for row in (-2, -1))
-        slots = used_slots(np.stack(weights).clip(max=1))
-        _draw_slots(figure, wrote, weights[0], slots, "Where it wrote: weights of all heads, summed")
-        _draw_slots(figure, looked, weights[1], slots, "Where it read")
-        wrote.tick_params(labelbottom=False)
-        looked.set_xlabel("drawing")
+        slots = used_slots(np.stack(weights))
+        titles = ("Where it wrote: weights of all heads, summed", "Where it read")
+        for place, values, name in zip((-2, -1), weights, titles, strict=True):
+            axes = figure.add_subplot(grid[place, :])
+            image = draw_slots(figure, axes, values, slots, float(values.max()) or 1.0, "weight")
+            image.set_extent((0.5, steps + 0.5, slots.length - 0.5, -0.5))  # drawings are counted from 1
+            axes.set_title(name)
+        axes.set_xlabel("drawing")
     figure.supxlabel(f"{told}.\nWrong: {wrong} of {steps}, {first} at first sight.", fontsize=8)
     return figure
 
@@ -105,15 +108,3 @@ def _summed(trace: Trace | MANNTrace, row: int) -> tuple[np.ndarray, np.ndarray]
     """Weights written and read with, summed over the heads: (T, N) each."""
     written, read = (part.weights[:, row].sum(1).detach().double().cpu().numpy() for part in (trace.write, trace.read))
     return written, read
-
-
-def _draw_slots(figure: Figure, axes: Axes, weights: np.ndarray, slots: Slots, title: str) -> None:
-    """Weights (T, N) of the slots that are used, over the drawings, which are numbered from 1."""
-    shown = slots.take(weights).T
-    image = heat_map(axes, shown, colours=UNSIGNED, low=0, high=float(shown.max()) or 1.0)
-    image.set_extent((0.5, shown.shape[1] + 0.5, shown.shape[0] - 0.5, -0.5))
-    ticks = slots.ticks()
-    axes.set_yticks(list(ticks), [str(slot) for slot in ticks.values()])
-    axes.set_title(title)
-    axes.set_ylabel("slot")
-    colour_bar(figure, image, [axes], "weight")

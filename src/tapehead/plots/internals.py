@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from torch import Tensor
 
 from tapehead.plots.style import SIGNED, UNSIGNED, colour_bar, heat_map, mark_answer, stack, styled
 from tapehead.states import MANNTrace, Trace
 
-__all__ = ["Slots", "draw_internals", "used_slots"]
+__all__ = ["Slots", "draw_internals", "draw_slots", "used_slots"]
 
 
 class Slots(NamedTuple):
@@ -113,7 +114,7 @@ def draw_internals(trace: Trace | MANNTrace, answer_start: int, *, row: int = 0,
     _draw_words(figure, following, adds, "Adds", "written to the slots pointed at", "add")
     _draw_weights(figure, following, write_weights, slots, "Write weights", "where the write head points")
     axes = next(following)
-    _draw_slots(figure, axes, norms, slots, float(norms.max()) or 1.0, "norm")
+    draw_slots(figure, axes, norms, slots, float(norms.max()) or 1.0, "norm")
     axes.set_title("Memory: how much each slot holds (the norm of its word)")
     _draw_weights(figure, following, read_weights, slots, "Read weights", "where the read head points")
     _draw_words(figure, following, reads, "Reads", "what the read head brings back", "read")
@@ -151,14 +152,15 @@ def _draw_weights(
     """Weights over the slots, (heads, T, N): a panel for each head."""
     for head, weights in enumerate(values):
         axes = next(panels)
-        _draw_slots(figure, axes, weights, slots, 1.0, "weight")
+        draw_slots(figure, axes, weights, slots, 1.0, "weight")
         axes.set_title(_title(name, head, len(values), what))
 
 
-def _draw_slots(figure: Figure, axes: Axes, values: np.ndarray, slots: Slots, high: float, label: str) -> None:
+def draw_slots(figure: Figure, axes: Axes, values: np.ndarray, slots: Slots, high: float, label: str) -> AxesImage:
     """A number for each slot, (T, N), of which only `slots` are shown, under their own numbers."""
     image = heat_map(axes, slots.take(values).T, colours=UNSIGNED, low=0, high=high)
     ticks = slots.ticks()
     axes.set_yticks(list(ticks), [str(slot) for slot in ticks.values()])
     axes.set_ylabel(slots.describe())
     colour_bar(figure, image, [axes], label)
+    return image

@@ -123,6 +123,9 @@ def _check_parts(path: Path, data: dict[str, Any]) -> None:
                 raise PretrainedError(
                     f"{path}: expected {name}.{field} to be {_JSON_NAMES[kind]}, got {value!r}. {_HOW_TO_MEND}"
                 )
+    embedding = data["model"].get("embedding")
+    if embedding is not None and not isinstance(embedding, dict):
+        raise PretrainedError(f"{path}: expected model.embedding to be an object, got {embedding!r}. {_HOW_TO_MEND}")
 
 
 def read_tensors(folder: str | Path) -> dict[str, Tensor]:

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from tapehead.errors import UsageError
 from tapehead.tasks import Size, Task
+from tapehead.training.config import TrainingConfig
 
-__all__ = ["capacity_warning", "check_memory_size", "warn_of_capacity"]
+__all__ = ["capacity_warning", "check_memory_size", "check_training_memories", "warn_of_capacity"]
 
 
 def capacity_warning(task: Task, sizes: Sequence[Size], memory_size: int | None) -> str | None:
@@ -65,3 +66,16 @@ def check_memory_size(
         core.initial_state(1, memory_size)  # type: ignore[attr-defined]
     except ValueError as error:
         raise UsageError(f"{option}: {error} Or {without}.") from error
+
+
+def check_training_memories(core: object, training: TrainingConfig) -> None:
+    """Raise unless a core can run with every number of slots that its training asks for.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    for size in training.memory_sizes:
+        check_memory_size(core, size, "--training.memory_sizes", "give --training.memory_sizes=[]")
+    if training.select_memory_size is not None:
+        option = "--training.select_memory_size"
+        check_memory_size(core, training.select_memory_size, option, f"give {option}=null")

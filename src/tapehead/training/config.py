@@ -188,11 +188,7 @@ class RunConfig:
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.embedding.kind != "none" and self.task.image_size is None:
-            raise ValueError(
-                f"RunConfig: expected embedding.kind 'none' for {self.task_name}, which shows no pictures, got "
-                f"{self.embedding.kind!r}."
-            )
+        self.embedding.check(self.task)
 
     def build_model(self) -> SequenceModel:
         """A new model, drawn from torch's generator."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from tapehead.backends import Backend
 from tapehead.nn import LSTM, MANN, NTM, Initial
-from tapehead.nn.checks import check_size
+from tapehead.nn.checks import check_choice, check_size
 from tapehead.nn.controller import ControllerKind
 from tapehead.nn.embedding import ImageEmbedding
 from tapehead.nn.initial import ControllerStateKind
@@ -26,6 +26,10 @@ __all__ = [
     "NTMConfig",
     "default_model",
 ]
+
+
+EmbeddingKind = Literal["none", "convolution"]
+"""What looks at pictures."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ class MANNConfig:
         add_activation: of the vectors that are written
         controller: the network that drives the memory
         num_layers: depth of the controller
-        key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus
+        key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus. Without
+            effect where it is always 1
         write_gate_bias: what the biases of the write gates start with; heads begin with its sigmoid
         initial: what starts a sequence
         backend: which implementation runs it
@@ -190,18 +195,33 @@ class EmbeddingConfig:
         features: numbers that stand for a picture
     """
 
-    kind: Literal["none", "convolution"] = "none"
+    kind: EmbeddingKind = "none"
     channels: int = 16
     features: int = 64
 
     def __post_init__(self) -> None:
+        check_choice("EmbeddingConfig", "kind", self.kind, EmbeddingKind)
         check_size("EmbeddingConfig", "channels", self.channels)
         check_size("EmbeddingConfig", "features", self.features)
 
+    def check(self, task: Task) -> None:
+        """Raise unless there is something to look at."""
+        if self.kind != "none" and task.image_size is None:
+            raise ValueError(
+                f"EmbeddingConfig: expected kind 'none' for {type(task).__name__}, which shows no pictures, got "
+                f"{self.kind!r}. Leave --embedding.kind out."
+            )
+
     def build(self, task: Task) -> ImageEmbedding | None:
-        """The embedding, None where there is none."""
-        if self.kind == "none" or task.image_size is None:
+        """The embedding, None where the kind is "none".
+
+        Raises:
+            ValueError: the task shows no pictures.
+        """
+        self.check(task)
+        if self.kind == "none":
             return None
+        assert task.image_size is not None
         return ImageEmbedding(task.input_size, task.image_size, channels=self.channels, features=self.features)
 
 

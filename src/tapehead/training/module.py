@@ -22,7 +22,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from tapehead.tasks import Batch, Omniglot, Size, Stream
 from tapehead.tasks.stream import generator_for
-from tapehead.training.capacity import check_memory_size
+from tapehead.training.capacity import check_training_memories
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import MEMORY_STREAM, VALIDATION_STREAM, score_size
 from tapehead.training.instances import Instances
@@ -105,11 +105,7 @@ class TrainingModule(LightningModule):
         self.automatic_optimization = False
         self.config = config
         self.model = config.build_model()
-        for size in config.training.memory_sizes:
-            check_memory_size(self.model.core, size, "--training.memory_sizes", "give --training.memory_sizes=[]")
-        if config.training.select_memory_size is not None:
-            option, slots = "--training.select_memory_size", config.training.select_memory_size
-            check_memory_size(self.model.core, slots, option, f"give {option}=null")
+        check_training_memories(self.model.core, config.training)
         self.average = None
         if config.optimiser.average:
             self.average = copy.deepcopy(self.model).requires_grad_(False)

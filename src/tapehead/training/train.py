@@ -134,7 +134,7 @@ def _resumed(
     parsed = parse(argv, old.task_name, old.model_name, str(run.config_path))
     if parsed.out is not None:
         raise UsageError("--out: a run goes on in its own folder; leave --out out.")
-    for name in ("seed", "task", "model"):
+    for name in ("seed", "task", "model", "embedding"):
         if getattr(parsed.config, name) != getattr(old, name):
             raise UsageError(f"--{name}: cannot change when a run goes on. Start a new run instead.")
     if parsed.config.optimiser.name != old.optimiser.name:

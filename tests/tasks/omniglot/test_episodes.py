@@ -109,6 +109,15 @@ def test_the_next_class_does_not_depend_on_what_has_come(signed):
     assert int((equal.target[11].argmax(1) == equal.target[:11].sum(0).argmax(1)).sum()) == 0
 
 
+def test_counts_of_any_part_where_they_are_asked_for(signed):
+    equal = STILL.episodes(20, generator(), part="training", class_counts="equal").target.sum(0)
+    assert (equal == 10).all()
+    assert not (STILL.episodes(20, generator(), part="held_out", class_counts="random").target.sum(0) == 10).all()
+    assert (STILL.episodes(20, generator(), part="validation").target.sum(0) == 10).all()
+    with pytest.raises(ValueError, match="expected class_counts 'equal' or 'random', got 'evne'"):
+        STILL.episodes(20, generator(), part="training", class_counts="evne")
+
+
 def test_a_class_without_drawings_left_does_not_come(signed):
     batch = dataclasses.replace(STILL, way=2, length=40).sample(50, generator())
     assert torch.equal(batch.target.sum(0), torch.full((50, 2), 20.0))
@@ -291,7 +300,7 @@ def _episodes(**options: int) -> Tensor:
             ),
             r"way in 2\.\.1692",
         ),
-        (lambda: Omniglot(way=5, length=4), r"expected length in 5\.\.100: every one of 5 classes once.*; got 4\."),
+        (lambda: Omniglot(way=5, length=4), r"expected length in 5\.\.100: room for each of 5 classes.*; got 4\."),
         (lambda: Omniglot(way=5, length=101), r"expected length in 5\.\.100: .* 20; got 101\."),
         (lambda: Omniglot(class_counts="even"), "expected class_counts 'equal' or 'random', got 'even'"),
         (lambda: Omniglot(max_rotation=-1), r"expected max_rotation in 0\.\.180, got -1\."),

@@ -31,7 +31,7 @@ def draw_plan(
     way: int,
     classes: int,
     drawings: int,
-    counts: ClassCounts,
+    class_counts: ClassCounts,
     generator: torch.Generator | None = None,
 ) -> Plan:
     """Draw the order of B episodes.
@@ -42,19 +42,19 @@ def draw_plan(
         way: classes of an episode
         classes: K, to draw from
         drawings: of each class, to draw from
-        counts: "equal": every class is shown length / way times; where that is no whole number, `length % way` of them,
-            drawn by chance, are shown once more than the others; the order is a random one of all that is shown.
+        class_counts: "equal": every class is shown length / way times; where that is no whole number, `length % way` of
+            them, drawn by chance, are shown once more than the others; the order is a random one of all that is shown.
             "random": whose turn it is, is drawn at every step anew among the classes that have a drawing left
         generator: source of chance
 
-    >>> plan = draw_plan(2, length=6, way=3, classes=100, drawings=20, counts="equal")
+    >>> plan = draw_plan(2, length=6, way=3, classes=100, drawings=20, class_counts="equal")
     >>> plan.slots.sort(0).values.T
     tensor([[0, 0, 1, 1, 2, 2],
             [0, 0, 1, 1, 2, 2]])
     """
     # The largest of as many random numbers: a random choice, and in a random order.
     chosen = torch.rand(batch_size, classes, generator=generator).topk(way).indices
-    if counts == "equal":
+    if class_counts == "equal":
         # Presentation p is number p // way of the class in slot p % way; time is a random order of the presentations.
         # The slots that come once more are always the first, but which class and which label they hold is chance.
         presentations = torch.rand(batch_size, length, generator=generator).argsort(1)
@@ -65,7 +65,7 @@ def draw_plan(
         if (repeats >= drawings).any():
             slots = _with_drawings_left(slots, way, drawings, generator)
             repeats = _repeats(slots, way)
-    most = min(drawings, int(repeats.max()) + 1)
+    most = int(repeats.max()) + 1
     drawers = torch.rand(batch_size, way, drawings, generator=generator).topk(most).indices
     rows = torch.arange(batch_size).unsqueeze(1)
     return Plan(chosen, slots.T, drawers[rows, slots, repeats].T)

@@ -60,9 +60,9 @@ class Omniglot(Task):
     out, not augmented: evaluation names a size, training does not. `validation_sample` draws from some of the classes
     for training, which `sample` never shows. `episodes` says it in so many words.
 
-    In evaluation every class comes `length` / `way` times; where that is no whole number, some, drawn by chance, come
-    once more than the others. In training that would teach a model to count, and to guess what has come least
-    (docs/training.md): there the class of a drawing is drawn by chance, whatever has come before.
+    In validation and evaluation every class comes `length` / `way` times; where that is no whole number, some, drawn by
+    chance, come once more than the others. In training that would teach a model to count, and to guess what has come
+    least (docs/training.md): there the class of a drawing is drawn by chance, whatever has come before.
 
     Nothing is read before the first batch is drawn. Then the drawings are read from `data`, or downloaded.
 
@@ -71,14 +71,15 @@ class Omniglot(Task):
             set downloads the original archives
         cache: folder for downloads and shrunk drawings; None takes TAPEHEAD_CACHE, or else the user's cache
         split: which classes are trained on: Omniglot's own 964 of 1,623, or 1,200 drawn once and for all
-        way: classes of an episode
+        way: classes of an episode; in training by chance fewer may come
         length: T, drawings of an episode
         labels: "one_hot", or "strings"
         validation_classes: how many of the classes for training, the last ones, are kept to watch a training with; 0
             watches it with those held out, which is no way to choose a model
         rotated_classes: whether characters turned by 90, 180 and 270 degrees are classes of their own in training
         rotated_held_out_classes: the same of the classes held out, and of those for validation
-        class_counts: how often the classes of an episode come in training: "random", or "equal" as in evaluation
+        class_counts: how often the classes of an episode come in training: "random", or "equal" as they come in
+            validation and evaluation
         max_rotation: of a drawing in training, by chance to either side, in degrees
         max_translation: of a drawing in training, by chance across and down, in pixels of the 20 x 20
 
@@ -116,11 +117,12 @@ class Omniglot(Task):
     max_translation: float = 1.0
 
     def __post_init__(self) -> None:
-        known_words = {"split": tuple(SPLITS), "labels": get_args(Labels), "class_counts": get_args(ClassCounts)}
-        for name, known in known_words.items():
-            if getattr(self, name) not in known:
-                wanted = " or ".join(map(repr, known))
-                raise ValueError(f"Omniglot: expected {name} {wanted}, got {getattr(self, name)!r}.")
+        for name, known in (
+            ("split", tuple(SPLITS)),
+            ("labels", get_args(Labels)),
+            ("class_counts", get_args(ClassCounts)),
+        ):
+            _check_word(name, getattr(self, name), known)
         for name, most in (("max_rotation", 180), ("max_translation", SIZE)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"Omniglot: expected {name} in 0..{most}, got {getattr(self, name)}.")
@@ -156,7 +158,7 @@ class Omniglot(Task):
         return [{"length": self.length, "way": self.way}]
 
     def stage(self, limit: int) -> Omniglot:
-        """Show at most `limit` drawings, but every class once."""
+        """Show at most `limit` drawings, but no fewer than there are classes."""
         return dataclasses.replace(self, length=max(self.way, min(limit, self.length)))
 
     def evaluation_size(self, length: int, repeats: int | None = None) -> Size:
@@ -201,7 +203,7 @@ class Omniglot(Task):
             class_counts: how often each class comes; None takes the task's with "training", and else "equal"
 
         Raises:
-            ValueError: way or length that the task cannot have.
+            ValueError: way, length or class_counts that the task cannot have.
             DataError: the drawings are missing or damaged, or cannot be downloaded.
             ModuleNotFoundError: the extra `tapehead[omniglot]` is not installed.
         """
@@ -213,8 +215,10 @@ class Omniglot(Task):
                 'Make another task for it, or take the labels "strings".'
             )
         classes = self._classes(part)
-        counts = class_counts or (self.class_counts if part == "training" else "equal")
-        plan = draw_plan(batch_size, length, way, self._count(part), DRAWINGS, counts, generator)
+        if class_counts is None:
+            class_counts = self.class_counts if part == "training" else "equal"
+        _check_word("class_counts", class_counts, get_args(ClassCounts))
+        plan = draw_plan(batch_size, length, way, self._count(part), DRAWINGS, class_counts, generator)
         labels = draw_labels(self.labels, way, batch_size, generator)
 
         rows = torch.arange(batch_size)
@@ -313,6 +317,12 @@ class Omniglot(Task):
             )
         if not way <= length <= way * DRAWINGS:
             raise ValueError(
-                f"Omniglot: expected length in {way}..{way * DRAWINGS}: every one of {way} classes once, and none more "
+                f"Omniglot: expected length in {way}..{way * DRAWINGS}: room for each of {way} classes, and none more "
                 f"often than it has drawings, {DRAWINGS}; got {length}."
             )
+
+
+def _check_word(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        wanted = " or ".join(map(repr, known))
+        raise ValueError(f"Omniglot: expected {name} {wanted}, got {value!r}.")
