@@ -200,7 +200,7 @@ def _tiny_study_options(words: list[str]) -> list[str]:
 
 def test_every_model_of_the_package_is_on_its_page():
     page = (ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `([\w-]+-(?:ntm|lstm)[\w-]*)` \|", page, re.MULTILINE) == pretrained.names()
+    assert re.findall(r"^\| `([\w-]+-(?:ntm|mann|lstm)[\w-]*)` \|", page, re.MULTILINE) == pretrained.names()
 
 
 def _links() -> list[tuple[Path, str]]:
