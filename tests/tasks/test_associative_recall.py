@@ -1,5 +1,6 @@
 """Associative recall against its slow construction and its worked examples."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -10,7 +11,14 @@ from tests.tasks import slow
 
 RECALL = AssociativeRecall(bits=3, item_length=2, min_items=2, max_items=5)
 MIXED = AssociativeRecall(bits=3, item_length=2, min_items=2, max_items=5, mixed_lengths=True)
-TASKS = [RECALL, MIXED, AssociativeRecall(), AssociativeRecall(bits=8, item_length=1, min_items=2, max_items=2)]
+BALANCED = [dataclasses.replace(task, items="balanced") for task in (RECALL, MIXED)]
+TASKS = [
+    RECALL,
+    MIXED,
+    *BALANCED,
+    AssociativeRecall(),
+    AssociativeRecall(bits=8, item_length=1, min_items=2, max_items=2),
+]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -81,6 +89,48 @@ def test_bits_are_fair():
     assert (bits.mean((0, 1, 2)) - 0.5).abs().max() < 4.5 * 0.5 / 20_000**0.5
 
 
+def items_of(task: AssociativeRecall, batch: Batch, row: int) -> torch.Tensor:
+    """(K, item_length, bits)"""
+    count, span = int(batch.input[:, row, task.bits].sum()), task.item_length + 1
+    return batch.input[: count * span, row, : task.bits].view(count, span, -1)[:, 1:]
+
+
+@pytest.mark.parametrize("task", BALANCED, ids=repr)
+def test_balanced_items_leave_a_majority_nothing_to_gain(task: AssociativeRecall):
+    source, more, ones = generator(), [], []
+    for _ in range(100):
+        batch = task.sample(4, source)
+        for row in range(4):
+            candidates = items_of(task, batch, row)[1:]  # the first is never the answer
+            count, sums = len(candidates), candidates.sum(0)
+            assert ((sums == count // 2) | (sums == (count + 1) // 2)).all()
+            ones.append(candidates.mean((1, 2)))
+            if count % 2:
+                more.append((sums > count / 2).float().flatten())
+    # Where half of an odd number is one more or one less, each comes as often; so are ones and zeros, for every item.
+    more, ones = torch.cat(more), torch.cat(ones)
+    assert abs(more.mean() - 0.5) < 4.5 * 0.5 / len(more) ** 0.5
+    assert abs(ones.mean() - 0.5) < 0.03
+
+
+def test_balanced_items_are_each_as_likely_to_have_a_one():
+    task = AssociativeRecall(bits=4, item_length=2, min_items=5, max_items=5, items="balanced")
+    batch = task.sample(4000, generator())
+    bits = batch.input[:15].view(5, 3, 4000, -1)[:, 1:, :, :4]
+    assert (bits.mean(2) - 0.5).abs().max() < 4.5 * 0.5 / 4000**0.5  # at every place of every item, the first too
+    # The first says nothing of the others: two of the four have a one whatever it has.
+    assert (bits[1:].sum(0) == 2).all()
+    agree = (bits[0] == bits[1]).float().mean(1)
+    assert (agree - 0.5).abs().max() < 4.5 * 0.5 / 4000**0.5
+
+
+@pytest.mark.parametrize("task", BALANCED, ids=repr)
+def test_a_named_size_has_independent_items(task: AssociativeRecall):
+    size = {"items": 4}
+    plain = dataclasses.replace(task, items="independent")
+    assert torch.equal(plain.sample(7, generator(), size).input, task.sample(7, generator(), size).input)
+
+
 @pytest.mark.parametrize(("query", "answer"), [(1, [1.0, 1.0]), (0, [0.0, 1.0])])
 def test_examples(query: int, answer: list[float]):
     task, items = AssociativeRecall(bits=2, item_length=1), [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
@@ -110,6 +160,7 @@ def test_stages_cut_the_number_of_items():
         (lambda: AssociativeRecall(min_items=5, max_items=4), "got 5 and 4"),
         (lambda: AssociativeRecall(bits=0), "AssociativeRecall: expected bits >= 1, got 0"),
         (lambda: AssociativeRecall(item_length=0), "AssociativeRecall: expected item_length >= 1, got 0"),
+        (lambda: AssociativeRecall(items="few"), "expected items 'independent' or 'balanced', got 'few'"),
         (lambda: RECALL.evaluation_size(1), "AssociativeRecall: expected a length of >= 2 items, got 1"),
         (lambda: RECALL.evaluation_size(3, 2), "AssociativeRecall: expected no repeats, got 2"),
     ],

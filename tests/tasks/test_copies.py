@@ -12,8 +12,9 @@ from tests.tasks import slow
 COPY = Copy(bits=3, min_length=2, max_length=6)
 REPEAT = RepeatCopy(bits=3, min_length=1, max_length=4, min_repeats=2, max_repeats=5)
 NARROW = [Copy(bits=1, max_length=1), RepeatCopy(bits=1, max_repeats=1)]
-RECALL = AssociativeRecall(mixed_lengths=True)
+RECALL = [AssociativeRecall(mixed_lengths=mixed, items="balanced") for mixed in (False, True)]
 MIXED = [dataclasses.replace(task, mixed_lengths=True) for task in (COPY, REPEAT)]
+RANDOM_DENSITY = [dataclasses.replace(task, density="random") for task in (COPY, REPEAT, *MIXED)]
 
 DRAWN = [name for name in TASKS if name != "omniglot"]  # which has data, and tests of its own
 
@@ -68,6 +69,30 @@ def test_one_size_a_batch(task: Task):
     for _ in range(20):
         batch = task.sample(3, source)
         assert len(set(check_rows(task, batch, expect_lengths=False))) == 1
+
+
+@pytest.mark.parametrize("task", RANDOM_DENSITY, ids=repr)
+def test_sequences_of_any_density_are_sequences_of_the_task(task: Task):
+    for _ in range(20):
+        check_rows(task, task.sample(3, generator()), expect_lengths=task.mixed_lengths)
+
+
+@pytest.mark.parametrize("task", RANDOM_DENSITY, ids=repr)
+def test_random_density_is_drawn_evenly_for_each_sequence_trained_on(task: Task):
+    task, rows = dataclasses.replace(task, bits=64, min_length=4, max_length=4), 4000
+    ones = task.sample(rows, generator()).input[:4, :, :64].mean((0, 2))  # of 256 bits: a good guess of the density
+    counts = torch.histc(ones, 4, 0, 1)
+    assert ((counts / rows - 0.25).abs() < 0.03).all(), counts
+    # Half of the bits are ones all the same, at each place, and a row's do not depend on another's.
+    assert abs(ones.mean() - 0.5) < 4.5 * (1 / 12 / rows) ** 0.5
+    assert abs(torch.corrcoef(torch.stack([ones[::2], ones[1::2]]))[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("task", RANDOM_DENSITY, ids=repr)
+def test_a_named_size_is_even_whatever_the_density_trained_on(task: Task):
+    size = task.evaluation_size(5)
+    even, mine = (one.sample(7, generator(), size) for one in (dataclasses.replace(task, density="even"), task))
+    assert torch.equal(even.input, mine.input)
 
 
 @pytest.mark.parametrize("task", MIXED, ids=repr)
@@ -128,7 +153,7 @@ def test_follows_the_default_dtype(name: str):
     assert batch.input.dtype == batch.target.dtype == torch.float64
 
 
-@pytest.mark.parametrize("task", [*(TASKS[name]() for name in DRAWN), *MIXED, RECALL], ids=repr)
+@pytest.mark.parametrize("task", [*(TASKS[name]() for name in DRAWN), *MIXED, *RANDOM_DENSITY, *RECALL], ids=repr)
 def test_the_same_generator_gives_the_same_batch(task: Task):
     first, again, other = (task.sample(4, generator(seed)) for seed in (7, 7, 8))
     for mine, theirs in zip(first, again, strict=True):
@@ -187,6 +212,8 @@ def test_stages_cut_the_lengths():
         (lambda: Copy(min_length=0), "Copy: expected 1 <= min_length <= max_length, got 0 and 20"),
         (lambda: Copy(min_length=5, max_length=4), "got 5 and 4"),
         (lambda: Copy(bits=0), "Copy: expected bits >= 1, got 0"),
+        (lambda: Copy(density="odd"), "Copy: expected density 'even' or 'random', got 'odd'"),
+        (lambda: RepeatCopy(density="odd"), "RepeatCopy: expected density 'even' or 'random', got 'odd'"),
         (lambda: COPY.evaluation_size(0), "Copy: expected a length >= 1, got 0"),
         (lambda: COPY.evaluation_size(3, 2), "Copy: expected no repeats, got 2"),
         (lambda: RepeatCopy(max_length=0), "RepeatCopy: expected 1 <= min_length <= max_length, got 1 and 0"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, draw
+from tapehead.tasks.bits import balanced_bits
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, check_word, draw
 
 __all__ = ["AssociativeRecall"]
+
+Items = Literal["independent", "balanced"]
+"""How the items of a training sequence are drawn."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,16 @@ class AssociativeRecall(Task):
         min_items: fewest items
         max_items: most items
         mixed_lengths: whether every row of a batch draws its own number of items; else a batch has one
+        items: how a training sequence draws its items: "independent" of each other; or "balanced", so that at every
+            place half of those that may be asked for, all but the first, have a 1: nothing is gained then by answering
+            with what most of them have. Sequences of a size that is named are always independent
 
     Differs from the paper:
         Nothing that it says. Items are drawn independently, so two may be equal: with 18 bits hardly ever, with few
         bits often, and then the query has two answers.
 
     Raises:
-        ValueError: fewer than 2 items, no bits or no vectors, or a range upside down.
+        ValueError: fewer than 2 items, no bits or no vectors, a range upside down, or an unknown way to draw items.
 
     >>> task = AssociativeRecall(bits=2, item_length=2)
     >>> batch = task.sample(1, torch.Generator().manual_seed(0), {"items": 3})
@@ -69,12 +76,14 @@ class AssociativeRecall(Task):
     min_items: int = 2
     max_items: int = 6
     mixed_lengths: bool = False
+    items: Items = "independent"
 
     def __post_init__(self) -> None:
         check_range("AssociativeRecall", "items", self.min_items, self.max_items, minimum=2)
         for name in ("bits", "item_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"AssociativeRecall: expected {name} >= 1, got {getattr(self, name)}.")
+        check_word("AssociativeRecall", "items", self.items, get_args(Items))
 
     @property
     def input_size(self) -> int:
@@ -112,8 +121,9 @@ class AssociativeRecall(Task):
         else:
             counts = torch.full((1,), size["items"]).expand(batch_size)
         most, span = int(counts.max()), self.item_length + 1
-        shape = (most, self.item_length, batch_size, self.bits)
-        items = torch.randint(0, 2, shape, generator=generator, dtype=torch.get_default_dtype())
+        items = self._items(most, batch_size, generator)
+        if size is None and self.items == "balanced":
+            items[1:] = balanced_bits(counts - 1, most - 1, (self.item_length, self.bits), generator).transpose(1, 2)
         items *= (torch.arange(most).unsqueeze(1) < counts).view(most, 1, batch_size, 1)
         queries = (torch.rand(batch_size, generator=generator) * (counts - 1)).long()  # of items 0 .. K - 2
 
@@ -133,6 +143,11 @@ class AssociativeRecall(Task):
         input[end, rows, self.bits + 1] = 1
         input[end + span, rows, self.bits + 1] = 1
         return Batch(input, target, mask, self._steps(counts) if mixed else None)
+
+    def _items(self, count: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
+        """Items that are independent of each other: (K, item_length, B, bits)."""
+        shape = (count, self.item_length, batch_size, self.bits)
+        return torch.randint(0, 2, shape, generator=generator, dtype=torch.get_default_dtype())
 
     def _steps(self, counts: Tensor) -> Tensor:
         """Steps of sequences with so many items."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, draw, shown_then_asked
+from tapehead.tasks.bits import Density, draw_vectors
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, check_word, draw, shown_then_asked
 
 __all__ = ["Copy"]
 
@@ -37,9 +39,11 @@ class Copy(Task):
         min_length: shortest sequence, in vectors
         max_length: longest sequence, in vectors
         mixed_lengths: whether every row of a batch draws its own length; else a batch has one
+        density: how likely a bit of a training sequence is 1: "even" with probability 1/2, "random" with one drawn for
+            each sequence, so that vectors of zeros are common. Sequences of a size that is named are always even
 
     Raises:
-        ValueError: lengths or bits below 1, or the shortest longer than the longest.
+        ValueError: lengths or bits below 1, the shortest longer than the longest, or an unknown density.
 
     >>> task = Copy(bits=2)
     >>> batch = task.sample(1, torch.Generator().manual_seed(1), {"length": 3})
@@ -58,11 +62,13 @@ class Copy(Task):
     min_length: int = 1
     max_length: int = 20
     mixed_lengths: bool = False
+    density: Density = "even"
 
     def __post_init__(self) -> None:
         check_range("Copy", "length", self.min_length, self.max_length)
         if self.bits < 1:
             raise ValueError(f"Copy: expected bits >= 1, got {self.bits}.")
+        check_word("Copy", "density", self.density, get_args(Density))
 
     @property
     def input_size(self) -> int:
@@ -95,19 +101,16 @@ class Copy(Task):
             lengths = draw(self.min_length, self.max_length, batch_size, generator, each=True)
             return self._ragged(lengths, generator)
         length = size["length"] if size else int(draw(self.min_length, self.max_length, 1, generator, each=True))
-        vectors = self._vectors(length, batch_size, generator)
+        vectors = draw_vectors(length, batch_size, self.bits, generator, "even" if size else self.density)
         return shown_then_asked(vectors, vectors)
 
-    def _vectors(self, length: int, batch_size: int, generator: torch.Generator | None) -> Tensor:
-        shape = (length, batch_size, self.bits)
-        return torch.randint(0, 2, shape, generator=generator, dtype=torch.get_default_dtype())
-
     def _ragged(self, lengths: Tensor, generator: torch.Generator | None) -> Batch:
-        """A batch whose rows have these lengths, (B,)."""
+        """A batch to train on whose rows have these lengths, (B,)."""
         longest = int(lengths.max())
         time = torch.arange(2 * longest + 1).unsqueeze(1)
         mask = (time > lengths) & (time <= 2 * lengths)
-        vectors = self._vectors(longest, len(lengths), generator) * (time[:longest] < lengths).unsqueeze(-1)
+        vectors = draw_vectors(longest, len(lengths), self.bits, generator, self.density)
+        vectors *= (time[:longest] < lengths).unsqueeze(-1)
         input = vectors.new_zeros(2 * longest + 1, len(lengths), self.input_size)
         input[:longest, :, : self.bits] = vectors
         input[:, :, self.bits] = time == lengths

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import torch
 
-from tapehead.tasks.task import Batch, Size, Task, check_range, draw
+from tapehead.tasks.bits import Density, draw_vectors
+from tapehead.tasks.task import Batch, Size, Task, check_range, check_word, draw
 
 __all__ = ["RepeatCopy"]
 
@@ -44,12 +45,14 @@ class RepeatCopy(Task):
         min_repeats: fewest repeats
         max_repeats: most repeats
         mixed_lengths: whether every row of a batch draws its own length and repeats; else a batch has one of each
+        density: how likely a bit of a training sequence is 1: "even" with probability 1/2, "random" with one drawn for
+            each sequence, so that vectors of zeros are common. Sequences of a size that is named are always even
 
     Differs from the paper:
         The step that shows the repeats has a delimiter as well, so that repeats at the mean do not look like nothing.
 
     Raises:
-        ValueError: a range or the bits below 1, or a range upside down.
+        ValueError: a range or the bits below 1, a range upside down, or an unknown density.
 
     >>> task = RepeatCopy(bits=2)
     >>> batch = task.sample(1, torch.Generator().manual_seed(1), {"length": 2, "repeats": 3})
@@ -72,12 +75,14 @@ class RepeatCopy(Task):
     min_repeats: int = 1
     max_repeats: int = 10
     mixed_lengths: bool = False
+    density: Density = "even"
 
     def __post_init__(self) -> None:
         check_range("RepeatCopy", "length", self.min_length, self.max_length)
         check_range("RepeatCopy", "repeats", self.min_repeats, self.max_repeats)
         if self.bits < 1:
             raise ValueError(f"RepeatCopy: expected bits >= 1, got {self.bits}.")
+        check_word("RepeatCopy", "density", self.density, get_args(Density))
 
     @property
     def input_size(self) -> int:
@@ -129,9 +134,7 @@ class RepeatCopy(Task):
         end = lengths + 1 + answers
         mask = (time > lengths) & (time <= end)
 
-        vectors = torch.randint(0, 2, (longest, batch_size, self.bits), generator=generator).to(
-            torch.get_default_dtype()
-        )
+        vectors = draw_vectors(longest, batch_size, self.bits, generator, "even" if size else self.density)
         vectors *= (time[:longest] < lengths).unsqueeze(-1)
         input = vectors.new_zeros(steps, batch_size, self.input_size)
         input[:longest, :, : self.bits] = vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -74,7 +75,8 @@ class Task(ABC):
         Args:
             batch_size: B
             generator: source of chance; None is torch's own
-            size: of every row, inside the training sizes or not; None draws it as the task's options say
+            size: of every row, inside the training sizes or not, as validation and evaluation give it; None draws the
+                row as training does: its size and all else as the task's options say
         """
 
     @abstractmethod
@@ -195,6 +197,13 @@ def check_no_repeats(owner: str, repeats: int | None) -> None:
         raise ValueError(
             f"{owner}: expected no repeats, got {repeats}. They are not part of this task; leave them out."
         )
+
+
+def check_word(owner: str, name: str, value: str, known: Iterable[str]) -> None:
+    """Raise unless `value` is one of the words."""
+    words = tuple(known)
+    if value not in words:
+        raise ValueError(f"{owner}: expected {name} {' or '.join(map(repr, words))}, got {value!r}.")
 
 
 def check_range(owner: str, name: str, low: int, high: int, minimum: int = 1) -> None:

@@ -25,7 +25,7 @@ from tapehead.tasks.omniglot.labels import (
 )
 from tapehead.tasks.omniglot.reading import DRAWINGS
 from tapehead.tasks.omniglot.splits import SPLITS, Split, held_out_classes, split_sizes, training_classes
-from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats
+from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats, check_word
 
 __all__ = ["Omniglot"]
 
@@ -122,7 +122,7 @@ class Omniglot(Task):
             ("labels", get_args(Labels)),
             ("class_counts", get_args(ClassCounts)),
         ):
-            _check_word(name, getattr(self, name), known)
+            check_word("Omniglot", name, getattr(self, name), known)
         for name, most in (("max_rotation", 180), ("max_translation", SIZE)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"Omniglot: expected {name} in 0..{most}, got {getattr(self, name)}.")
@@ -217,7 +217,7 @@ class Omniglot(Task):
         classes = self._classes(part)
         if class_counts is None:
             class_counts = self.class_counts if part == "training" else "equal"
-        _check_word("class_counts", class_counts, get_args(ClassCounts))
+        check_word("Omniglot", "class_counts", class_counts, get_args(ClassCounts))
         plan = draw_plan(batch_size, length, way, self._count(part), DRAWINGS, class_counts, generator)
         labels = draw_labels(self.labels, way, batch_size, generator)
 
@@ -320,9 +320,3 @@ class Omniglot(Task):
                 f"Omniglot: expected length in {way}..{way * DRAWINGS}: room for each of {way} classes, and none more "
                 f"often than it has drawings, {DRAWINGS}; got {length}."
             )
-
-
-def _check_word(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        wanted = " or ".join(map(repr, known))
-        raise ValueError(f"Omniglot: expected {name} {wanted}, got {value!r}.")
