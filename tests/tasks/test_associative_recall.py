@@ -129,6 +129,9 @@ def test_a_named_size_has_independent_items(task: AssociativeRecall):
     size = {"items": 4}
     plain = dataclasses.replace(task, items="independent")
     assert torch.equal(plain.sample(7, generator(), size).input, task.sample(7, generator(), size).input)
+    trained_on = task.training_sample(50, generator(), size)
+    sums = torch.stack([items_of(task, trained_on, row)[1:].sum(0) for row in range(50)])
+    assert set(sums.flatten().tolist()) == {1.0, 2.0}  # of three
 
 
 @pytest.mark.parametrize(("query", "answer"), [(1, [1.0, 1.0]), (0, [0.0, 1.0])])

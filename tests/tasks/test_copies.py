@@ -93,6 +93,9 @@ def test_a_named_size_is_even_whatever_the_density_trained_on(task: Task):
     size = task.evaluation_size(5)
     even, mine = (one.sample(7, generator(), size) for one in (dataclasses.replace(task, density="even"), task))
     assert torch.equal(even.input, mine.input)
+    trained_on = task.training_sample(7, generator(), size)
+    assert trained_on.input.shape == even.input.shape
+    assert not torch.equal(trained_on.input, even.input)
 
 
 @pytest.mark.parametrize("task", MIXED, ids=repr)

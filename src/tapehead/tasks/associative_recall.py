@@ -48,7 +48,7 @@ class AssociativeRecall(Task):
         mixed_lengths: whether every row of a batch draws its own number of items; else a batch has one
         items: how a training sequence draws its items: "independent" of each other; or "balanced", so that at every
             place half of those that may be asked for, all but the first, have a 1: nothing is gained then by answering
-            with what most of them have. Sequences of a size that is named are always independent
+            with what most of them have. Those of validation and evaluation are always independent
 
     Differs from the paper:
         Nothing that it says. Items are drawn independently, so two may be equal: with 18 bits hardly ever, with few
@@ -115,6 +115,14 @@ class AssociativeRecall(Task):
         return size["items"] * self.item_length
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
+        return self._draw(batch_size, generator, size, "independent" if size else self.items)
+
+    def training_sample(
+        self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
+    ) -> Batch:
+        return self._draw(batch_size, generator, size, self.items)
+
+    def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, kind: Items) -> Batch:
         mixed = size is None and self.mixed_lengths
         if size is None:
             counts = draw(self.min_items, self.max_items, batch_size, generator, each=mixed)
@@ -122,7 +130,7 @@ class AssociativeRecall(Task):
             counts = torch.full((1,), size["items"]).expand(batch_size)
         most, span = int(counts.max()), self.item_length + 1
         items = self._items(most, batch_size, generator)
-        if size is None and self.items == "balanced":
+        if kind == "balanced":
             items[1:] = balanced_bits(counts - 1, most - 1, (self.item_length, self.bits), generator).transpose(1, 2)
         items *= (torch.arange(most).unsqueeze(1) < counts).view(most, 1, batch_size, 1)
         queries = (torch.rand(batch_size, generator=generator) * (counts - 1)).long()  # of items 0 .. K - 2

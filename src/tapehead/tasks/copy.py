@@ -40,7 +40,7 @@ class Copy(Task):
         max_length: longest sequence, in vectors
         mixed_lengths: whether every row of a batch draws its own length; else a batch has one
         density: how likely a bit of a training sequence is 1: "even" with probability 1/2, "random" with one drawn for
-            each sequence, so that vectors of zeros are common. Sequences of a size that is named are always even
+            each sequence, so that vectors of zeros are common. Those of validation and evaluation are always even
 
     Raises:
         ValueError: lengths or bits below 1, the shortest longer than the longest, or an unknown density.
@@ -97,19 +97,27 @@ class Copy(Task):
         return size["length"]
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
+        return self._draw(batch_size, generator, size, "even" if size else self.density)
+
+    def training_sample(
+        self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
+    ) -> Batch:
+        return self._draw(batch_size, generator, size, self.density)
+
+    def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, density: Density) -> Batch:
         if size is None and self.mixed_lengths:
             lengths = draw(self.min_length, self.max_length, batch_size, generator, each=True)
-            return self._ragged(lengths, generator)
+            return self._ragged(lengths, generator, density)
         length = size["length"] if size else int(draw(self.min_length, self.max_length, 1, generator, each=True))
-        vectors = draw_vectors(length, batch_size, self.bits, generator, "even" if size else self.density)
+        vectors = draw_vectors(length, batch_size, self.bits, generator, density)
         return shown_then_asked(vectors, vectors)
 
-    def _ragged(self, lengths: Tensor, generator: torch.Generator | None) -> Batch:
-        """A batch to train on whose rows have these lengths, (B,)."""
+    def _ragged(self, lengths: Tensor, generator: torch.Generator | None, density: Density) -> Batch:
+        """A batch whose rows have these lengths, (B,)."""
         longest = int(lengths.max())
         time = torch.arange(2 * longest + 1).unsqueeze(1)
         mask = (time > lengths) & (time <= 2 * lengths)
-        vectors = draw_vectors(longest, len(lengths), self.bits, generator, self.density)
+        vectors = draw_vectors(longest, len(lengths), self.bits, generator, density)
         vectors *= (time[:longest] < lengths).unsqueeze(-1)
         input = vectors.new_zeros(2 * longest + 1, len(lengths), self.input_size)
         input[:longest, :, : self.bits] = vectors

@@ -46,7 +46,7 @@ class RepeatCopy(Task):
         max_repeats: most repeats
         mixed_lengths: whether every row of a batch draws its own length and repeats; else a batch has one of each
         density: how likely a bit of a training sequence is 1: "even" with probability 1/2, "random" with one drawn for
-            each sequence, so that vectors of zeros are common. Sequences of a size that is named are always even
+            each sequence, so that vectors of zeros are common. Those of validation and evaluation are always even
 
     Differs from the paper:
         The step that shows the repeats has a delimiter as well, so that repeats at the mean do not look like nothing.
@@ -122,6 +122,14 @@ class RepeatCopy(Task):
         return size["length"]
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
+        return self._draw(batch_size, generator, size, "even" if size else self.density)
+
+    def training_sample(
+        self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
+    ) -> Batch:
+        return self._draw(batch_size, generator, size, self.density)
+
+    def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, density: Density) -> Batch:
         if size is not None:
             lengths = torch.full((1,), size["length"]).expand(batch_size)
             repeats = torch.full((1,), size["repeats"]).expand(batch_size)
@@ -134,7 +142,7 @@ class RepeatCopy(Task):
         end = lengths + 1 + answers
         mask = (time > lengths) & (time <= end)
 
-        vectors = draw_vectors(longest, batch_size, self.bits, generator, "even" if size else self.density)
+        vectors = draw_vectors(longest, batch_size, self.bits, generator, density)
         vectors *= (time[:longest] < lengths).unsqueeze(-1)
         input = vectors.new_zeros(steps, batch_size, self.input_size)
         input[:longest, :, : self.bits] = vectors

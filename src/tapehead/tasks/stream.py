@@ -58,7 +58,7 @@ class Stream:
         self.position = 0
 
     def draw(self, size: Size | None = None) -> Batch:
-        """The next batch."""
+        """The next batch to train on."""
         generator = generator_for(self.seed, self.rank, self.position)
         self.position += 1
-        return self.task.sample(self.batch_size, generator, size)
+        return self.task.training_sample(self.batch_size, generator, size)

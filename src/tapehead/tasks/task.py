@@ -95,6 +95,12 @@ class Task(ABC):
     def slots(self, size: Size) -> int:
         """Slots of a memory that keeps each thing to remember of a sequence of this size in one of its own."""
 
+    def training_sample(
+        self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
+    ) -> Batch:
+        """Draw a batch to train on: as `sample` does where no size is named, and of a size named in the same way."""
+        return self.sample(batch_size, generator, size)
+
     def validation_sample(self, batch_size: int, generator: torch.Generator | None, size: Size) -> Batch:
         """Draw a batch of a size to watch a training with; other data than tests are made with, where data are few."""
         return self.sample(batch_size, generator, size)

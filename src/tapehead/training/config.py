@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -103,18 +104,21 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class CurriculumConfig:
-    """Which sizes training draws.
+    """Which sequences training draws.
 
     Attributes:
         kind: uniform draws from all of the task's sizes; none always takes the largest; incremental goes
             through stages, each with its own longest length
         stages: longest length of each stage; the task's own follows as the last
         advance_below: mean validation error, in the task's measure, over a stage's sizes at which the next one begins
+        solved_task: options of the task, by name, that change once it is solved: `density: random` goes on with
+            sequences of any density. Validation and evaluation stay as they were
     """
 
     kind: Literal["none", "uniform", "incremental"] = "uniform"
     stages: tuple[int, ...] = (5, 10)
     advance_below: float = 0.5
+    solved_task: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if list(self.stages) != sorted(set(self.stages)) or any(stage < 1 for stage in self.stages):
@@ -189,6 +193,30 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self.embedding.check(self.task)
+        self.solved_task()
+
+    def solved_task(self) -> Task:
+        """What is trained on once the task is solved.
+
+        Raises:
+            ValueError: `curriculum.solved_task` has an option that the task has not or cannot have, or that changes
+                the channels of its input or target.
+        """
+        options, known = self.curriculum.solved_task, [one.name for one in dataclasses.fields(self.task)]
+        for name in options:
+            if name not in known:
+                raise ValueError(
+                    f"CurriculumConfig: expected options of {self.task_name} in solved_task, got {name!r}; "
+                    f"it has {', '.join(known)}."
+                )
+        task = dataclasses.replace(self.task, **options)
+        for name in ("input_size", "target_size"):
+            if getattr(task, name) != getattr(self.task, name):
+                raise ValueError(
+                    f"CurriculumConfig: expected a solved_task with the task's {name} of {getattr(self.task, name)}, "
+                    f"got {getattr(task, name)}."
+                )
+        return task
 
     def build_model(self) -> SequenceModel:
         """A new model, drawn from torch's generator."""

@@ -115,6 +115,7 @@ class TrainingModule(LightningModule):
         self.epoch_steps = epoch_steps
         self.block_steps = block_steps
         self.stream = Stream(config.task, config.training.batch_size, config.seed)
+        self._solved_task = config.solved_task()
         self._scores: list[tuple[Size, Score]] = []
         self._instances: Instances | None = None
         self._metrics: dict[str, float] = {}
@@ -134,12 +135,14 @@ class TrainingModule(LightningModule):
     def _draw(self) -> Batch:
         if self.cycle is not None:
             self.stream.position %= self.cycle
-        curriculum, task = self.config.curriculum, self.config.task
+        curriculum = self.config.curriculum
+        task = self.config.task if self.progress.solved_at_sequences is None else self._solved_task
         size = None
         if curriculum.kind == "none":
             size = task.sizes()[-1]
         elif curriculum.kind == "incremental":
-            self.stream.task = task.stage(self._limit())
+            task = task.stage(self._limit())
+        self.stream.task = task
         batch = self.stream.draw(size)
         like = next(self.model.parameters())
         if like.device.type != "cpu" or batch.input.dtype != like.dtype:

@@ -158,6 +158,13 @@ def test_nothing_is_written_to_what_all_share(signed):
     assert signed.max() == 1623
 
 
+@pytest.mark.parametrize("size", [None, {"length": 12, "way": 5}], ids=str)
+def test_what_is_trained_on_is_of_the_classes_for_training(signed, size):
+    trained_on = STILL.training_sample(20, generator(), size)
+    asked = STILL.episodes(20, generator(), part="training", length=12 if size else None)
+    assert torch.equal(trained_on.input, asked.input)
+
+
 def test_a_size_means_held_out_and_still(signed):
     task = dataclasses.replace(STILL, max_rotation=11.25, max_translation=2.0)
     size = task.evaluation_size(30)

@@ -57,8 +57,8 @@ class Omniglot(Task):
     the same; each letter is one-hot, and O = 25.
 
     `sample` without a size draws from the classes for training, augmented. With a size it draws from the classes held
-    out, not augmented: evaluation names a size, training does not. `validation_sample` draws from some of the classes
-    for training, which `sample` never shows. `episodes` says it in so many words.
+    out, not augmented, as evaluation does. `training_sample` draws from the classes for training, with a size and
+    without; `validation_sample` from some of them, which the others never show. `episodes` says it in so many words.
 
     In validation and evaluation every class comes `length` / `way` times; where that is no whole number, some, drawn by
     chance, come once more than the others. In training that would teach a model to count, and to guess what has come
@@ -174,6 +174,13 @@ class Omniglot(Task):
         if size is None:
             return self.episodes(batch_size, generator, part="training")
         return self.episodes(batch_size, generator, part="held_out", way=size["way"], length=size["length"])
+
+    def training_sample(
+        self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
+    ) -> Batch:
+        """Of the classes for training, whether a size is named or not."""
+        size = size or {}
+        return self.episodes(batch_size, generator, part="training", way=size.get("way"), length=size.get("length"))
 
     def validation_sample(self, batch_size: int, generator: torch.Generator | None, size: Size) -> Batch:
         """Of the classes for validation: those held out are for the end."""
