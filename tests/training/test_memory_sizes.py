@@ -2,14 +2,17 @@
 
 import pytest
 import torch
+import yaml
 
 from tapehead.nn import NTM
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
+from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run
 from tests.training.test_best_model import selections
 from tests.training.tiny import same, train, weights
 
 SIZES = "--training.memory_sizes=[5,8,13]"
+SOLVED_SIZES = "--training.solved_memory_sizes=[5,8,13]"
 
 
 def test_every_batch_draws_a_size_and_a_resumed_run_draws_the_same(tmp_path, monkeypatch):
@@ -47,6 +50,25 @@ def test_without_sizes_the_models_own_is_taken(tmp_path, monkeypatch):
     assert seen == {None}
 
 
+@pytest.mark.parametrize(("before", "after"), [("[]", "[5,13]"), ("[5]", "[13]"), ("[5,13]", "[]"), ("[5]", "null")])
+def test_other_sizes_once_solved(tmp_path, monkeypatch, before, after):
+    seen: list[int] = []
+    original = TrainingModule._start
+
+    def start(self, batch):
+        state = original(self, batch)
+        seen.append(8 if state is None else state.memory.shape[1])
+        return state
+
+    monkeypatch.setattr(TrainingModule, "_start", start)
+    sizes = [f"--training.memory_sizes={before}", f"--training.solved_memory_sizes={after}"]
+    solved = ["--training.solved_below=1000", "--training.stop_when_solved=false"]
+    assert train(tmp_path / "run", *sizes, *solved, "--training.sequences=96") == 0
+    updates = Run.open(tmp_path / "run").summary()["solved_at_sequences"] // 2
+    wanted = [set(yaml.safe_load(text) or [8]) for text in (before, before if after == "null" else after)]
+    assert [set(seen[:updates]), set(seen[updates:])] == wanted
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -57,7 +79,8 @@ def test_without_sizes_the_models_own_is_taken(tmp_path, monkeypatch):
 )
 def test_a_model_that_cannot_have_them_is_refused_and_nothing_left(tmp_path, capsys, options, said):
     model = "ntm" if options else "lstm"
-    for option, name in ((SIZES, "memory_sizes"), ("--training.select_memory_size=20", "select_memory_size")):
+    names = ("memory_sizes", "solved_memory_sizes", "select_memory_size")
+    for option, name in zip((SIZES, SOLVED_SIZES, "--training.select_memory_size=20"), names, strict=True):
         assert train(tmp_path / "run", option, *options, model=model) == 2
         assert said.replace("memory_sizes", name) in capsys.readouterr().err
         assert not (tmp_path / "run").exists()

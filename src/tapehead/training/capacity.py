@@ -74,8 +74,9 @@ def check_training_memories(core: object, training: TrainingConfig) -> None:
     Raises:
         UsageError: it cannot.
     """
-    for size in training.memory_sizes:
-        check_memory_size(core, size, "--training.memory_sizes", "give --training.memory_sizes=[]")
+    for name in ("memory_sizes", "solved_memory_sizes"):
+        for size in getattr(training, name) or ():
+            check_memory_size(core, size, f"--training.{name}", f"give --training.{name}=[]")
     if training.select_memory_size is not None:
         option = "--training.select_memory_size"
         check_memory_size(core, training.select_memory_size, option, f"give {option}=null")

@@ -138,6 +138,7 @@ class TrainingConfig:
             sequence, for ngrams bits above the optimum
         stop_when_solved: or go on to the end
         memory_sizes: slots of the memory, a size drawn for each batch; none always takes the model's own
+        solved_memory_sizes: in place of those once the task is solved; None keeps them
         select_at: lengths beyond those trained on that a validation of a solved run looks at as well: best.ckpt is
             then the one with the fewest bits at both
         select_sequences: of each of those lengths
@@ -153,6 +154,7 @@ class TrainingConfig:
     solved_below: float = 0.01
     stop_when_solved: bool = True
     memory_sizes: tuple[int, ...] = ()
+    solved_memory_sizes: tuple[int, ...] | None = None
     select_at: tuple[int, ...] = ()
     select_sequences: int = 100
     select_memory_size: int | None = None

@@ -153,7 +153,10 @@ class TrainingModule(LightningModule):
 
     def _start(self, batch: Batch) -> Any:
         """The state that a batch starts from, with a memory of a size drawn for it; None is the model's own start."""
-        sizes = self.config.training.memory_sizes
+        training = self.config.training
+        sizes = training.memory_sizes
+        if self.progress.solved_at_sequences is not None and training.solved_memory_sizes is not None:
+            sizes = training.solved_memory_sizes
         if not sizes:
             return None
         generator = generator_for(MEMORY_STREAM, self.config.seed, self.stream.rank, self.stream.position)
