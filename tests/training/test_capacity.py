@@ -47,6 +47,14 @@ def test_the_commands_warn_with_the_numbers_and_go_on(tmp_path, capsys):
         assert "slots, one for each" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["memory_sizes", "solved_memory_sizes"])
+def test_memories_drawn_in_training_are_looked_at_too(tmp_path, capsys, option):
+    assert train(tmp_path / "run", "--task.max_length=5", f"--training.{option}=[8,4,16]") == 0
+    said = capsys.readouterr().err
+    assert "length 5 needs 5 slots, one for each thing to remember, and the memory has 4" in said
+    assert f"--training.{option}" in said
+
+
 def test_a_memory_that_is_large_enough_is_not_mentioned(tmp_path, capsys):
     assert train(tmp_path / "run") == 0
     assert "slots" not in capsys.readouterr().err

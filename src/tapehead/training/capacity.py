@@ -8,9 +8,15 @@ from rich.console import Console
 
 from tapehead.errors import UsageError
 from tapehead.tasks import Size, Task
-from tapehead.training.config import TrainingConfig
+from tapehead.training.config import RunConfig, TrainingConfig
 
-__all__ = ["capacity_warning", "check_memory_size", "check_training_memories", "warn_of_capacity"]
+__all__ = [
+    "capacity_warning",
+    "check_memory_size",
+    "check_training_memories",
+    "warn_of_capacity",
+    "warn_of_training_memories",
+]
 
 
 def capacity_warning(task: Task, sizes: Sequence[Size], memory_size: int | None) -> str | None:
@@ -44,6 +50,16 @@ def warn_of_capacity(task: Task, sizes: Sequence[Size], memory_size: int | None,
     if warning is not None:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"[yellow]tapehead: {warning}. {remedy}[/]")
+
+
+def warn_of_training_memories(config: RunConfig) -> None:
+    """Say it of every memory that is smaller than a run's task needs, and which option makes it larger."""
+    training = config.training
+    memories = {"model.memory_size": getattr(config.model, "memory_size", None)}
+    for name in ("memory_sizes", "solved_memory_sizes"):
+        memories[f"training.{name}"] = min(getattr(training, name) or (), default=None)
+    for option, slots in memories.items():
+        warn_of_capacity(config.task, config.task.sizes(), slots, f"Enlarge it with --{option}.")
 
 
 def check_memory_size(

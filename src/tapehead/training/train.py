@@ -19,7 +19,7 @@ from tapehead.errors import Interrupted, TrainingError, UsageError
 from tapehead.tasks import TASKS
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import find_recipe, model_of_recipe, parse
-from tapehead.training.capacity import warn_of_capacity
+from tapehead.training.capacity import warn_of_training_memories
 from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import RunConfig
 from tapehead.training.metrics import MEASURES
@@ -72,8 +72,7 @@ def train(
                 run.create(config)
             else:
                 run.reopen(config)
-            memory = getattr(config.model, "memory_size", None)
-            warn_of_capacity(config.task, config.task.sizes(), memory, "Enlarge it with --model.memory_size.")
+            warn_of_training_memories(config)
         _fit(lightning_trainer, module, run, checkpoint)
     _finish(module, run)
     return run.path
