@@ -14,6 +14,7 @@ __all__ = [
     "capacity_warning",
     "check_memory_size",
     "check_training_memories",
+    "memories_drawn",
     "warn_of_capacity",
     "warn_of_training_memories",
 ]
@@ -48,18 +49,33 @@ def warn_of_capacity(task: Task, sizes: Sequence[Size], memory_size: int | None,
     """Say it on the error output, and what helps."""
     warning = capacity_warning(task, sizes, memory_size)
     if warning is not None:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[yellow]tapehead: {warning}. {remedy}[/]")
+        _warn(f"{warning}. {remedy}")
 
 
-def warn_of_training_memories(config: RunConfig) -> None:
-    """Say it of every memory that is smaller than a run's task needs, and which option makes it larger."""
-    training = config.training
+def _warn(text: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]tapehead: {text}[/]")
+
+
+def warn_of_training_memories(core: object, config: RunConfig) -> None:
+    """Say it of every memory that is smaller than a run's task needs, and which option makes it larger.
+
+    And say it where a core cannot have the `solved_memory_sizes`.
+    """
+    training, tied = config.training, tied_to_memory_size(core)
+    if tied and training.solved_memory_sizes:
+        _warn(f"once solved, training goes on with the model's own memory alone, to which {tied} ties it.")
     memories = {"model.memory_size": getattr(config.model, "memory_size", None)}
-    for name in ("memory_sizes", "solved_memory_sizes"):
+    for name in ["memory_sizes"] if tied else ["memory_sizes", "solved_memory_sizes"]:
         memories[f"training.{name}"] = min(getattr(training, name) or (), default=None)
     for option, slots in memories.items():
         warn_of_capacity(config.task, config.task.sizes(), slots, f"Enlarge it with --{option}.")
+
+
+def memories_drawn(core: object, training: TrainingConfig, solved: bool) -> tuple[int, ...]:
+    """The numbers of slots of which training draws one for each batch; none means the core's own."""
+    if solved and training.solved_memory_sizes is not None and not tied_to_memory_size(core):
+        return training.solved_memory_sizes
+    return training.memory_sizes
 
 
 def check_memory_size(
@@ -84,13 +100,22 @@ def check_memory_size(
         raise UsageError(f"{option}: {error} Or {without}.") from error
 
 
+def tied_to_memory_size(core: object) -> str | None:
+    """The option that ties a core to its own number of slots, or None."""
+    initial = getattr(getattr(core, "cell", None), "initial", None)
+    return None if initial is None else initial.tied_to_memory_size()
+
+
 def check_training_memories(core: object, training: TrainingConfig) -> None:
     """Raise unless a core can run with every number of slots that its training asks for.
+
+    Recipes ask for `solved_memory_sizes`, and a core that is tied to its own goes without them (`memories_drawn`).
 
     Raises:
         UsageError: it cannot.
     """
-    for name in ("memory_sizes", "solved_memory_sizes"):
+    names = ["memory_sizes"] if tied_to_memory_size(core) else ["memory_sizes", "solved_memory_sizes"]
+    for name in names:
         for size in getattr(training, name) or ():
             check_memory_size(core, size, f"--training.{name}", f"give --training.{name}=[]")
     if training.select_memory_size is not None:

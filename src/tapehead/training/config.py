@@ -138,7 +138,8 @@ class TrainingConfig:
             sequence, for ngrams bits above the optimum
         stop_when_solved: or go on to the end
         memory_sizes: slots of the memory, a size drawn for each batch; none always takes the model's own
-        solved_memory_sizes: in place of those once the task is solved; None keeps them
+        solved_memory_sizes: in place of those once the task is solved; None keeps them, and so does a model that
+            something learned slot by slot ties to its own size
         select_at: lengths beyond those trained on that a validation of a solved run looks at as well: best.ckpt is
             then the one with the fewest bits at both
         select_sequences: of each of those lengths

@@ -22,7 +22,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from tapehead.tasks import Batch, Omniglot, Size, Stream
 from tapehead.tasks.stream import generator_for
-from tapehead.training.capacity import check_training_memories
+from tapehead.training.capacity import check_training_memories, memories_drawn
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import MEMORY_STREAM, VALIDATION_STREAM, score_size
 from tapehead.training.instances import Instances
@@ -153,10 +153,8 @@ class TrainingModule(LightningModule):
 
     def _start(self, batch: Batch) -> Any:
         """The state that a batch starts from, with a memory of a size drawn for it; None is the model's own start."""
-        training = self.config.training
-        sizes = training.memory_sizes
-        if self.progress.solved_at_sequences is not None and training.solved_memory_sizes is not None:
-            sizes = training.solved_memory_sizes
+        solved = self.progress.solved_at_sequences is not None
+        sizes = memories_drawn(self.model.core, self.config.training, solved)
         if not sizes:
             return None
         generator = generator_for(MEMORY_STREAM, self.config.seed, self.stream.rank, self.stream.position)

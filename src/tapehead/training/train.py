@@ -72,7 +72,7 @@ def train(
                 run.create(config)
             else:
                 run.reopen(config)
-            warn_of_training_memories(config)
+            warn_of_training_memories(module.model.core, config)
         _fit(lightning_trainer, module, run, checkpoint)
     _finish(module, run)
     return run.path
