@@ -17,12 +17,12 @@ from tapehead import core
 from tapehead.ops.custom import SequenceOp, core_name
 from tapehead.ops.shapes import SequenceShape, offsets_of
 
-__all__ = ["Calls", "Kernel"]
+__all__ = ["Calls", "Check", "Kernel", "checked"]
 
 _RUN = ("double_precision", "threads", "poison", "internals", "internals_bytes")
 
 
-class _Check(NamedTuple):
+class Check(NamedTuple):
     """What a tensor has to be."""
 
     name: str
@@ -36,7 +36,7 @@ class _Layout(NamedTuple):
 
     made: tuple[tuple[int, ...], ...]
     """shapes of the tensors that it makes"""
-    checks: tuple[_Check, ...]
+    checks: tuple[Check, ...]
     """of the tensors that it takes"""
     constant: tuple[int, ...]
     """sizes and choices"""
@@ -85,23 +85,25 @@ class Kernel:
             )
 
 
-def _checked(
-    op: str, checks: Iterable[_Check], tensors: Iterable[Tensor | None], dtype: torch.dtype
-) -> list[Tensor | None]:
-    """The tensors, contiguous; in a list, so that copies live until the core is done with them."""
-    checked: list[Tensor | None] = []
+def checked(op: str, checks: Iterable[Check], tensors: Iterable[Tensor | None], like: Tensor) -> list[Tensor | None]:
+    """The tensors of a call, contiguous, all of one dtype and device.
+
+    In a list, so that copies live until the kernel is done with them.
+    """
+    dtype, device = like.dtype, like.device
+    found: list[Tensor | None] = []
     for (name, shape, numbers, is_lengths), tensor in zip(checks, tensors, strict=True):
         if tensor is not None:
             kind = torch.int64 if is_lengths else dtype
-            if tensor.dtype is not kind or tensor.numel() != numbers or not tensor.is_cpu:
+            if tensor.dtype is not kind or tensor.numel() != numbers or tensor.device != device:
                 raise ValueError(
-                    f"tapehead::{op}: expected {name} {shape} of {kind} on cpu, got {tuple(tensor.shape)} of "
+                    f"tapehead::{op}: expected {name} {shape} of {kind} on {device}, got {tuple(tensor.shape)} of "
                     f"{tensor.dtype} on {tensor.device}. Give every tensor of a call one dtype and device."
                 )
             if not tensor.is_contiguous():
                 tensor = tensor.contiguous()
-        checked.append(tensor)
-    return checked
+        found.append(tensor)
+    return found
 
 
 class Calls:
@@ -119,7 +121,7 @@ class Calls:
         given = self.op.arguments._make(arguments)
         layout = self._forward_layout(self.op.shape.of(given), given.checkpoint_every, given.save, given.trace)
         made = self.op.results._make(map(given.input.new_empty, layout.made))
-        taken = _checked(self.op.name, layout.checks, given[: len(self._taken)], given.input.dtype)
+        taken = checked(self.op.name, layout.checks, given[: len(self._taken)], given.input)
         kernel = kernel_of(f"tapehead_{self.op.name}_forward")
         kernel(layout, taken, made, made.traced, made.internals)
         return made
@@ -130,7 +132,7 @@ class Calls:
         trace, shape = given.traced.numel() > 0, self.op.shape.of(given)
         layout = self._backward_layout(shape, given.checkpoint_every, trace, given.of_input, given.of_state)
         made = list(map(given.output.new_empty, layout.made))
-        taken = _checked(self.op.name, layout.checks, given[: len(self._saved)], given.output.dtype)
+        taken = checked(self.op.name, layout.checks, given[: len(self._saved)], given.output)
         kernel = kernel_of(f"tapehead_{self.op.name}_backward")
         kernel(layout, taken, made, given.traced, given.internals, taken[self._grad_traced])
         return made
@@ -174,7 +176,7 @@ class Calls:
         assert set(names) - set(fields) <= {"traced", "grad_traced"}
         return _Layout(
             made=tuple(made.values()),
-            checks=tuple(_Check(name, size, math.prod(size), name == "lengths") for name, size in taken.items()),
+            checks=tuple(Check(name, size, math.prod(size), name == "lengths") for name, size in taken.items()),
             constant=(*shape[:-1], *shape.sizes, int(save), checkpoint_every),
             traced=tuple(traced.values()),
             internals=tuple(internals.values()),

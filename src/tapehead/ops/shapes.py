@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 
-__all__ = ["SequenceShape", "bits", "offsets_of", "padded"]
+__all__ = ["SequenceShape", "bits", "double_of", "offsets_of", "padded"]
 
 PADDING = 16
 """Slots are laid out in multiples of this: the widest vector of float32."""
@@ -38,6 +39,16 @@ def bits(value: float) -> int:
         return 0x7FF << 52
     mantissa, exponent = math.frexp(value)
     return ((exponent + 1022) << 52) + int((2 * mantissa - 1) * 2**52)
+
+
+def double_of(value: int) -> float:
+    """The float64 that has these bits.
+
+    >>> double_of(bits(0.95))
+    0.95
+    """
+    number: float = struct.unpack("d", struct.pack("q", value))[0]
+    return number
 
 
 class Call(Protocol):

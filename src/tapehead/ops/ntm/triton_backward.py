@@ -1,0 +1,339 @@
+"""The NTM's backward in one launch, but for the products over all steps: a program for each row, from its last step on.
+
+It writes down the gradients of all sums, of which `cuda.py` makes those of the weights and of the input. Layouts and
+derivation: README.md in this folder.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tapehead.ops.ntm.triton_forward import copy_weights, copy_weights_out, write
+from tapehead.ops.ntm.triton_heads import address_backward, keys_backward, speak_backward, unit_key
+from tapehead.ops.triton_controller import layers_backward
+from tapehead.ops.triton_elementary import accumulate, copy, product
+from tapehead.ops.triton_memory import content_backward, read_backward, tile_at, transpose_in, transpose_out
+
+__all__ = ["backward"]
+
+
+@triton.jit
+def write_backward(before, grad_memory, weights, parameters, grad_weights, words, NP, s: tl.constexpr):
+    """dM of what was written turns into that of what was there; adds to dw, sets the words of erase and add.
+
+    dM~/de_h has the product of all the other heads' factors: from the left made anew for each head, from the right on
+    the way back, so that nothing is divided by a factor that may be 0.
+    """
+    for start in range(0, NP, s.tile):
+        n, j, at, there = tile_at(start, NP, s)
+        memory = tl.load(before + at, mask=there, other=0.0)
+        after = tl.load(grad_memory + at, mask=there, other=0.0)
+        right = after
+        for index in range(s.write_heads):
+            head = s.write_heads - 1 - index
+            left = memory
+            for other in range(head):
+                weight = tl.load(weights + (s.read_heads + other) * NP + n, mask=n < NP, other=0.0)
+                erase = tl.load(parameters + s.erase + other * s.words + j, mask=j < s.words, other=0.0)
+                left *= 1.0 - erase[:, None] * weight[None, :]
+            weight = tl.load(weights + (s.read_heads + head) * NP + n, mask=n < NP, other=0.0)
+            erase = tl.load(parameters + s.erase + head * s.words + j, mask=j < s.words, other=0.0)
+            add = tl.load(parameters + s.add + head * s.words + j, mask=j < s.words, other=0.0)
+            others = left * right
+            to_weight = grad_weights + (s.read_heads + head) * NP + n
+            to_erase = words + s.erase + head * s.words + j
+            to_add = words + s.add + head * s.words + j
+            more = (j < s.words) & (start > 0)
+            grad_weight = tl.load(to_weight, mask=n < NP, other=0.0)
+            grad_weight += tl.sum(after * add[:, None] - others * erase[:, None], 0)
+            grad_erase = tl.load(to_erase, mask=more, other=0.0) - tl.sum(others * weight[None, :], 1)
+            grad_add = tl.load(to_add, mask=more, other=0.0) + tl.sum(after * weight[None, :], 1)
+            tl.debug_barrier()
+            tl.store(to_weight, grad_weight, mask=n < NP)
+            tl.store(to_erase, grad_erase, mask=j < s.words)
+            tl.store(to_add, grad_add, mask=j < s.words)
+            right *= 1.0 - erase[:, None] * weight[None, :]
+        tl.debug_barrier()
+        tl.store(grad_memory + at, right, mask=there)
+
+
+@triton.jit
+def backward(
+    # Gradients of results, each None where there is none.
+    grad_output,
+    grad_last_memory,
+    grad_last_read_weights,
+    grad_last_write_weights,
+    grad_last_reads,
+    grad_last_hidden,
+    grad_last_cell,
+    grad_weights_seen,  # of a trace, in the layout of what is kept, as the next three
+    grad_content,
+    grad_parameters,
+    grad_memories,
+    # What the forward was given and made.
+    lengths,
+    first_weights,  # (B, heads, N): what the sequence started from
+    cell,
+    layer_weights,  # (G, R*M + H), feed-forward (G, R*M)
+    upper_weights,  # (L-1, G, 2H), feed-forward (L-1, G, H)
+    heads_weight,  # (P, H)
+    output,
+    weights,
+    content,
+    parameters,
+    similarities,
+    logarithms,
+    inverse_norms,
+    slopes,
+    gates,
+    lower,
+    memories,
+    # What it makes: gradients of sums, and those of the state, None where nobody wants them.
+    grad_sums,  # (L, T, B, G)
+    grad_words,  # (T, B, P)
+    grad_memory_out,
+    grad_read_weights_out,
+    grad_write_weights_out,
+    grad_reads_out,
+    grad_hidden_out,
+    grad_cell_out,
+    # Scratch, of each row.
+    grad_memory,  # (M, Np)
+    grad_weights,  # (heads, Np)
+    grad_reads,  # (R*M,)
+    grad_hidden,  # (L, H)
+    grad_cell,  # (L, H)
+    into,  # what a layer's product gives
+    units,  # (heads, M)
+    grad_units,  # (heads, M)
+    z,  # (heads, Np)
+    q,  # (Np,)
+    segment,  # (every + 1, M, Np): memories made again; None where every one is kept
+    T,
+    B,
+    N,
+    NP,
+    every,
+    s: tl.constexpr,
+):
+    """All steps of row `program_id(0)`."""
+    row = tl.program_id(0).to(tl.int64)
+    slots = s.heads * NP
+    numbers = s.words * NP
+    below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
+    grad_memory += row * numbers
+    grad_weights += row * slots
+    grad_reads += row * s.reads
+    grad_hidden += row * (s.layers * s.hidden)
+    grad_cell += row * (s.layers * s.hidden)
+    into += row * (below + s.lstm * s.hidden)
+    units += row * (s.heads * s.words)
+    grad_units += row * (s.heads * s.words)
+    z += row * slots
+    q += row * NP
+    first = first_weights + row * (s.heads * N)
+    if lengths is None:
+        length = T
+    else:
+        length = tl.load(lengths + row).to(tl.int32)
+    if not s.keep_all:
+        segment += row * ((every + 1) * numbers)
+
+    # Gradients of the final state.
+    if grad_last_memory is None:
+        transpose_in(None, grad_memory, N, NP, s)
+    else:
+        transpose_in(grad_last_memory + row * (N * s.words), grad_memory, N, NP, s)
+    if grad_last_read_weights is None:
+        copy(None, grad_weights, s.read_heads * NP, s.block)
+    else:
+        origin = grad_last_read_weights + row * (s.read_heads * N)
+        copy_weights(origin, grad_weights, 0, s.read_heads, N, NP, s)
+    if grad_last_write_weights is None:
+        copy(None, grad_weights + s.read_heads * NP, s.write_heads * NP, s.block)
+    else:
+        origin = grad_last_write_weights + row * (s.write_heads * N)
+        copy_weights(origin, grad_weights, s.read_heads, s.write_heads, N, NP, s)
+    copy(None if grad_last_reads is None else grad_last_reads + row * s.reads, grad_reads, s.reads, s.block)
+    for layer in tl.static_range(s.layers):
+        at_layer = (layer * B + row) * s.hidden
+        to = layer * s.hidden
+        copy(None if grad_last_hidden is None else grad_last_hidden + at_layer, grad_hidden + to, s.hidden, s.block)
+        copy(None if grad_last_cell is None else grad_last_cell + at_layer, grad_cell + to, s.hidden, s.block)
+    tl.debug_barrier()
+
+    for index in range(length):
+        t = length - 1 - index
+        step = row + t * B
+        spoken = parameters + step * s.parameters
+        slopes_now = slopes + step * (4 * s.heads)
+        norms_now = inverse_norms + step * ((1 + s.write_read) * NP)
+        similar = similarities + step * slots
+        content_now = content + step * slots
+        logarithms_now = logarithms + step * slots
+        weights_now = weights + step * slots
+        previous = weights_now - B * slots
+        words = grad_words + step * s.parameters
+        output_now = output + step * (s.hidden + s.reads)
+        top = grad_hidden + (s.layers - 1) * s.hidden
+
+        if s.keep_all:
+            before = memories + step * numbers
+            after = memories + (step + B) * numbers
+        else:
+            # On the way into a segment its memories are written again, from the kept one on.
+            past = t % every
+            if (t == length - 1) | (past == every - 1):
+                kept = memories + ((t // every) * B + row) * numbers
+                for start in range(0, NP, s.tile):
+                    _, _, at, there = tile_at(start, NP, s)
+                    tl.store(segment + at, tl.load(kept + at, mask=there, other=0.0), mask=there)
+                tl.debug_barrier()
+                for again in range(past + s.write_read):
+                    that = step - (past - again) * B
+                    made = segment + again * numbers
+                    write(
+                        made,
+                        made + numbers,
+                        None,
+                        False,
+                        weights + that * slots,
+                        parameters + that * s.parameters,
+                        False,
+                        NP,
+                        s,
+                    )
+                    tl.debug_barrier()
+            before = segment + past * numbers
+            after = before + numbers
+
+        # What comes from outside.
+        if grad_output is not None:
+            grad_output_now = grad_output + step * (s.hidden + s.reads)
+            accumulate(grad_output_now, top, s.hidden, s.block)
+            accumulate(grad_output_now + s.hidden, grad_reads, s.reads, s.block)
+        if grad_weights_seen is not None:
+            accumulate(grad_weights_seen + step * slots, grad_weights, slots, s.block)
+        if grad_memories is not None:
+            accumulate(grad_memories + (step + B) * numbers, grad_memory, numbers, s.block)
+        j = tl.arange(0, s.padded_words)
+        for h in range(s.heads):
+            unit, _ = unit_key(tl.load(spoken + h * s.words + j, mask=j < s.words, other=0.0))
+            tl.store(units + h * s.words + j, unit, mask=j < s.words)
+        tl.debug_barrier()
+
+        # The read, and then the write or, where they come after it, the read heads' addressing.
+        read_backward(after if s.write_read else before, grad_reads, grad_weights, NP, s)
+        if not s.write_read:
+            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, NP, s)
+        tl.debug_barrier()
+        content_seen = None if grad_content is None else grad_content + step * slots
+        end: tl.constexpr = s.read_heads if s.write_read else s.heads
+        total = tl.zeros([s.slots], q.dtype.element_ty)
+        for h in range(end):
+            total = address_backward(
+                h,
+                similar,
+                spoken,
+                slopes_now,
+                previous,
+                first,
+                content_now,
+                logarithms_now,
+                weights_now,
+                norms_now,
+                grad_weights,
+                content_seen,
+                words,
+                z,
+                total,
+                t,
+                N,
+                NP,
+                s,
+            )
+        n = tl.arange(0, s.slots)
+        tl.store(q + n, total, mask=n < NP)
+        tl.debug_barrier()
+        addressed = after if s.write_read else before
+        content_backward(
+            addressed, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, end, True, NP, s
+        )
+        tl.debug_barrier()
+        if s.write_read:
+            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, NP, s)
+            tl.debug_barrier()
+            total = tl.zeros([s.slots], q.dtype.element_ty)
+            for h in range(s.read_heads, s.heads):
+                total = address_backward(
+                    h,
+                    similar,
+                    spoken,
+                    slopes_now,
+                    previous,
+                    first,
+                    content_now,
+                    logarithms_now,
+                    weights_now,
+                    norms_now + NP,
+                    grad_weights,
+                    content_seen,
+                    words,
+                    z,
+                    total,
+                    t,
+                    N,
+                    NP,
+                    s,
+                )
+            tl.store(q + n, total, mask=n < NP)
+            tl.debug_barrier()
+            content_backward(
+                before, grad_memory, z, q, units, grad_units, weights_now, grad_reads, s.read_heads, s.heads, False, NP, s
+            )
+            tl.debug_barrier()
+
+        # The words, and the controller that spoke them.
+        keys_backward(spoken, grad_units, words, s)
+        tl.debug_barrier()
+        if grad_parameters is not None:
+            accumulate(grad_parameters + step * s.parameters, words, s.parameters, s.block)
+            tl.debug_barrier()
+        speak_backward(spoken, slopes_now, words, s)
+        tl.debug_barrier()
+        product(words, heads_weight, top, top, s.parameters, s.hidden, s.product_rows, s.product_columns)
+        tl.debug_barrier()
+        layers_backward(
+            t,
+            step,
+            B,
+            T * B,
+            layer_weights,
+            upper_weights,
+            cell + row * s.hidden if s.lstm else None,
+            output_now,
+            gates,
+            lower,
+            grad_hidden,
+            grad_cell,
+            grad_reads,
+            grad_sums,
+            into,
+            s,
+        )
+
+    # Gradients of the state that the sequence started from.
+    if grad_memory_out is not None:
+        transpose_out(grad_memory, grad_memory_out + row * (N * s.words), N, NP, s)
+        to_read = grad_read_weights_out + row * (s.read_heads * N)
+        to_write = grad_write_weights_out + row * (s.write_heads * N)
+        copy_weights_out(grad_weights, to_read, 0, s.read_heads, N, NP, s)
+        copy_weights_out(grad_weights, to_write, s.read_heads, s.write_heads, N, NP, s)
+        copy(grad_reads, grad_reads_out + row * s.reads, s.reads, s.block)
+        if s.lstm:
+            for layer in tl.static_range(s.layers):
+                at_start = (layer * B + row) * s.hidden
+                copy(grad_hidden + layer * s.hidden, grad_hidden_out + at_start, s.hidden, s.block)
+                copy(grad_cell + layer * s.hidden, grad_cell_out + at_start, s.hidden, s.block)

@@ -1,0 +1,235 @@
+"""The NTM's forward in one launch: a program for each row of the batch, through all its steps.
+
+What passes from one part of a step to the next goes through a row's scratch in global memory, behind a barrier: a
+program's threads see each other's registers in no other way. Layouts and derivation: README.md in this folder.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tapehead.ops.ntm.triton_heads import address, speak
+from tapehead.ops.triton_controller import run_layers
+from tapehead.ops.triton_elementary import copy, product
+from tapehead.ops.triton_memory import read, similarity, tile_at, transpose_in, transpose_out
+
+__all__ = ["forward", "write"]
+
+
+@triton.jit
+def write(before, after, kept, keep, weights, parameters, IN_PLACE: tl.constexpr, NP, s: tl.constexpr):
+    """Erase with every write head, then add with every one, eq. 3 and 4; to `kept` as well where `keep` says so."""
+    for start in range(0, NP, s.tile):
+        n, j, at, there = tile_at(start, NP, s)
+        tile = tl.load(before + at, mask=there, other=0.0)
+        added = tl.zeros([s.padded_words, s.tile], tile.dtype)
+        for h in range(s.write_heads):
+            weight = tl.load(weights + (s.read_heads + h) * NP + n, mask=n < NP, other=0.0)
+            erase = tl.load(parameters + s.erase + h * s.words + j, mask=j < s.words, other=0.0)
+            add = tl.load(parameters + s.add + h * s.words + j, mask=j < s.words, other=0.0)
+            tile *= 1.0 - erase[:, None] * weight[None, :]
+            added += add[:, None] * weight[None, :]
+        tile += added
+        if IN_PLACE:
+            tl.debug_barrier()
+        tl.store(after + at, tile, mask=there)
+        if kept is not None:
+            tl.store(kept + at, tile, mask=there & keep)
+
+
+@triton.jit
+def copy_weights(origin, to, FIRST: tl.constexpr, COUNT: tl.constexpr, N, NP, s: tl.constexpr):
+    """to (heads, Np), of heads from FIRST on, = origin (COUNT, N), with zeros in the padding."""
+    n = tl.arange(0, s.slots)
+    for h in range(COUNT):
+        tl.store(to + (FIRST + h) * NP + n, tl.load(origin + h * N + n, mask=n < N, other=0.0), mask=n < NP)
+
+
+@triton.jit
+def copy_weights_out(origin, to, FIRST: tl.constexpr, COUNT: tl.constexpr, N, NP, s: tl.constexpr):
+    """to (COUNT, N) = origin (heads, Np), of heads from FIRST on."""
+    n = tl.arange(0, s.slots)
+    for h in range(COUNT):
+        tl.store(to + h * N + n, tl.load(origin + (FIRST + h) * NP + n, mask=n < N, other=0.0), mask=n < N)
+
+
+@triton.jit
+def forward(
+    # What it is given; arrays of steps and rows are (T, B, ...), weights of products are transposed.
+    projected,  # (T, B, G): the input's share of the lowest layer's sums, with their bias
+    lengths,  # (B,) or None
+    memory,  # (B, N, M)
+    read_weights,
+    write_weights,
+    reads,
+    hidden,
+    cell,
+    layer_weights,  # (R*M + H, G), feed-forward (R*M, G)
+    upper_weights,  # (L-1, 2H, G), feed-forward (L-1, H, G)
+    upper_bias,
+    heads_weight,  # (H, P)
+    heads_bias,
+    # What it makes: results, then what is kept. With `s.save` off these have one step.
+    output,
+    last_memory,
+    last_read_weights,
+    last_write_weights,
+    last_reads,
+    last_hidden,
+    last_cell,
+    weights,
+    content,
+    parameters,
+    similarities,
+    logarithms,
+    inverse_norms,
+    slopes,
+    gates,
+    lower,
+    memories,  # (T / every + 1, B, M, Np), only with `s.save`
+    # Scratch, of each row.
+    inputs,  # what each layer takes
+    cells,  # (2, L, H)
+    sums,  # (G,)
+    raw,  # (P,)
+    units,  # (heads, M)
+    carried,  # (2, heads, Np): weights of even steps, of odd ones
+    current,  # (M, Np), where not every memory is kept
+    T,
+    B,
+    N,
+    NP,
+    every,
+    s: tl.constexpr,
+):
+    """All steps of row `program_id(0)`."""
+    row = tl.program_id(0).to(tl.int64)
+    slots = s.heads * NP
+    numbers = s.words * NP
+    depth: tl.constexpr = s.hidden + s.lstm * s.hidden
+    width: tl.constexpr = s.reads + s.lstm * s.hidden + (s.layers - 1) * depth
+    inputs += row * width
+    cells += row * (2 * s.layers * s.hidden)
+    sums += row * s.gates
+    raw += row * s.parameters
+    units += row * (s.heads * s.words)
+    carried += row * (2 * slots)
+    if lengths is None:
+        length = T
+    else:
+        length = tl.load(lengths + row).to(tl.int32)
+
+    # The state that the sequence starts from.
+    if s.keep_all:
+        start = memories + row * numbers
+    else:
+        start = current + row * numbers
+        if s.save:
+            transpose_in(memory + row * (N * s.words), memories + row * numbers, N, NP, s)
+    transpose_in(memory + row * (N * s.words), start, N, NP, s)
+    copy_weights(read_weights + row * (s.read_heads * N), carried, 0, s.read_heads, N, NP, s)
+    copy_weights(write_weights + row * (s.write_heads * N), carried, s.read_heads, s.write_heads, N, NP, s)
+    copy(reads + row * s.reads, inputs, s.reads, s.block)
+    if s.lstm:
+        for layer in tl.static_range(s.layers):
+            at_layer = (layer * B + row) * s.hidden
+            own: tl.constexpr = s.reads + layer * depth
+            copy(hidden + at_layer, inputs + own, s.hidden, s.block)
+            copy(cell + at_layer, cells + layer * s.hidden, s.hidden, s.block)
+    tl.debug_barrier()
+
+    for t in range(length):
+        step = row + t * B
+        if s.save:
+            at = step
+            kept_rows = T * B
+        else:
+            at = row
+            kept_rows = B
+        if s.keep_all:
+            before = memories + step * numbers
+            after = memories + (step + B) * numbers
+        else:
+            before = current + row * numbers
+            after = before
+        output_now = output + step * (s.hidden + s.reads)
+        spoken = parameters + at * s.parameters
+        slopes_now = slopes + at * (4 * s.heads)
+        norms_now = inverse_norms + at * ((1 + s.write_read) * NP)
+        similar = similarities + at * slots
+        previous = carried + (t % 2) * slots
+        pointed = carried + ((t + 1) % 2) * slots
+
+        run_layers(
+            t,
+            at,
+            kept_rows,
+            projected + step * s.gates,
+            layer_weights,
+            upper_weights,
+            upper_bias,
+            inputs,
+            cells,
+            sums,
+            output_now,
+            gates,
+            lower,
+            s,
+        )
+        product(
+            output_now, heads_weight, heads_bias, raw, s.hidden, s.parameters, s.product_rows, s.product_columns
+        )
+        tl.debug_barrier()
+        speak(raw, spoken, slopes_now, units, s)
+        tl.debug_barrier()
+
+        # Who addresses M_{t-1}: all heads, or the write heads.
+        first: tl.constexpr = s.read_heads if s.write_read else 0
+        similarity(before, units, similar, norms_now + s.write_read * NP, first, s.heads, NP, s)
+        tl.debug_barrier()
+        content_now = content + at * slots
+        logarithms_now = logarithms + at * slots
+        weights_now = weights + at * slots
+        for h in range(first, s.heads):
+            address(
+                h, similar, spoken, slopes_now, previous, content_now, logarithms_now, weights_now, pointed, N, NP, s
+            )
+        tl.debug_barrier()
+        if not s.write_read:
+            read(before, pointed, output_now + s.hidden, inputs, NP, s)
+        if s.save and not s.keep_all:
+            kept = memories + (((t + 1) // every) * B + row) * numbers
+        else:
+            kept = None
+        write(before, after, kept, (t + 1) % every == 0, pointed, spoken, not s.keep_all, NP, s)
+        if s.write_read:
+            tl.debug_barrier()
+            similarity(after, units, similar, norms_now, 0, s.read_heads, NP, s)
+            tl.debug_barrier()
+            for h in range(s.read_heads):
+                address(
+                    h, similar, spoken, slopes_now, previous, content_now, logarithms_now, weights_now, pointed, N, NP, s
+                )
+            tl.debug_barrier()
+            read(after, pointed, output_now + s.hidden, inputs, NP, s)
+        tl.debug_barrier()
+
+    # The state after the row's last step.
+    if s.keep_all:
+        end = memories + (row + length * B) * numbers
+    else:
+        end = current + row * numbers
+    transpose_out(end, last_memory + row * (N * s.words), N, NP, s)
+    pointed_last = carried + (length % 2) * slots
+    copy_weights_out(pointed_last, last_read_weights + row * (s.read_heads * N), 0, s.read_heads, N, NP, s)
+    copy_weights_out(
+        pointed_last, last_write_weights + row * (s.write_heads * N), s.read_heads, s.write_heads, N, NP, s
+    )
+    copy(inputs, last_reads + row * s.reads, s.reads, s.block)
+    if s.lstm:
+        for layer in tl.static_range(s.layers):
+            at_last = (layer * B + row) * s.hidden
+            own_last: tl.constexpr = s.reads + layer * depth
+            copy(inputs + own_last, last_hidden + at_last, s.hidden, s.block)
+            copy(cells + ((length % 2) * s.layers + layer) * s.hidden, last_cell + at_last, s.hidden, s.block)

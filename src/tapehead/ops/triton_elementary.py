@@ -1,0 +1,111 @@
+"""exp, tanh and what is made of them, and products with a matrix, for the Triton kernels of every machine.
+
+Triton's own exp of a float32 rounds its argument's product with log2 e, and it has no tanh. NaN stays NaN everywhere.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+__all__ = ["accumulate", "copy", "exp", "product", "root", "sigmoid", "softplus", "tanh"]
+
+
+@triton.jit
+def exp(x):
+    """e^x to some units of the last place: x = n ln 2 + r, and e^x = 2^n e^r."""
+    if x.dtype == tl.float32:
+        x = tl.where(x < -104.0, -104.0, tl.where(x > 89.0, 89.0, x))
+        n = tl.floor(x * 1.44269504 + 0.5)
+        return tl.exp2(n) * tl.exp((x - n * 0.693359375) + n * 2.12194440e-4)
+    else:
+        return tl.exp(x)
+
+
+@triton.jit
+def root(x):
+    """The square root of x >= 0, rounded as IEEE 754 has it."""
+    if x.dtype == tl.float32:
+        return tl.sqrt_rn(x)
+    else:
+        return tl.sqrt(x)
+
+
+@triton.jit
+def sigmoid(x):
+    """1 / (1 + e^-x), without an exponential that overflows."""
+    u = exp(-tl.abs(x))
+    return tl.where(x >= 0, 1.0, u) / (1.0 + u)
+
+
+@triton.jit
+def softplus(x):
+    """log(1 + e^x) = max(x, 0) + log(1 + u) for u = e^-|x|, and by Kahan log(1 + u) = log(w) u / (w - 1), w = 1 + u."""
+    u = exp(-tl.abs(x))
+    w = 1.0 + u
+    difference = w - 1.0
+    kahan = tl.log(w) * u / tl.where(difference > 0, difference, 1.0)
+    return tl.where(x < 0, 0.0, x) + tl.where(difference > 0, kahan, u)
+
+
+@triton.jit
+def tanh(x):
+    """(1 - e^-2|x|) / (1 + e^-2|x|) with the sign of x; near 0, where that cancels, polynomials (Cephes)."""
+    magnitude = tl.abs(x)
+    u = exp(-2.0 * magnitude)
+    far = (1.0 - u) / (1.0 + u)
+    z = x * x
+    if x.dtype == tl.float32:
+        tail = -5.70498872745e-3 * z + 2.06390887954e-2
+        tail = tail * z - 5.37397155531e-2
+        tail = tail * z + 1.33314422036e-1
+        tail = tail * z - 3.33332819422e-1
+    else:
+        top = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z - 1.61468768441708447952e3
+        bottom = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3
+        tail = top / bottom
+    near = magnitude + magnitude * z * tail
+    result = tl.where(magnitude < 0.625, near, far)
+    return tl.where(x < 0, -result, result)
+
+
+@triton.jit
+def product(x, matrix, base, to, DEPTH: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """to (WIDTH,) = base (WIDTH,) + x (DEPTH,) @ matrix (DEPTH, WIDTH), in tiles of (ROWS, COLUMNS).
+
+    `to` may be `base`; without a base it counts as 0. What other threads stored to x and base must be behind a barrier, and so is what this stores before it is read.
+    """
+    for first in range(0, WIDTH, COLUMNS):
+        j = first + tl.arange(0, COLUMNS)
+        totals = tl.zeros([ROWS, COLUMNS], to.dtype.element_ty)
+        for start in range(0, DEPTH, ROWS):
+            k = start + tl.arange(0, ROWS)
+            factor = tl.load(x + k, mask=k < DEPTH, other=0.0)
+            inside = (k < DEPTH)[:, None] & (j < WIDTH)[None, :]
+            totals += factor[:, None] * tl.load(matrix + k[:, None] * WIDTH + j[None, :], mask=inside, other=0.0)
+        total = tl.sum(totals, 0)
+        if base is not None:
+            total += tl.load(base + j, mask=j < WIDTH, other=0.0)
+        tl.debug_barrier()
+        tl.store(to + j, total, mask=j < WIDTH)
+
+
+@triton.jit
+def copy(origin, to, COUNT, BLOCK: tl.constexpr):
+    """to (COUNT,) = origin (COUNT,), or zeros where there is none."""
+    for start in range(0, COUNT, BLOCK):
+        i = start + tl.arange(0, BLOCK)
+        if origin is None:
+            tl.store(to + i, tl.zeros([BLOCK], to.dtype.element_ty), mask=i < COUNT)
+        else:
+            tl.store(to + i, tl.load(origin + i, mask=i < COUNT, other=0.0), mask=i < COUNT)
+
+
+@triton.jit
+def accumulate(origin, to, COUNT, BLOCK: tl.constexpr):
+    """to (COUNT,) += origin (COUNT,)."""
+    for start in range(0, COUNT, BLOCK):
+        i = start + tl.arange(0, BLOCK)
+        total = tl.load(to + i, mask=i < COUNT, other=0.0) + tl.load(origin + i, mask=i < COUNT, other=0.0)
+        tl.debug_barrier()
+        tl.store(to + i, total, mask=i < COUNT)
