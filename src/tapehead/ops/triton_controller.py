@@ -15,7 +15,7 @@ __all__ = ["layers_backward", "run_layers"]
 
 
 @triton.jit
-def run_layers(
+def run_layer(
     t,
     at,  # which of the kept rows this step is, t*B + b
     kept_rows,  # of one layer: T*B, or B where one step is kept
@@ -29,52 +29,91 @@ def run_layers(
     output,  # (H + R*M,)
     gates,  # (L, kept_rows, 6H): i, f, candidate, o, c, tanh c
     lower,  # (L-1, kept_rows, H)
+    layer: tl.constexpr,
     s: tl.constexpr,
 ):
-    """All layers, lowest first. Leaves the top layer's output in `output`, behind a barrier."""
-    for layer in tl.static_range(s.layers):
-        below: tl.constexpr = s.reads if layer == 0 else s.hidden
-        depth: tl.constexpr = below + s.lstm * s.hidden
-        first: tl.constexpr = 0 if layer == 0 else s.reads + s.lstm * s.hidden + (layer - 1) * depth
-        base = projected if layer == 0 else upper_bias + (layer - 1) * s.gates
-        matrix = weights if layer == 0 else upper_weights + (layer - 1) * depth * s.gates
-        product(inputs + first, matrix, base, sums, depth, s.gates, s.product_rows, s.product_columns)
-        tl.debug_barrier()
-        for start in range(0, s.hidden, s.block):
-            i = start + tl.arange(0, s.block)
-            inside = i < s.hidden
-            if s.lstm:
-                i_gate = sigmoid(tl.load(sums + i, mask=inside, other=0.0))
-                f_gate = sigmoid(tl.load(sums + s.hidden + i, mask=inside, other=0.0))
-                candidate = tanh(tl.load(sums + 2 * s.hidden + i, mask=inside, other=0.0))
-                o_gate = sigmoid(tl.load(sums + 3 * s.hidden + i, mask=inside, other=0.0))
-                before = tl.load(cells + ((t % 2) * s.layers + layer) * s.hidden + i, mask=inside, other=0.0)
-                cell = f_gate * before + i_gate * candidate
-                squashed = tanh(cell)
-                hidden = o_gate * squashed
-                tl.store(cells + (((t + 1) % 2) * s.layers + layer) * s.hidden + i, cell, mask=inside)
-                tl.store(inputs + first + below + i, hidden, mask=inside)
-                if s.save:
-                    kept = gates + (layer * kept_rows + at) * (6 * s.hidden) + i
-                    tl.store(kept, i_gate, mask=inside)
-                    tl.store(kept + s.hidden, f_gate, mask=inside)
-                    tl.store(kept + 2 * s.hidden, candidate, mask=inside)
-                    tl.store(kept + 3 * s.hidden, o_gate, mask=inside)
-                    tl.store(kept + 4 * s.hidden, cell, mask=inside)
-                    tl.store(kept + 5 * s.hidden, squashed, mask=inside)
-            else:
-                hidden = tanh(tl.load(sums + i, mask=inside, other=0.0))
-            if layer == s.layers - 1:
-                tl.store(output + i, hidden, mask=inside)
-            else:
-                tl.store(inputs + first + depth + i, hidden, mask=inside)
-                if s.save:
-                    tl.store(lower + (layer * kept_rows + at) * s.hidden + i, hidden, mask=inside)
-        tl.debug_barrier()
+    """One layer, from what is below it. Leaves its output where the next takes it, behind a barrier."""
+    below: tl.constexpr = s.reads if layer == 0 else s.hidden
+    depth: tl.constexpr = below + s.lstm * s.hidden
+    first: tl.constexpr = 0 if layer == 0 else s.reads + s.lstm * s.hidden + (layer - 1) * depth
+    base = projected if layer == 0 else upper_bias + (layer - 1) * s.gates
+    matrix = weights if layer == 0 else upper_weights + (layer - 1) * depth * s.gates
+    product(inputs + first, matrix, base, sums, depth, s.gates, s.product_rows, s.product_columns)
+    tl.debug_barrier()
+    for start in range(0, s.hidden, s.block):
+        i = start + tl.arange(0, s.block)
+        inside = i < s.hidden
+        if s.lstm:
+            i_gate = sigmoid(tl.load(sums + i, mask=inside, other=0.0))
+            f_gate = sigmoid(tl.load(sums + s.hidden + i, mask=inside, other=0.0))
+            candidate = tanh(tl.load(sums + 2 * s.hidden + i, mask=inside, other=0.0))
+            o_gate = sigmoid(tl.load(sums + 3 * s.hidden + i, mask=inside, other=0.0))
+            before = tl.load(cells + ((t % 2) * s.layers + layer) * s.hidden + i, mask=inside, other=0.0)
+            cell = f_gate * before + i_gate * candidate
+            squashed = tanh(cell)
+            hidden = o_gate * squashed
+            tl.store(cells + (((t + 1) % 2) * s.layers + layer) * s.hidden + i, cell, mask=inside)
+            tl.store(inputs + first + below + i, hidden, mask=inside)
+            if s.save:
+                kept = gates + (layer * kept_rows + at) * (6 * s.hidden) + i
+                tl.store(kept, i_gate, mask=inside)
+                tl.store(kept + s.hidden, f_gate, mask=inside)
+                tl.store(kept + 2 * s.hidden, candidate, mask=inside)
+                tl.store(kept + 3 * s.hidden, o_gate, mask=inside)
+                tl.store(kept + 4 * s.hidden, cell, mask=inside)
+                tl.store(kept + 5 * s.hidden, squashed, mask=inside)
+        else:
+            hidden = tanh(tl.load(sums + i, mask=inside, other=0.0))
+        if layer == s.layers - 1:
+            tl.store(output + i, hidden, mask=inside)
+        else:
+            tl.store(inputs + first + depth + i, hidden, mask=inside)
+            if s.save:
+                tl.store(lower + (layer * kept_rows + at) * s.hidden + i, hidden, mask=inside)
+    tl.debug_barrier()
 
 
 @triton.jit
-def layers_backward(
+def run_layers(
+    t,
+    at,
+    kept_rows,
+    projected,
+    weights,
+    upper_weights,
+    upper_bias,
+    inputs,
+    cells,
+    sums,
+    output,
+    gates,
+    lower,
+    s: tl.constexpr,
+):
+    """All layers, lowest first: `run_layer`."""
+    layers: tl.constexpr = s.layers
+    for layer in tl.static_range(layers):
+        run_layer(
+            t,
+            at,
+            kept_rows,
+            projected,
+            weights,
+            upper_weights,
+            upper_bias,
+            inputs,
+            cells,
+            sums,
+            output,
+            gates,
+            lower,
+            layer,
+            s,
+        )
+
+
+@triton.jit
+def layer_backward(
     t,
     at,
     rows,  # B
@@ -90,61 +129,103 @@ def layers_backward(
     grad_reads,  # (R*M,): set to that of the step before
     grad_sums,  # (L, T*B, G): set for this step
     into,  # (R*M + H,) or (2H,), the longer: room
+    layer: tl.constexpr,
     s: tl.constexpr,
 ):
-    """All layers, top first: from the gradients of their outputs to those of their sums, and of what they saw."""
-    for index in tl.static_range(s.layers):
-        layer: tl.constexpr = s.layers - 1 - index
-        below: tl.constexpr = s.reads if layer == 0 else s.hidden
-        depth: tl.constexpr = below + s.lstm * s.hidden
-        to = grad_sums + (layer * kept_rows + at) * s.gates
-        own = grad_hidden + layer * s.hidden
-        for start in range(0, s.hidden, s.block):
-            i = start + tl.arange(0, s.block)
-            inside = i < s.hidden
-            gradient = tl.load(own + i, mask=inside, other=0.0)
-            if s.lstm:
-                kept = gates + (layer * kept_rows + at) * (6 * s.hidden) + i
-                i_gate = tl.load(kept, mask=inside, other=0.0)
-                f_gate = tl.load(kept + s.hidden, mask=inside, other=0.0)
-                candidate = tl.load(kept + 2 * s.hidden, mask=inside, other=0.0)
-                o_gate = tl.load(kept + 3 * s.hidden, mask=inside, other=0.0)
-                squashed = tl.load(kept + 5 * s.hidden, mask=inside, other=0.0)
-                # Of the step before, or of the state at the start.
-                before = tl.load(kept - rows * 6 * s.hidden + 4 * s.hidden, mask=inside & (t > 0), other=0.0)
-                before += tl.load(first_cell + layer * rows * s.hidden + i, mask=inside & (t == 0), other=0.0)
-                after = tl.load(grad_cell + layer * s.hidden + i, mask=inside, other=0.0)
-                grad_next = gradient * o_gate * (1.0 - squashed * squashed) + after
-                tl.store(to + i, grad_next * candidate * i_gate * (1.0 - i_gate), mask=inside)
-                tl.store(to + s.hidden + i, grad_next * before * f_gate * (1.0 - f_gate), mask=inside)
-                tl.store(to + 2 * s.hidden + i, grad_next * i_gate * (1.0 - candidate * candidate), mask=inside)
-                tl.store(to + 3 * s.hidden + i, gradient * squashed * o_gate * (1.0 - o_gate), mask=inside)
-                tl.debug_barrier()
-                tl.store(grad_cell + layer * s.hidden + i, grad_next * f_gate, mask=inside)
+    """One layer: from the gradients of its output and cell to those of its sums, and of what it saw."""
+    below: tl.constexpr = s.reads if layer == 0 else s.hidden
+    depth: tl.constexpr = below + s.lstm * s.hidden
+    to = grad_sums + (layer * kept_rows + at) * s.gates
+    own = grad_hidden + layer * s.hidden
+    for start in range(0, s.hidden, s.block):
+        i = start + tl.arange(0, s.block)
+        inside = i < s.hidden
+        gradient = tl.load(own + i, mask=inside, other=0.0)
+        if s.lstm:
+            kept = gates + (layer * kept_rows + at) * (6 * s.hidden) + i
+            i_gate = tl.load(kept, mask=inside, other=0.0)
+            f_gate = tl.load(kept + s.hidden, mask=inside, other=0.0)
+            candidate = tl.load(kept + 2 * s.hidden, mask=inside, other=0.0)
+            o_gate = tl.load(kept + 3 * s.hidden, mask=inside, other=0.0)
+            squashed = tl.load(kept + 5 * s.hidden, mask=inside, other=0.0)
+            # Of the step before, or of the state at the start.
+            before = tl.load(kept - rows * 6 * s.hidden + 4 * s.hidden, mask=inside & (t > 0), other=0.0)
+            before += tl.load(first_cell + layer * rows * s.hidden + i, mask=inside & (t == 0), other=0.0)
+            after = tl.load(grad_cell + layer * s.hidden + i, mask=inside, other=0.0)
+            grad_next = gradient * o_gate * (1.0 - squashed * squashed) + after
+            tl.store(to + i, grad_next * candidate * i_gate * (1.0 - i_gate), mask=inside)
+            tl.store(to + s.hidden + i, grad_next * before * f_gate * (1.0 - f_gate), mask=inside)
+            tl.store(to + 2 * s.hidden + i, grad_next * i_gate * (1.0 - candidate * candidate), mask=inside)
+            tl.store(to + 3 * s.hidden + i, gradient * squashed * o_gate * (1.0 - o_gate), mask=inside)
+            tl.debug_barrier()
+            tl.store(grad_cell + layer * s.hidden + i, grad_next * f_gate, mask=inside)
+        else:
+            if layer == s.layers - 1:
+                made = tl.load(output + i, mask=inside, other=0.0)
             else:
-                if layer == s.layers - 1:
-                    made = tl.load(output + i, mask=inside, other=0.0)
-                else:
-                    made = tl.load(lower + (layer * kept_rows + at) * s.hidden + i, mask=inside, other=0.0)
-                tl.store(to + i, gradient * (1.0 - made * made), mask=inside)
-        tl.debug_barrier()
-        matrix = weights if layer == 0 else upper_weights + (layer - 1) * depth * s.gates
-        product(to, matrix, None, into, s.gates, depth, s.product_rows, s.product_columns)
-        tl.debug_barrier()
-        for start in range(0, s.hidden, s.block):
+                made = tl.load(lower + (layer * kept_rows + at) * s.hidden + i, mask=inside, other=0.0)
+            tl.store(to + i, gradient * (1.0 - made * made), mask=inside)
+    tl.debug_barrier()
+    matrix = weights if layer == 0 else upper_weights + (layer - 1) * depth * s.gates
+    product(to, matrix, None, into, s.gates, depth, s.product_rows, s.product_columns)
+    tl.debug_barrier()
+    for start in range(0, s.hidden, s.block):
+        i = start + tl.arange(0, s.block)
+        inside = i < s.hidden
+        if s.lstm:
+            tl.store(own + i, tl.load(into + below + i, mask=inside, other=0.0), mask=inside)
+        else:
+            tl.store(own + i, 0.0, mask=inside)
+        if layer > 0:
+            total = tl.load(own - s.hidden + i, mask=inside, other=0.0)
+            total += tl.load(into + i, mask=inside, other=0.0)
+            tl.debug_barrier()
+            tl.store(own - s.hidden + i, total, mask=inside)
+    if layer == 0:
+        for start in range(0, s.reads, s.block):
             i = start + tl.arange(0, s.block)
-            inside = i < s.hidden
-            if s.lstm:
-                tl.store(own + i, tl.load(into + below + i, mask=inside, other=0.0), mask=inside)
-            else:
-                tl.store(own + i, tl.zeros([s.block], own.dtype.element_ty), mask=inside)
-            if layer > 0:
-                total = tl.load(own - s.hidden + i, mask=inside, other=0.0)
-                total += tl.load(into + i, mask=inside, other=0.0)
-                tl.debug_barrier()
-                tl.store(own - s.hidden + i, total, mask=inside)
-        if layer == 0:
-            for start in range(0, s.reads, s.block):
-                i = start + tl.arange(0, s.block)
-                tl.store(grad_reads + i, tl.load(into + i, mask=i < s.reads, other=0.0), mask=i < s.reads)
-        tl.debug_barrier()
+            tl.store(grad_reads + i, tl.load(into + i, mask=i < s.reads, other=0.0), mask=i < s.reads)
+    tl.debug_barrier()
+
+
+@triton.jit
+def layers_backward(
+    t,
+    at,
+    rows,
+    kept_rows,
+    weights,
+    upper_weights,
+    first_cell,
+    output,
+    gates,
+    lower,
+    grad_hidden,
+    grad_cell,
+    grad_reads,
+    grad_sums,
+    into,
+    s: tl.constexpr,
+):
+    """All layers, top first: `layer_backward`."""
+    layers: tl.constexpr = s.layers
+    for index in tl.static_range(layers):
+        layer_backward(
+            t,
+            at,
+            rows,
+            kept_rows,
+            weights,
+            upper_weights,
+            first_cell,
+            output,
+            gates,
+            lower,
+            grad_hidden,
+            grad_cell,
+            grad_reads,
+            grad_sums,
+            into,
+            s.layers - 1 - index,
+            s,
+        )

@@ -96,7 +96,7 @@ def copy(origin, to, COUNT, BLOCK: tl.constexpr):
     for start in range(0, COUNT, BLOCK):
         i = start + tl.arange(0, BLOCK)
         if origin is None:
-            tl.store(to + i, tl.zeros([BLOCK], to.dtype.element_ty), mask=i < COUNT)
+            tl.store(to + i, 0.0, mask=i < COUNT)
         else:
             tl.store(to + i, tl.load(origin + i, mask=i < COUNT, other=0.0), mask=i < COUNT)
 

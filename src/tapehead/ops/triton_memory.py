@@ -31,10 +31,10 @@ def transpose_in(origin, to, N, NP, s: tl.constexpr):
     for start in range(0, NP, s.tile):
         n, j, at, there = tile_at(start, NP, s)
         if origin is None:
-            tile = tl.zeros([s.padded_words, s.tile], to.dtype.element_ty)
+            tl.store(to + at, 0.0, mask=there)
         else:
             tile = tl.load(origin + n[None, :] * s.words + j[:, None], mask=there & (n < N)[None, :], other=0.0)
-        tl.store(to + at, tile, mask=there)
+            tl.store(to + at, tile, mask=there)
 
 
 @triton.jit
@@ -62,8 +62,9 @@ def similarity(memory, units, to, inverse_norms, FIRST: tl.constexpr, END: tl.co
 @triton.jit
 def read(memory, weights, to, again, NP, s: tl.constexpr):
     """r = sum_n w(n) M(n), eq. 2, of all read heads into to (R, M) and again (R, M)."""
+    padded: tl.constexpr = s.padded_words
     for h in range(s.read_heads):
-        total = tl.zeros([s.padded_words], to.dtype.element_ty)
+        total = tl.zeros([padded], to.dtype.element_ty)
         for start in range(0, NP, s.tile):
             n, _, at, there = tile_at(start, NP, s)
             weight = tl.load(weights + h * NP + n, mask=n < NP, other=0.0)

@@ -252,7 +252,7 @@ def backward(*arguments: object) -> list[Tensor]:
 
 
 def _of_weights(
-    given: BackwardArguments, shape: Shape, grad_sums: Tensor, grad_words: Tensor, lower: Tensor | None
+    given: BackwardArguments, shape: Shape, grad_sums: Tensor, grad_words: Tensor, lower: Tensor
 ) -> dict[str, Tensor]:
     """Gradients of the weights and of the input, from those of the sums: products over all steps and rows.
 
@@ -265,8 +265,7 @@ def _of_weights(
     """
     hidden, steps = shape.hidden_size, shape.steps * shape.rows
     output = given.output.view(steps, -1)
-    layers = [*([] if lower is None else lower[: (shape.layers - 1) * steps * hidden].view(-1, steps, hidden))]
-    layers.append(output[:, :hidden])
+    layers = [*lower[: (shape.layers - 1) * steps * hidden].view(-1, steps, hidden), output[:, :hidden]]
     grads = {
         "weight_input": grad_sums[0].t() @ given.input.view(steps, -1),
         "bias": grad_sums[0].sum(0),
@@ -312,9 +311,7 @@ def _checked(
     return dict(zip(expected, tensors, strict=True))
 
 
-def _kept(
-    shape: Shape, traced: Tensor, internals: Tensor, every: int, save: bool, trace: bool
-) -> list[Tensor | None]:
+def _kept(shape: Shape, traced: Tensor, internals: Tensor, every: int, save: bool, trace: bool) -> list[Tensor]:
     """Arrays that pass from the forward to the backward, in the order of the kernels' arguments, flat."""
     numbers = shape.internals(every, save, trace)
     found = views(internals, {name: (count,) for name, count in numbers.items()}, numbers)
@@ -322,14 +319,14 @@ def _kept(
         numbers = shape.traced_numbers()
         found.update(views(traced, {name: (count,) for name, count in numbers.items()}, numbers))
     order = ("weights", "content", "parameters", "similarity", "logarithms", "inverse_norms", "slopes")
-    return [found[name] if found[name].numel() else None for name in (*order, "gates", "lower", "memories")]
+    return [found[name] for name in (*order, "gates", "lower", "memories")]
 
 
-def _pieces(like: Tensor, **shapes: tuple[int, ...]) -> list[Tensor | None]:
-    """Fresh memory for scratch, in one piece; None for what has no elements."""
+def _pieces(like: Tensor, **shapes: tuple[int, ...]) -> list[Tensor]:
+    """Fresh memory for scratch, in one piece."""
     numbers = {name: padded(math.prod(size)) for name, size in shapes.items()}
     whole = like.new_empty(sum(numbers.values()))
-    return [piece if piece.numel() else None for piece in views(whole, shapes, numbers).values()]
+    return list(views(whole, shapes, numbers).values())
 
 
 def _device_of(tensor: Tensor) -> AbstractContextManager[object]:

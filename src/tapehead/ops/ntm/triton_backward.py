@@ -122,6 +122,8 @@ def backward(
     row = tl.program_id(0).to(tl.int64)
     slots = s.heads * NP
     numbers = s.words * NP
+    layers: tl.constexpr = s.layers
+    padded: tl.constexpr = s.slots
     below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
     grad_memory += row * numbers
     grad_weights += row * slots
@@ -157,7 +159,7 @@ def backward(
         origin = grad_last_write_weights + row * (s.write_heads * N)
         copy_weights(origin, grad_weights, s.read_heads, s.write_heads, N, NP, s)
     copy(None if grad_last_reads is None else grad_last_reads + row * s.reads, grad_reads, s.reads, s.block)
-    for layer in tl.static_range(s.layers):
+    for layer in tl.static_range(layers):
         at_layer = (layer * B + row) * s.hidden
         to = layer * s.hidden
         copy(None if grad_last_hidden is None else grad_last_hidden + at_layer, grad_hidden + to, s.hidden, s.block)
@@ -231,7 +233,7 @@ def backward(
         tl.debug_barrier()
         content_seen = None if grad_content is None else grad_content + step * slots
         end: tl.constexpr = s.read_heads if s.write_read else s.heads
-        total = tl.zeros([s.slots], q.dtype.element_ty)
+        total = tl.zeros([padded], q.dtype.element_ty)
         for h in range(end):
             total = address_backward(
                 h,
@@ -258,14 +260,12 @@ def backward(
         tl.store(q + n, total, mask=n < NP)
         tl.debug_barrier()
         addressed = after if s.write_read else before
-        content_backward(
-            addressed, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, end, True, NP, s
-        )
+        content_backward(addressed, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, end, True, NP, s)
         tl.debug_barrier()
         if s.write_read:
             write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, NP, s)
             tl.debug_barrier()
-            total = tl.zeros([s.slots], q.dtype.element_ty)
+            total = tl.zeros([padded], q.dtype.element_ty)
             for h in range(s.read_heads, s.heads):
                 total = address_backward(
                     h,
@@ -291,7 +291,19 @@ def backward(
             tl.store(q + n, total, mask=n < NP)
             tl.debug_barrier()
             content_backward(
-                before, grad_memory, z, q, units, grad_units, weights_now, grad_reads, s.read_heads, s.heads, False, NP, s
+                before,
+                grad_memory,
+                z,
+                q,
+                units,
+                grad_units,
+                weights_now,
+                grad_reads,
+                s.read_heads,
+                s.heads,
+                False,
+                NP,
+                s,
             )
             tl.debug_barrier()
 
@@ -333,7 +345,7 @@ def backward(
         copy_weights_out(grad_weights, to_write, s.read_heads, s.write_heads, N, NP, s)
         copy(grad_reads, grad_reads_out + row * s.reads, s.reads, s.block)
         if s.lstm:
-            for layer in tl.static_range(s.layers):
+            for layer in tl.static_range(layers):
                 at_start = (layer * B + row) * s.hidden
                 copy(grad_hidden + layer * s.hidden, grad_hidden_out + at_start, s.hidden, s.block)
                 copy(grad_cell + layer * s.hidden, grad_cell_out + at_start, s.hidden, s.block)

@@ -23,7 +23,7 @@ def write(before, after, kept, keep, weights, parameters, IN_PLACE: tl.constexpr
     for start in range(0, NP, s.tile):
         n, j, at, there = tile_at(start, NP, s)
         tile = tl.load(before + at, mask=there, other=0.0)
-        added = tl.zeros([s.padded_words, s.tile], tile.dtype)
+        added = tl.zeros_like(tile)
         for h in range(s.write_heads):
             weight = tl.load(weights + (s.read_heads + h) * NP + n, mask=n < NP, other=0.0)
             erase = tl.load(parameters + s.erase + h * s.words + j, mask=j < s.words, other=0.0)
@@ -107,6 +107,7 @@ def forward(
     row = tl.program_id(0).to(tl.int64)
     slots = s.heads * NP
     numbers = s.words * NP
+    layers: tl.constexpr = s.layers
     depth: tl.constexpr = s.hidden + s.lstm * s.hidden
     width: tl.constexpr = s.reads + s.lstm * s.hidden + (s.layers - 1) * depth
     inputs += row * width
@@ -132,9 +133,9 @@ def forward(
     copy_weights(write_weights + row * (s.write_heads * N), carried, s.read_heads, s.write_heads, N, NP, s)
     copy(reads + row * s.reads, inputs, s.reads, s.block)
     if s.lstm:
-        for layer in tl.static_range(s.layers):
+        for layer in tl.static_range(layers):
             at_layer = (layer * B + row) * s.hidden
-            own: tl.constexpr = s.reads + layer * depth
+            own = s.reads + layer * depth
             copy(hidden + at_layer, inputs + own, s.hidden, s.block)
             copy(cell + at_layer, cells + layer * s.hidden, s.hidden, s.block)
     tl.debug_barrier()
@@ -177,9 +178,7 @@ def forward(
             lower,
             s,
         )
-        product(
-            output_now, heads_weight, heads_bias, raw, s.hidden, s.parameters, s.product_rows, s.product_columns
-        )
+        product(output_now, heads_weight, heads_bias, raw, s.hidden, s.parameters, s.product_rows, s.product_columns)
         tl.debug_barrier()
         speak(raw, spoken, slopes_now, units, s)
         tl.debug_barrier()
@@ -209,7 +208,18 @@ def forward(
             tl.debug_barrier()
             for h in range(s.read_heads):
                 address(
-                    h, similar, spoken, slopes_now, previous, content_now, logarithms_now, weights_now, pointed, N, NP, s
+                    h,
+                    similar,
+                    spoken,
+                    slopes_now,
+                    previous,
+                    content_now,
+                    logarithms_now,
+                    weights_now,
+                    pointed,
+                    N,
+                    NP,
+                    s,
                 )
             tl.debug_barrier()
             read(after, pointed, output_now + s.hidden, inputs, NP, s)
@@ -228,8 +238,8 @@ def forward(
     )
     copy(inputs, last_reads + row * s.reads, s.reads, s.block)
     if s.lstm:
-        for layer in tl.static_range(s.layers):
+        for layer in tl.static_range(layers):
             at_last = (layer * B + row) * s.hidden
-            own_last: tl.constexpr = s.reads + layer * depth
+            own_last = s.reads + layer * depth
             copy(inputs + own_last, last_hidden + at_last, s.hidden, s.block)
             copy(cells + ((length % 2) * s.layers + layer) * s.hidden, last_cell + at_last, s.hidden, s.block)

@@ -73,7 +73,9 @@ def softmax(x, scale, highest, inside):
 
 
 @triton.jit
-def address(head, similarity, parameters, slopes, previous, content, logarithms, weights, again, N, NP, s: tl.constexpr):
+def address(
+    head, similarity, parameters, slopes, previous, content, logarithms, weights, again, N, NP, s: tl.constexpr
+):
     """Similarities to weights, eq. 5 and 7 to 9, of one head, with its parameters: all (heads, Np) but the second two."""
     n = tl.arange(0, s.slots)
     inside = n < N
@@ -86,7 +88,7 @@ def address(head, similarity, parameters, slopes, previous, content, logarithms,
         before = tl.load(previous + at, mask=inside, other=0.0)
         gated = before + (weight - before) * tl.load(parameters + s.gate + head)
         # Slot n gets what was at n - offset, eq. 8. The smallest normal number keeps the logarithm of 0 finite.
-        shifted = tl.full([s.slots], s.tiny, gated.dtype)
+        shifted = tl.zeros_like(gated) + s.tiny
         for index in range(s.offsets):
             origin = tl.where(inside, (n + N + s.max_shift - index) % N, n)
             part = tl.load(parameters + s.shift + head * s.offsets + index)
@@ -147,7 +149,7 @@ def address_backward(
         grad_shifted = tl.where(inside, gamma * ratio * centred, 0.0)
 
         # Shift, and the same circle the other way round.
-        gradient = tl.zeros([s.slots], gated.dtype)
+        gradient = tl.zeros_like(gated)
         for index in range(s.offsets):
             origin = tl.where(inside, (n + N + s.max_shift - index) % N, n)
             target = tl.where(inside, (n + N - s.max_shift + index) % N, n)
@@ -163,7 +165,7 @@ def address_backward(
             handed_on = tl.where(handed_on > s.limit, s.limit, tl.where(handed_on < -s.limit, -s.limit, handed_on))
     else:
         grad_content_weights = gradient
-        handed_on = tl.zeros([s.slots], gradient.dtype)
+        handed_on = tl.zeros_like(gradient)
     tl.debug_barrier()
     tl.store(grad_weights + at, handed_on, mask=n < NP)
     if grad_content is not None:
