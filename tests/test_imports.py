@@ -20,7 +20,7 @@ ALLOWED = {
     "states": {"torch"},
     "core": {"errors"},
     "backends": {"core", "errors", "torch"},
-    "ops": {"ops", "backends", "core", "states", "torch"},
+    "ops": {"ops", "backends", "core", "states", "torch", "triton"},
     "nn": {*NN, "torch"},
     "pretrained": {"pretrained", "errors", "torch", "safetensors", "huggingface_hub"},
     "tasks": {"tasks", "errors", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},

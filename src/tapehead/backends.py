@@ -2,17 +2,18 @@
 
 `"reference"` is the paper's equations as a plain loop in torch, on any device; it defines what is correct.
 `"fused"` runs a whole sequence in one call: C++ on CPU tensors, Triton on CUDA tensors.
-`"auto"` takes the first of `fused`, `reference` that can run. An explicit choice never falls back: it raises
-`BackendError` with every reason.
+`"auto"` takes the first of `fused`, `reference` that can run and that it does not pass over. An explicit choice never
+falls back: it raises `BackendError` with every reason.
 
 Every implementation answers one question, *why can you not run this?*, with a tuple of sentences; empty means it can.
-A new one is a row in `_IMPLEMENTATIONS`.
+A new one is a row in `_IMPLEMENTATIONS`. What can run but is not proved on the device yet, `passed_over` tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch.autograd import forward_ad
@@ -20,11 +21,19 @@ from torch.autograd import forward_ad
 from tapehead import core
 from tapehead.errors import BackendError
 
-__all__ = ["AUTO_ORDER", "Backend", "BackendError", "Request", "choose", "ops", "why_not"]
+__all__ = ["AUTO_ORDER", "Backend", "BackendError", "Request", "choose", "ops", "passed_over", "why_not"]
 
 Backend = Literal["auto", "reference", "fused"]
 AUTO_ORDER: tuple[str, ...] = ("fused", "reference")
 DTYPES = (torch.float32, torch.float64)
+ON_CUDA = ("ntm",)
+"""ops that have fused kernels for CUDA tensors"""
+TRITON = (3, 4)
+"""the oldest version of Triton that compiles them"""
+CAPABILITY = (8, 0)
+"""the least compute capability that Triton compiles for"""
+MOST_SLOTS, LONGEST_WORD = 16384, 1024
+"""sizes of a memory of which a program of Triton's can hold a vector"""
 
 
 class Request(NamedTuple):
@@ -35,6 +44,9 @@ class Request(NamedTuple):
     dtype: torch.dtype
     transformed: bool = False
     """whether torch.func (vmap, grad, ...) or forward-mode differentiation transforms it"""
+    memory_size: int = 0
+    """slots of the memory; 0 where nobody knows yet"""
+    word_size: int = 0
 
 
 def is_transformed() -> bool:
@@ -55,23 +67,65 @@ def _reference(request: Request) -> tuple[str, ...]:
     return ()
 
 
+def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What torch.compiler.assume_constant_result does, which would import the compiler here."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_constant
 def _core_is_missing() -> tuple[str, ...]:
     return core.why_not()
 
 
-# What torch.compiler.assume_constant_result sets, which would import the compiler here: the answer never changes.
-_core_is_missing._dynamo_marked_constant = True  # type: ignore[attr-defined]
+@_constant
+def _triton_is_missing() -> tuple[str, ...]:
+    needed = ".".join(map(str, TRITON))
+    install = 'pip install "tapehead[gpu]"'
+    try:
+        found = version("triton")
+    except PackageNotFoundError:
+        return (f"Triton is not installed, which compiles the kernels: {install} brings it, on Linux.",)
+    if tuple(int(part) for part in found.split(".")[:2]) < TRITON:
+        return (f"it needs Triton {needed} or later, and {found} is installed: {install} brings one.",)
+    return ()
+
+
+@_constant
+def _device_is_missing(index: int | None) -> tuple[str, ...]:
+    if not torch.cuda.is_available():
+        return ("torch sees no CUDA device here.",)
+    capability = torch.cuda.get_device_capability(index)
+    if capability < CAPABILITY:
+        needed, found = (".".join(map(str, pair)) for pair in (CAPABILITY, capability))
+        return (f"it needs a device of compute capability {needed} or higher, and this one has {found}.",)
+    return ()
 
 
 def _fused(request: Request) -> tuple[str, ...]:
-    if request.device.type != "cpu":
-        return (f"this version of tapehead has no fused kernel of {request.op} for {request.device.type} tensors.",)
+    kind = request.device.type
+    if kind == "cpu":
+        missing = _core_is_missing()
+    elif kind == "cuda" and request.op in ON_CUDA:
+        missing = _triton_is_missing() + _device_is_missing(request.device.index) + _too_large(request)
+    else:
+        return (f"this version of tapehead has no fused kernel of {request.op} for {kind} tensors.",)
     transformed = (
         ("it has no rules for the transforms of torch.func, nor for forward-mode differentiation.",)
         if request.transformed
         else ()
     )
-    return _core_is_missing() + _reference(request) + transformed
+    return missing + _reference(request) + transformed
+
+
+def _too_large(request: Request) -> tuple[str, ...]:
+    sizes = (
+        ("slots", request.memory_size, MOST_SLOTS),
+        ("numbers in a slot", request.word_size, LONGEST_WORD),
+    )
+    return tuple(
+        f"on CUDA it takes at most {most:,} {what}, not {size:,}." for what, size, most in sizes if size > most
+    )
 
 
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[[Request], tuple[str, ...]]]] = {
@@ -104,6 +158,17 @@ def why_not(backend: str, request: Request) -> tuple[str, ...]:
     return _IMPLEMENTATIONS[request.op][backend](request)
 
 
+def passed_over(backend: str, request: Request) -> tuple[str, ...]:
+    """Why "auto" does not take `backend` for `request` though it can run; empty when it does take it.
+
+    >>> passed_over("fused", Request("ntm", torch.device("cpu"), torch.float32))
+    ()
+    """
+    if backend == "fused" and request.device.type == "cuda":
+        return ("its Triton kernels are proved in Triton's interpreter, but have not run on a GPU yet.",)
+    return ()
+
+
 def check_name(backend: str, *, auto: bool = False) -> None:
     """Raise ValueError unless `backend` is the name of one (or "auto", where that is allowed)."""
     allowed = get_args(Backend) if auto else AUTO_ORDER
@@ -125,6 +190,8 @@ def choose(backend: str, request: Request) -> str:
     refusals = []
     for candidate in candidates:
         reasons = why_not(candidate, request)
+        if not reasons and backend == "auto":
+            reasons = passed_over(candidate, request)
         if not reasons:
             return candidate
         refusals += [f"backend {candidate!r} cannot run {request.op}: {reason}" for reason in reasons]

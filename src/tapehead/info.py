@@ -12,7 +12,7 @@ from tapehead import backends, core
 
 __all__ = ["describe"]
 
-PACKAGES = ("torch", "lightning", "jsonargparse", "tensorboard", "rich", "matplotlib", "numpy")
+PACKAGES = ("torch", "lightning", "jsonargparse", "tensorboard", "rich", "matplotlib", "numpy", "triton")
 
 
 def describe() -> str:
@@ -32,10 +32,18 @@ def describe() -> str:
             lines += ["", f"backends of {op} on {device}:"]
             for backend in backends.AUTO_ORDER:
                 request = backends.Request(op, device, torch.float32)
-                reasons = backends.why_not(backend, request)
-                chosen = " (auto)" if not reasons and backends.choose("auto", request) == backend else ""
-                lines.append(f"  {backend:<11} " + (f"no: {' '.join(reasons)}" if reasons else f"yes{chosen}"))
+                lines.append(f"  {backend:<11} {_answer(backend, request)}")
     return "\n".join(lines)
+
+
+def _answer(backend: str, request: backends.Request) -> str:
+    """Whether a backend can run, and whether "auto" takes it."""
+    reasons, passed_over = backends.why_not(backend, request), backends.passed_over(backend, request)
+    if reasons:
+        return f"no: {' '.join(reasons)}"
+    if passed_over:
+        return f'yes, but not by "auto": {" ".join(passed_over)}'
+    return "yes (auto)" if backends.choose("auto", request) == backend else "yes"
 
 
 def _core() -> str:

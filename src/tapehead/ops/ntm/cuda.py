@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from tapehead.ops.packing import views
 from tapehead.ops.shapes import double_of, padded
 
 __all__ = ["backward", "forward"]
+
+Given = TypeVar("Given", Arguments, BackwardArguments)
 
 TILE = 4096
 """Numbers of a memory that a program takes at a time, where a slot has no more."""
@@ -133,13 +135,13 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool) -> Plan:
 
 def forward(*arguments: object) -> Results:
     """What the op's forward returns."""
-    from tapehead.ops.ntm import triton_forward
+    from tapehead.ops.ntm.triton import forward as kernel
 
     given = Arguments._make(arguments)
     shape, every, save, trace = Shape.of(given), given.checkpoint_every, given.save, given.trace
     expected = shape.arguments()
     names = Arguments._fields[: Arguments._fields.index("lengths") + 1]
-    given = given._replace(**_checked({name: expected[name] for name in names}, given, given.input))
+    given = _checked(given, {name: expected[name] for name in names}, given.input)
     keep_all = save and every == 1
     plan = _plan(shape, given.input.dtype, save, keep_all)
     steps, rows, slots = shape.steps, shape.rows, shape.heads * shape.padded_size
@@ -160,7 +162,7 @@ def forward(*arguments: object) -> Results:
     )
     joined = _joined(given.weight_reads, given.weight_hidden)
     with _device_of(given.input):
-        triton_forward.forward[(rows,)](
+        kernel.forward[(rows,)](
             torch.addmm(given.bias, given.input.flatten(0, 1), given.weight_input.t()),
             given.lengths,
             *given[1:7],
@@ -186,7 +188,7 @@ def forward(*arguments: object) -> Results:
 
 def backward(*arguments: object) -> list[Tensor]:
     """What the op's backward returns."""
-    from tapehead.ops.ntm import triton_backward
+    from tapehead.ops.ntm.triton import backward as kernel
 
     given = BackwardArguments._make(arguments)
     shape, every, trace = Shape.of(given), given.checkpoint_every, given.traced.numel() > 0
@@ -194,7 +196,7 @@ def backward(*arguments: object) -> list[Tensor]:
     expected = {**results, **shape.arguments()}
     expected.update({f"grad_{core_name(name)}": results[name] for name in OP.differentiable})
     names = (*(f"grad_{core_name(name)}" for name in OP.differentiable), *OP.saved)
-    given = given._replace(**_checked({name: expected[name] for name in names}, given, given.output))
+    given = _checked(given, {name: expected[name] for name in names}, given.output)
     plan = _plan(shape, given.output.dtype, True, every == 1)
     steps, rows, numbers = shape.steps, shape.rows, shape.word_size * shape.padded_size
 
@@ -222,7 +224,7 @@ def backward(*arguments: object) -> list[Tensor]:
         segment=(0 if plan.keep_all else rows, every + 1, numbers),
     )
     with _device_of(given.output):
-        triton_backward.backward[(rows,)](
+        kernel.backward[(rows,)](
             *given[:7],
             *(seen.get(name) for name in ("weights", "content", "parameters", "memories")),
             given.lengths,
@@ -302,13 +304,12 @@ def _depth(shape: Shape) -> int:
     return shape.hidden_size * (1 + shape.lstm)
 
 
-def _checked(
-    expected: dict[str, tuple[int, ...]], given: Arguments | BackwardArguments, like: Tensor
-) -> dict[str, Tensor | None]:
-    """Tensors of a call by name, contiguous."""
+def _checked(given: Given, expected: dict[str, tuple[int, ...]], like: Tensor) -> Given:
+    """The arguments of a call, with these tensors contiguous."""
     checks = [Check(name, size, math.prod(size), name == "lengths") for name, size in expected.items()]
     tensors = checked(OP.name, checks, [getattr(given, name) for name in expected], like)
-    return dict(zip(expected, tensors, strict=True))
+    found: Given = given._replace(**dict(zip(expected, tensors, strict=True)))  # type: ignore[arg-type]
+    return found
 
 
 def _kept(shape: Shape, traced: Tensor, internals: Tensor, every: int, save: bool, trace: bool) -> list[Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tapehead.ops.ntm import cpu  # noqa: F401  (registers the kernel)
+from tapehead.ops.ntm import cpu, cuda  # noqa: F401  (they register their kernels)
 from tapehead.ops.ntm.op import OP, Arguments, Results
 from tapehead.ops.ntm.parameters import NTMParameters, NTMSettings
 from tapehead.ops.ntm.shapes import Shape, Sizes

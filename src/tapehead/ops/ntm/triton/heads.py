@@ -9,15 +9,15 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton_elementary import exp, root, sigmoid, softplus, tanh
-from tapehead.ops.triton_memory import EPSILON_SQUARED
+from tapehead.ops.triton.elementary import exp, root, sigmoid, softplus, tanh
+from tapehead.ops.triton.memory import EPSILON_SQUARED
 
 __all__ = ["address", "address_backward", "keys_backward", "speak", "speak_backward", "unit_key"]
 
 
 @triton.jit
 def unit_key(key):
-    """u = k / |k|, and 1 / |k|."""
+    """Scale a key to length 1, u = k / |k|; and 1 / |k|."""
     inverse = 1.0 / root(tl.sum(key * key, 0) + EPSILON_SQUARED)
     return key * inverse, inverse
 
@@ -63,7 +63,7 @@ def speak(raw, parameters, slopes, units, s: tl.constexpr):
 
 @triton.jit
 def softmax(x, scale, highest, inside):
-    """softmax(scale x) where `inside`, and the sum of e^(scale (x - highest)); zeros elsewhere.
+    """Make softmax(scale x) where `inside` is, zeros elsewhere; and the sum of e^(scale (x - highest)).
 
     The highest is taken off before scaling, so that weights on one slot are exactly 1 and 0.
     """
@@ -74,34 +74,48 @@ def softmax(x, scale, highest, inside):
 
 @triton.jit
 def address(
-    head, similarity, parameters, slopes, previous, content, logarithms, weights, again, N, NP, s: tl.constexpr
+    head,
+    similarity,
+    parameters,
+    slopes,
+    previous,
+    content,
+    logarithms,
+    weights,
+    again,
+    memory_size,
+    padded_size,
+    s: tl.constexpr,
 ):
-    """Similarities to weights, eq. 5 and 7 to 9, of one head, with its parameters: all (heads, Np) but the second two."""
+    """Similarities to weights, eq. 5 and 7 to 9, of one head.
+
+    Parameters and slopes are (P,) and (4 heads,), all other arrays (heads, Np).
+    """
     n = tl.arange(0, s.slots)
-    inside = n < N
-    at = head * NP + n
+    inside = n < memory_size
+    at = head * padded_size + n
     cosine = tl.load(similarity + at, mask=inside, other=0.0)
     strength = tl.load(parameters + s.strength + head)
     weight, _ = softmax(cosine, strength, tl.max(tl.where(inside, cosine, -float("inf")), 0), inside)
-    tl.store(content + at, weight, mask=n < NP)
+    tl.store(content + at, weight, mask=n < padded_size)
     if s.location:
         before = tl.load(previous + at, mask=inside, other=0.0)
         gated = before + (weight - before) * tl.load(parameters + s.gate + head)
         # Slot n gets what was at n - offset, eq. 8. The smallest normal number keeps the logarithm of 0 finite.
         shifted = tl.zeros_like(gated) + s.tiny
         for index in range(s.offsets):
-            origin = tl.where(inside, (n + N + s.max_shift - index) % N, n)
+            origin = tl.where(inside, (n + memory_size + s.max_shift - index) % memory_size, n)
             part = tl.load(parameters + s.shift + head * s.offsets + index)
             shifted += tl.gather(gated, origin, 0) * part
         logarithm = tl.where(inside, tl.log(shifted), 0.0)
         highest = tl.max(tl.where(inside, logarithm, -float("inf")), 0)
         weight, total = softmax(logarithm, tl.load(parameters + s.gamma + head), highest, inside)
-        tl.store(logarithms + at, logarithm, mask=n < NP)
+        tl.store(logarithms + at, logarithm, mask=n < padded_size)
         tl.store(slopes + 2 * s.heads + head, highest)
         tl.store(slopes + 3 * s.heads + head, tl.log(total))
-    tl.store(again + at, weight, mask=n < NP)
+    tl.store(again + at, weight, mask=n < padded_size)
     if s.save:
-        tl.store(weights + at, weight, mask=n < NP)
+        tl.store(weights + at, weight, mask=n < padded_size)
 
 
 @triton.jit
@@ -122,19 +136,19 @@ def address_backward(
     z,  # (heads, Np): set for this head
     q,  # the sum over heads so far
     t,
-    N,
-    NP,
+    memory_size,
+    padded_size,
     s: tl.constexpr,
 ):
     """Back through one head's addressing, eq. 9, 8, 7 and 5, to what `content_backward` takes. Returns the new q."""
     n = tl.arange(0, s.slots)
-    inside = n < N
-    at = head * NP + n
+    inside = n < memory_size
+    at = head * padded_size + n
     by_content = tl.load(content + at, mask=inside, other=0.0)
     gradient = tl.load(grad_weights + at, mask=inside, other=0.0)
     if s.location:
         before = tl.load(previous + at, mask=inside & (t > 0), other=0.0)
-        before += tl.load(first + head * N + n, mask=inside & (t == 0), other=0.0)
+        before += tl.load(first + head * memory_size + n, mask=inside & (t == 0), other=0.0)
         gate = tl.load(parameters + s.gate + head)
         gated = before + (by_content - before) * gate
 
@@ -151,8 +165,8 @@ def address_backward(
         # Shift, and the same circle the other way round.
         gradient = tl.zeros_like(gated)
         for index in range(s.offsets):
-            origin = tl.where(inside, (n + N + s.max_shift - index) % N, n)
-            target = tl.where(inside, (n + N - s.max_shift + index) % N, n)
+            origin = tl.where(inside, (n + memory_size + s.max_shift - index) % memory_size, n)
+            target = tl.where(inside, (n + memory_size - s.max_shift + index) % memory_size, n)
             part = s.shift + head * s.offsets + index
             tl.store(words + part, tl.sum(grad_shifted * tl.gather(gated, origin, 0), 0))
             gradient += tl.gather(grad_shifted, target, 0) * tl.load(parameters + part)
@@ -167,7 +181,7 @@ def address_backward(
         grad_content_weights = gradient
         handed_on = tl.zeros_like(gradient)
     tl.debug_barrier()
-    tl.store(grad_weights + at, handed_on, mask=n < NP)
+    tl.store(grad_weights + at, handed_on, mask=n < padded_size)
     if grad_content is not None:
         grad_content_weights += tl.load(grad_content + at, mask=inside, other=0.0)
 
@@ -177,7 +191,7 @@ def address_backward(
     inverse = tl.load(inverse_norms + n, mask=inside, other=0.0)
     tl.store(words + s.strength + head, tl.sum(centred * cosine, 0))
     scaled = centred * tl.load(parameters + s.strength + head) * inverse
-    tl.store(z + at, scaled, mask=n < NP)
+    tl.store(z + at, scaled, mask=n < padded_size)
     return q + scaled * cosine * inverse
 
 

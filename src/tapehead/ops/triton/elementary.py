@@ -17,18 +17,16 @@ def exp(x):
     if x.dtype == tl.float32:
         x = tl.where(x < -104.0, -104.0, tl.where(x > 89.0, 89.0, x))
         n = tl.floor(x * 1.44269504 + 0.5)
-        return tl.exp2(n) * tl.exp((x - n * 0.693359375) + n * 2.12194440e-4)
+        power = tl.exp2(n) * tl.exp((x - n * 0.693359375) + n * 2.12194440e-4)
     else:
-        return tl.exp(x)
+        power = tl.exp(x)
+    return power
 
 
 @triton.jit
 def root(x):
     """The square root of x >= 0, rounded as IEEE 754 has it."""
-    if x.dtype == tl.float32:
-        return tl.sqrt_rn(x)
-    else:
-        return tl.sqrt(x)
+    return tl.sqrt_rn(x) if x.dtype == tl.float32 else tl.sqrt(x)
 
 
 @triton.jit
@@ -70,42 +68,45 @@ def tanh(x):
 
 
 @triton.jit
-def product(x, matrix, base, to, DEPTH: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """to (WIDTH,) = base (WIDTH,) + x (DEPTH,) @ matrix (DEPTH, WIDTH), in tiles of (ROWS, COLUMNS).
+def product(
+    x, matrix, base, to, depth: tl.constexpr, width: tl.constexpr, tile_rows: tl.constexpr, tile_columns: tl.constexpr
+):
+    """Multiply by a matrix: to (width,) = base (width,) + x (depth,) @ matrix (depth, width).
 
-    `to` may be `base`; without a base it counts as 0. What other threads stored to x and base must be behind a barrier, and so is what this stores before it is read.
+    Without a base it counts as 0; `to` may be `base`. What other threads stored to x and base must be behind a barrier,
+    and a barrier must stand between this and what reads `to`.
     """
-    for first in range(0, WIDTH, COLUMNS):
-        j = first + tl.arange(0, COLUMNS)
-        totals = tl.zeros([ROWS, COLUMNS], to.dtype.element_ty)
-        for start in range(0, DEPTH, ROWS):
-            k = start + tl.arange(0, ROWS)
-            factor = tl.load(x + k, mask=k < DEPTH, other=0.0)
-            inside = (k < DEPTH)[:, None] & (j < WIDTH)[None, :]
-            totals += factor[:, None] * tl.load(matrix + k[:, None] * WIDTH + j[None, :], mask=inside, other=0.0)
+    for first in range(0, width, tile_columns):
+        j = first + tl.arange(0, tile_columns)
+        totals = tl.zeros([tile_rows, tile_columns], to.dtype.element_ty)
+        for start in range(0, depth, tile_rows):
+            k = start + tl.arange(0, tile_rows)
+            factor = tl.load(x + k, mask=k < depth, other=0.0)
+            inside = (k < depth)[:, None] & (j < width)[None, :]
+            totals += factor[:, None] * tl.load(matrix + k[:, None] * width + j[None, :], mask=inside, other=0.0)
         total = tl.sum(totals, 0)
         if base is not None:
-            total += tl.load(base + j, mask=j < WIDTH, other=0.0)
+            total += tl.load(base + j, mask=j < width, other=0.0)
         tl.debug_barrier()
-        tl.store(to + j, total, mask=j < WIDTH)
+        tl.store(to + j, total, mask=j < width)
 
 
 @triton.jit
-def copy(origin, to, COUNT, BLOCK: tl.constexpr):
-    """to (COUNT,) = origin (COUNT,), or zeros where there is none."""
-    for start in range(0, COUNT, BLOCK):
-        i = start + tl.arange(0, BLOCK)
+def copy(origin, to, count, block: tl.constexpr):
+    """Copy: to (count,) = origin (count,), or zeros where there is none."""
+    for start in range(0, count, block):
+        i = start + tl.arange(0, block)
         if origin is None:
-            tl.store(to + i, 0.0, mask=i < COUNT)
+            tl.store(to + i, 0.0, mask=i < count)
         else:
-            tl.store(to + i, tl.load(origin + i, mask=i < COUNT, other=0.0), mask=i < COUNT)
+            tl.store(to + i, tl.load(origin + i, mask=i < count, other=0.0), mask=i < count)
 
 
 @triton.jit
-def accumulate(origin, to, COUNT, BLOCK: tl.constexpr):
-    """to (COUNT,) += origin (COUNT,)."""
-    for start in range(0, COUNT, BLOCK):
-        i = start + tl.arange(0, BLOCK)
-        total = tl.load(to + i, mask=i < COUNT, other=0.0) + tl.load(origin + i, mask=i < COUNT, other=0.0)
+def accumulate(origin, to, count, block: tl.constexpr):
+    """Add: to (count,) += origin (count,)."""
+    for start in range(0, count, block):
+        i = start + tl.arange(0, block)
+        total = tl.load(to + i, mask=i < count, other=0.0) + tl.load(origin + i, mask=i < count, other=0.0)
         tl.debug_barrier()
-        tl.store(to + i, total, mask=i < COUNT)
+        tl.store(to + i, total, mask=i < count)

@@ -9,29 +9,29 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.ntm.triton_heads import address, speak
-from tapehead.ops.triton_controller import run_layers
-from tapehead.ops.triton_elementary import copy, product
-from tapehead.ops.triton_memory import read, similarity, tile_at, transpose_in, transpose_out
+from tapehead.ops.ntm.triton.heads import address, speak
+from tapehead.ops.triton.controller import run_layers
+from tapehead.ops.triton.elementary import copy, product
+from tapehead.ops.triton.memory import read, similarity, tile_at, transpose_in, transpose_out
 
 __all__ = ["forward", "write"]
 
 
 @triton.jit
-def write(before, after, kept, keep, weights, parameters, IN_PLACE: tl.constexpr, NP, s: tl.constexpr):
+def write(before, after, kept, keep, weights, parameters, in_place: tl.constexpr, padded_size, s: tl.constexpr):
     """Erase with every write head, then add with every one, eq. 3 and 4; to `kept` as well where `keep` says so."""
-    for start in range(0, NP, s.tile):
-        n, j, at, there = tile_at(start, NP, s)
+    for start in range(0, padded_size, s.tile):
+        n, j, at, there = tile_at(start, padded_size, s)
         tile = tl.load(before + at, mask=there, other=0.0)
         added = tl.zeros_like(tile)
         for h in range(s.write_heads):
-            weight = tl.load(weights + (s.read_heads + h) * NP + n, mask=n < NP, other=0.0)
+            weight = tl.load(weights + (s.read_heads + h) * padded_size + n, mask=n < padded_size, other=0.0)
             erase = tl.load(parameters + s.erase + h * s.words + j, mask=j < s.words, other=0.0)
             add = tl.load(parameters + s.add + h * s.words + j, mask=j < s.words, other=0.0)
             tile *= 1.0 - erase[:, None] * weight[None, :]
             added += add[:, None] * weight[None, :]
         tile += added
-        if IN_PLACE:
+        if in_place:
             tl.debug_barrier()
         tl.store(after + at, tile, mask=there)
         if kept is not None:
@@ -39,19 +39,27 @@ def write(before, after, kept, keep, weights, parameters, IN_PLACE: tl.constexpr
 
 
 @triton.jit
-def copy_weights(origin, to, FIRST: tl.constexpr, COUNT: tl.constexpr, N, NP, s: tl.constexpr):
-    """to (heads, Np), of heads from FIRST on, = origin (COUNT, N), with zeros in the padding."""
+def copy_weights(origin, to, first: tl.constexpr, count: tl.constexpr, memory_size, padded_size, s: tl.constexpr):
+    """Copy to (heads, Np), of heads from first on, = origin (count, N), with zeros in the padding."""
     n = tl.arange(0, s.slots)
-    for h in range(COUNT):
-        tl.store(to + (FIRST + h) * NP + n, tl.load(origin + h * N + n, mask=n < N, other=0.0), mask=n < NP)
+    for h in range(count):
+        tl.store(
+            to + (first + h) * padded_size + n,
+            tl.load(origin + h * memory_size + n, mask=n < memory_size, other=0.0),
+            mask=n < padded_size,
+        )
 
 
 @triton.jit
-def copy_weights_out(origin, to, FIRST: tl.constexpr, COUNT: tl.constexpr, N, NP, s: tl.constexpr):
-    """to (COUNT, N) = origin (heads, Np), of heads from FIRST on."""
+def copy_weights_out(origin, to, first: tl.constexpr, count: tl.constexpr, memory_size, padded_size, s: tl.constexpr):
+    """Copy: to (count, N) = origin (heads, Np), of heads from first on."""
     n = tl.arange(0, s.slots)
-    for h in range(COUNT):
-        tl.store(to + h * N + n, tl.load(origin + (FIRST + h) * NP + n, mask=n < N, other=0.0), mask=n < N)
+    for h in range(count):
+        tl.store(
+            to + h * memory_size + n,
+            tl.load(origin + (first + h) * padded_size + n, mask=n < memory_size, other=0.0),
+            mask=n < memory_size,
+        )
 
 
 @triton.jit
@@ -96,17 +104,17 @@ def forward(
     units,  # (heads, M)
     carried,  # (2, heads, Np): weights of even steps, of odd ones
     current,  # (M, Np), where not every memory is kept
-    T,
-    B,
-    N,
-    NP,
+    steps,
+    rows,
+    memory_size,
+    padded_size,
     every,
     s: tl.constexpr,
 ):
     """All steps of row `program_id(0)`."""
     row = tl.program_id(0).to(tl.int64)
-    slots = s.heads * NP
-    numbers = s.words * NP
+    slots = s.heads * padded_size
+    numbers = s.words * padded_size
     layers: tl.constexpr = s.layers
     depth: tl.constexpr = s.hidden + s.lstm * s.hidden
     width: tl.constexpr = s.reads + s.lstm * s.hidden + (s.layers - 1) * depth
@@ -116,10 +124,7 @@ def forward(
     raw += row * s.parameters
     units += row * (s.heads * s.words)
     carried += row * (2 * slots)
-    if lengths is None:
-        length = T
-    else:
-        length = tl.load(lengths + row).to(tl.int32)
+    length = steps if lengths is None else tl.load(lengths + row).to(tl.int32)
 
     # The state that the sequence starts from.
     if s.keep_all:
@@ -127,37 +132,47 @@ def forward(
     else:
         start = current + row * numbers
         if s.save:
-            transpose_in(memory + row * (N * s.words), memories + row * numbers, N, NP, s)
-    transpose_in(memory + row * (N * s.words), start, N, NP, s)
-    copy_weights(read_weights + row * (s.read_heads * N), carried, 0, s.read_heads, N, NP, s)
-    copy_weights(write_weights + row * (s.write_heads * N), carried, s.read_heads, s.write_heads, N, NP, s)
+            transpose_in(memory + row * (memory_size * s.words), memories + row * numbers, memory_size, padded_size, s)
+    transpose_in(memory + row * (memory_size * s.words), start, memory_size, padded_size, s)
+    copy_weights(
+        read_weights + row * (s.read_heads * memory_size), carried, 0, s.read_heads, memory_size, padded_size, s
+    )
+    copy_weights(
+        write_weights + row * (s.write_heads * memory_size),
+        carried,
+        s.read_heads,
+        s.write_heads,
+        memory_size,
+        padded_size,
+        s,
+    )
     copy(reads + row * s.reads, inputs, s.reads, s.block)
     if s.lstm:
         for layer in tl.static_range(layers):
-            at_layer = (layer * B + row) * s.hidden
+            at_layer = (layer * rows + row) * s.hidden
             own = s.reads + layer * depth
             copy(hidden + at_layer, inputs + own, s.hidden, s.block)
             copy(cell + at_layer, cells + layer * s.hidden, s.hidden, s.block)
     tl.debug_barrier()
 
     for t in range(length):
-        step = row + t * B
+        step = row + t * rows
         if s.save:
             at = step
-            kept_rows = T * B
+            kept_rows = steps * rows
         else:
             at = row
-            kept_rows = B
+            kept_rows = rows
         if s.keep_all:
             before = memories + step * numbers
-            after = memories + (step + B) * numbers
+            after = memories + (step + rows) * numbers
         else:
             before = current + row * numbers
             after = before
         output_now = output + step * (s.hidden + s.reads)
         spoken = parameters + at * s.parameters
         slopes_now = slopes + at * (4 * s.heads)
-        norms_now = inverse_norms + at * ((1 + s.write_read) * NP)
+        norms_now = inverse_norms + at * ((1 + s.write_read) * padded_size)
         similar = similarities + at * slots
         previous = carried + (t % 2) * slots
         pointed = carried + ((t + 1) % 2) * slots
@@ -185,26 +200,34 @@ def forward(
 
         # Who addresses M_{t-1}: all heads, or the write heads.
         first: tl.constexpr = s.read_heads if s.write_read else 0
-        similarity(before, units, similar, norms_now + s.write_read * NP, first, s.heads, NP, s)
+        similarity(before, units, similar, norms_now + s.write_read * padded_size, first, s.heads, padded_size, s)
         tl.debug_barrier()
         content_now = content + at * slots
         logarithms_now = logarithms + at * slots
         weights_now = weights + at * slots
         for h in range(first, s.heads):
             address(
-                h, similar, spoken, slopes_now, previous, content_now, logarithms_now, weights_now, pointed, N, NP, s
+                h,
+                similar,
+                spoken,
+                slopes_now,
+                previous,
+                content_now,
+                logarithms_now,
+                weights_now,
+                pointed,
+                memory_size,
+                padded_size,
+                s,
             )
         tl.debug_barrier()
         if not s.write_read:
-            read(before, pointed, output_now + s.hidden, inputs, NP, s)
-        if s.save and not s.keep_all:
-            kept = memories + (((t + 1) // every) * B + row) * numbers
-        else:
-            kept = None
-        write(before, after, kept, (t + 1) % every == 0, pointed, spoken, not s.keep_all, NP, s)
+            read(before, pointed, output_now + s.hidden, inputs, padded_size, s)
+        kept = memories + ((t + 1) // every * rows + row) * numbers if s.save and not s.keep_all else None
+        write(before, after, kept, (t + 1) % every == 0, pointed, spoken, not s.keep_all, padded_size, s)
         if s.write_read:
             tl.debug_barrier()
-            similarity(after, units, similar, norms_now, 0, s.read_heads, NP, s)
+            similarity(after, units, similar, norms_now, 0, s.read_heads, padded_size, s)
             tl.debug_barrier()
             for h in range(s.read_heads):
                 address(
@@ -217,29 +240,40 @@ def forward(
                     logarithms_now,
                     weights_now,
                     pointed,
-                    N,
-                    NP,
+                    memory_size,
+                    padded_size,
                     s,
                 )
             tl.debug_barrier()
-            read(after, pointed, output_now + s.hidden, inputs, NP, s)
+            read(after, pointed, output_now + s.hidden, inputs, padded_size, s)
         tl.debug_barrier()
 
     # The state after the row's last step.
-    if s.keep_all:
-        end = memories + (row + length * B) * numbers
-    else:
-        end = current + row * numbers
-    transpose_out(end, last_memory + row * (N * s.words), N, NP, s)
+    end = memories + (row + length * rows) * numbers if s.keep_all else current + row * numbers
+    transpose_out(end, last_memory + row * (memory_size * s.words), memory_size, padded_size, s)
     pointed_last = carried + (length % 2) * slots
-    copy_weights_out(pointed_last, last_read_weights + row * (s.read_heads * N), 0, s.read_heads, N, NP, s)
     copy_weights_out(
-        pointed_last, last_write_weights + row * (s.write_heads * N), s.read_heads, s.write_heads, N, NP, s
+        pointed_last,
+        last_read_weights + row * (s.read_heads * memory_size),
+        0,
+        s.read_heads,
+        memory_size,
+        padded_size,
+        s,
+    )
+    copy_weights_out(
+        pointed_last,
+        last_write_weights + row * (s.write_heads * memory_size),
+        s.read_heads,
+        s.write_heads,
+        memory_size,
+        padded_size,
+        s,
     )
     copy(inputs, last_reads + row * s.reads, s.reads, s.block)
     if s.lstm:
         for layer in tl.static_range(layers):
-            at_last = (layer * B + row) * s.hidden
+            at_last = (layer * rows + row) * s.hidden
             own_last = s.reads + layer * depth
             copy(inputs + own_last, last_hidden + at_last, s.hidden, s.block)
             copy(cells + ((length % 2) * s.layers + layer) * s.hidden, last_cell + at_last, s.hidden, s.block)

@@ -9,24 +9,24 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.ntm.triton_forward import copy_weights, copy_weights_out, write
-from tapehead.ops.ntm.triton_heads import address_backward, keys_backward, speak_backward, unit_key
-from tapehead.ops.triton_controller import layers_backward
-from tapehead.ops.triton_elementary import accumulate, copy, product
-from tapehead.ops.triton_memory import content_backward, read_backward, tile_at, transpose_in, transpose_out
+from tapehead.ops.ntm.triton.forward import copy_weights, copy_weights_out, write
+from tapehead.ops.ntm.triton.heads import address_backward, keys_backward, speak_backward, unit_key
+from tapehead.ops.triton.controller import layers_backward
+from tapehead.ops.triton.elementary import accumulate, copy, product
+from tapehead.ops.triton.memory import content_backward, read_backward, tile_at, transpose_in, transpose_out
 
 __all__ = ["backward"]
 
 
 @triton.jit
-def write_backward(before, grad_memory, weights, parameters, grad_weights, words, NP, s: tl.constexpr):
-    """dM of what was written turns into that of what was there; adds to dw, sets the words of erase and add.
+def write_backward(before, grad_memory, weights, parameters, grad_weights, words, padded_size, s: tl.constexpr):
+    """Turn dM of what was written into that of what was there; add to dw, set the words of erase and add.
 
     dM~/de_h has the product of all the other heads' factors: from the left made anew for each head, from the right on
     the way back, so that nothing is divided by a factor that may be 0.
     """
-    for start in range(0, NP, s.tile):
-        n, j, at, there = tile_at(start, NP, s)
+    for start in range(0, padded_size, s.tile):
+        n, j, at, there = tile_at(start, padded_size, s)
         memory = tl.load(before + at, mask=there, other=0.0)
         after = tl.load(grad_memory + at, mask=there, other=0.0)
         right = after
@@ -34,23 +34,23 @@ def write_backward(before, grad_memory, weights, parameters, grad_weights, words
             head = s.write_heads - 1 - index
             left = memory
             for other in range(head):
-                weight = tl.load(weights + (s.read_heads + other) * NP + n, mask=n < NP, other=0.0)
+                weight = tl.load(weights + (s.read_heads + other) * padded_size + n, mask=n < padded_size, other=0.0)
                 erase = tl.load(parameters + s.erase + other * s.words + j, mask=j < s.words, other=0.0)
                 left *= 1.0 - erase[:, None] * weight[None, :]
-            weight = tl.load(weights + (s.read_heads + head) * NP + n, mask=n < NP, other=0.0)
+            weight = tl.load(weights + (s.read_heads + head) * padded_size + n, mask=n < padded_size, other=0.0)
             erase = tl.load(parameters + s.erase + head * s.words + j, mask=j < s.words, other=0.0)
             add = tl.load(parameters + s.add + head * s.words + j, mask=j < s.words, other=0.0)
             others = left * right
-            to_weight = grad_weights + (s.read_heads + head) * NP + n
+            to_weight = grad_weights + (s.read_heads + head) * padded_size + n
             to_erase = words + s.erase + head * s.words + j
             to_add = words + s.add + head * s.words + j
             more = (j < s.words) & (start > 0)
-            grad_weight = tl.load(to_weight, mask=n < NP, other=0.0)
+            grad_weight = tl.load(to_weight, mask=n < padded_size, other=0.0)
             grad_weight += tl.sum(after * add[:, None] - others * erase[:, None], 0)
             grad_erase = tl.load(to_erase, mask=more, other=0.0) - tl.sum(others * weight[None, :], 1)
             grad_add = tl.load(to_add, mask=more, other=0.0) + tl.sum(after * weight[None, :], 1)
             tl.debug_barrier()
-            tl.store(to_weight, grad_weight, mask=n < NP)
+            tl.store(to_weight, grad_weight, mask=n < padded_size)
             tl.store(to_erase, grad_erase, mask=j < s.words)
             tl.store(to_add, grad_add, mask=j < s.words)
             right *= 1.0 - erase[:, None] * weight[None, :]
@@ -111,17 +111,17 @@ def backward(
     z,  # (heads, Np)
     q,  # (Np,)
     segment,  # (every + 1, M, Np): memories made again; None where every one is kept
-    T,
-    B,
-    N,
-    NP,
+    steps,
+    rows,
+    memory_size,
+    padded_size,
     every,
     s: tl.constexpr,
 ):
     """All steps of row `program_id(0)`."""
     row = tl.program_id(0).to(tl.int64)
-    slots = s.heads * NP
-    numbers = s.words * NP
+    slots = s.heads * padded_size
+    numbers = s.words * padded_size
     layers: tl.constexpr = s.layers
     padded: tl.constexpr = s.slots
     below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
@@ -134,33 +134,30 @@ def backward(
     units += row * (s.heads * s.words)
     grad_units += row * (s.heads * s.words)
     z += row * slots
-    q += row * NP
-    first = first_weights + row * (s.heads * N)
-    if lengths is None:
-        length = T
-    else:
-        length = tl.load(lengths + row).to(tl.int32)
+    q += row * padded_size
+    first = first_weights + row * (s.heads * memory_size)
+    length = steps if lengths is None else tl.load(lengths + row).to(tl.int32)
     if not s.keep_all:
         segment += row * ((every + 1) * numbers)
 
     # Gradients of the final state.
     if grad_last_memory is None:
-        transpose_in(None, grad_memory, N, NP, s)
+        transpose_in(None, grad_memory, memory_size, padded_size, s)
     else:
-        transpose_in(grad_last_memory + row * (N * s.words), grad_memory, N, NP, s)
+        transpose_in(grad_last_memory + row * (memory_size * s.words), grad_memory, memory_size, padded_size, s)
     if grad_last_read_weights is None:
-        copy(None, grad_weights, s.read_heads * NP, s.block)
+        copy(None, grad_weights, s.read_heads * padded_size, s.block)
     else:
-        origin = grad_last_read_weights + row * (s.read_heads * N)
-        copy_weights(origin, grad_weights, 0, s.read_heads, N, NP, s)
+        origin = grad_last_read_weights + row * (s.read_heads * memory_size)
+        copy_weights(origin, grad_weights, 0, s.read_heads, memory_size, padded_size, s)
     if grad_last_write_weights is None:
-        copy(None, grad_weights + s.read_heads * NP, s.write_heads * NP, s.block)
+        copy(None, grad_weights + s.read_heads * padded_size, s.write_heads * padded_size, s.block)
     else:
-        origin = grad_last_write_weights + row * (s.write_heads * N)
-        copy_weights(origin, grad_weights, s.read_heads, s.write_heads, N, NP, s)
+        origin = grad_last_write_weights + row * (s.write_heads * memory_size)
+        copy_weights(origin, grad_weights, s.read_heads, s.write_heads, memory_size, padded_size, s)
     copy(None if grad_last_reads is None else grad_last_reads + row * s.reads, grad_reads, s.reads, s.block)
     for layer in tl.static_range(layers):
-        at_layer = (layer * B + row) * s.hidden
+        at_layer = (layer * rows + row) * s.hidden
         to = layer * s.hidden
         copy(None if grad_last_hidden is None else grad_last_hidden + at_layer, grad_hidden + to, s.hidden, s.block)
         copy(None if grad_last_cell is None else grad_last_cell + at_layer, grad_cell + to, s.hidden, s.block)
@@ -168,33 +165,33 @@ def backward(
 
     for index in range(length):
         t = length - 1 - index
-        step = row + t * B
+        step = row + t * rows
         spoken = parameters + step * s.parameters
         slopes_now = slopes + step * (4 * s.heads)
-        norms_now = inverse_norms + step * ((1 + s.write_read) * NP)
+        norms_now = inverse_norms + step * ((1 + s.write_read) * padded_size)
         similar = similarities + step * slots
         content_now = content + step * slots
         logarithms_now = logarithms + step * slots
         weights_now = weights + step * slots
-        previous = weights_now - B * slots
+        previous = weights_now - rows * slots
         words = grad_words + step * s.parameters
         output_now = output + step * (s.hidden + s.reads)
         top = grad_hidden + (s.layers - 1) * s.hidden
 
         if s.keep_all:
             before = memories + step * numbers
-            after = memories + (step + B) * numbers
+            after = memories + (step + rows) * numbers
         else:
             # On the way into a segment its memories are written again, from the kept one on.
             past = t % every
             if (t == length - 1) | (past == every - 1):
-                kept = memories + ((t // every) * B + row) * numbers
-                for start in range(0, NP, s.tile):
-                    _, _, at, there = tile_at(start, NP, s)
+                kept = memories + ((t // every) * rows + row) * numbers
+                for start in range(0, padded_size, s.tile):
+                    _, _, at, there = tile_at(start, padded_size, s)
                     tl.store(segment + at, tl.load(kept + at, mask=there, other=0.0), mask=there)
                 tl.debug_barrier()
                 for again in range(past + s.write_read):
-                    that = step - (past - again) * B
+                    that = step - (past - again) * rows
                     made = segment + again * numbers
                     write(
                         made,
@@ -204,7 +201,7 @@ def backward(
                         weights + that * slots,
                         parameters + that * s.parameters,
                         False,
-                        NP,
+                        padded_size,
                         s,
                     )
                     tl.debug_barrier()
@@ -219,7 +216,7 @@ def backward(
         if grad_weights_seen is not None:
             accumulate(grad_weights_seen + step * slots, grad_weights, slots, s.block)
         if grad_memories is not None:
-            accumulate(grad_memories + (step + B) * numbers, grad_memory, numbers, s.block)
+            accumulate(grad_memories + (step + rows) * numbers, grad_memory, numbers, s.block)
         j = tl.arange(0, s.padded_words)
         for h in range(s.heads):
             unit, _ = unit_key(tl.load(spoken + h * s.words + j, mask=j < s.words, other=0.0))
@@ -227,9 +224,9 @@ def backward(
         tl.debug_barrier()
 
         # The read, and then the write or, where they come after it, the read heads' addressing.
-        read_backward(after if s.write_read else before, grad_reads, grad_weights, NP, s)
+        read_backward(after if s.write_read else before, grad_reads, grad_weights, padded_size, s)
         if not s.write_read:
-            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, NP, s)
+            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, padded_size, s)
         tl.debug_barrier()
         content_seen = None if grad_content is None else grad_content + step * slots
         end: tl.constexpr = s.read_heads if s.write_read else s.heads
@@ -252,18 +249,20 @@ def backward(
                 z,
                 total,
                 t,
-                N,
-                NP,
+                memory_size,
+                padded_size,
                 s,
             )
         n = tl.arange(0, s.slots)
-        tl.store(q + n, total, mask=n < NP)
+        tl.store(q + n, total, mask=n < padded_size)
         tl.debug_barrier()
         addressed = after if s.write_read else before
-        content_backward(addressed, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, end, True, NP, s)
+        content_backward(
+            addressed, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, end, True, padded_size, s
+        )
         tl.debug_barrier()
         if s.write_read:
-            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, NP, s)
+            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, padded_size, s)
             tl.debug_barrier()
             total = tl.zeros([padded], q.dtype.element_ty)
             for h in range(s.read_heads, s.heads):
@@ -277,18 +276,18 @@ def backward(
                     content_now,
                     logarithms_now,
                     weights_now,
-                    norms_now + NP,
+                    norms_now + padded_size,
                     grad_weights,
                     content_seen,
                     words,
                     z,
                     total,
                     t,
-                    N,
-                    NP,
+                    memory_size,
+                    padded_size,
                     s,
                 )
-            tl.store(q + n, total, mask=n < NP)
+            tl.store(q + n, total, mask=n < padded_size)
             tl.debug_barrier()
             content_backward(
                 before,
@@ -302,7 +301,7 @@ def backward(
                 s.read_heads,
                 s.heads,
                 False,
-                NP,
+                padded_size,
                 s,
             )
             tl.debug_barrier()
@@ -320,8 +319,8 @@ def backward(
         layers_backward(
             t,
             step,
-            B,
-            T * B,
+            rows,
+            steps * rows,
             layer_weights,
             upper_weights,
             cell + row * s.hidden if s.lstm else None,
@@ -338,14 +337,14 @@ def backward(
 
     # Gradients of the state that the sequence started from.
     if grad_memory_out is not None:
-        transpose_out(grad_memory, grad_memory_out + row * (N * s.words), N, NP, s)
-        to_read = grad_read_weights_out + row * (s.read_heads * N)
-        to_write = grad_write_weights_out + row * (s.write_heads * N)
-        copy_weights_out(grad_weights, to_read, 0, s.read_heads, N, NP, s)
-        copy_weights_out(grad_weights, to_write, s.read_heads, s.write_heads, N, NP, s)
+        transpose_out(grad_memory, grad_memory_out + row * (memory_size * s.words), memory_size, padded_size, s)
+        to_read = grad_read_weights_out + row * (s.read_heads * memory_size)
+        to_write = grad_write_weights_out + row * (s.write_heads * memory_size)
+        copy_weights_out(grad_weights, to_read, 0, s.read_heads, memory_size, padded_size, s)
+        copy_weights_out(grad_weights, to_write, s.read_heads, s.write_heads, memory_size, padded_size, s)
         copy(grad_reads, grad_reads_out + row * s.reads, s.reads, s.block)
         if s.lstm:
             for layer in tl.static_range(layers):
-                at_start = (layer * B + row) * s.hidden
+                at_start = (layer * rows + row) * s.hidden
                 copy(grad_hidden + layer * s.hidden, grad_hidden_out + at_start, s.hidden, s.block)
                 copy(grad_cell + layer * s.hidden, grad_cell_out + at_start, s.hidden, s.block)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton_elementary import product, sigmoid, tanh
+from tapehead.ops.triton.elementary import product, sigmoid, tanh
 
 __all__ = ["layers_backward", "run_layers"]
 
