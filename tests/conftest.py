@@ -1,11 +1,17 @@
 """Every test starts from the same seed, and a red property test is red again."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
 
 from tapehead.tasks.omniglot import task
 from tests.tasks.omniglot import synthetic
+
+# Where no GPU can run the Triton kernels, Triton's interpreter does. Triton asks when it is imported.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 pytest.register_assert_rewrite("tests.ops.fused_problems")
 settings.register_profile("tapehead", deadline=None, derandomize=True, database=None, max_examples=30)
@@ -28,3 +34,10 @@ def signed(monkeypatch, _signed):
     """A whole Omniglot in memory in place of the real one, for this process: what every task reads."""
     monkeypatch.setattr(task, "load", lambda data, cache: _signed)
     return _signed
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))

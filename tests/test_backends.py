@@ -1,5 +1,7 @@
 """Which implementation runs; an explicit choice never falls back, and a refusal gives its reasons."""
 
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 import torch
 
@@ -62,11 +64,52 @@ def test_fused_on_the_cpu_takes_the_core_and_a_dtype(dtype, missing, monkeypatch
     assert backends._fused(request) == missing + backends.why_not("reference", request)
 
 
-@pytest.mark.parametrize("device", ["cuda", "meta"])
-def test_fused_is_for_the_cpu(device: str, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("op", "device"), [("ntm", "meta"), ("mann", "meta"), ("mann", "cuda")])
+def test_fused_is_for_devices_with_kernels(op: str, device: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(core, "why_not", lambda: pytest.fail("the core is not asked"))
-    reasons = backends._fused(Request("ntm", torch.device(device), torch.float32))
-    assert reasons == (f"this version of tapehead has no fused kernel of ntm for {device} tensors.",)
+    reasons = backends._fused(Request(op, torch.device(device), torch.float32))
+    assert reasons == (f"this version of tapehead has no fused kernel of {op} for {device} tensors.",)
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Request:
+    """A request that the Triton kernels can run, on a device that seems to be there."""
+    monkeypatch.setattr(backends, "version", lambda name: "3.7.1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
+    return Request("ntm", torch.device("cuda"), torch.float32, False, 128, 20)
+
+
+def test_fused_on_a_gpu_runs_when_asked_and_auto_passes_over_it(gpu: Request):
+    assert backends.why_not("fused", gpu) == ()
+    assert backends.choose("fused", gpu) == "fused"
+    (sentence,) = backends.passed_over("fused", gpu)
+    assert "have not run on a GPU yet" in sentence
+    assert backends.choose("auto", gpu) == "reference"
+
+
+def not_installed(name: str) -> str:
+    raise PackageNotFoundError(name)
+
+
+def test_fused_on_a_gpu_says_what_is_missing(gpu: Request, monkeypatch: pytest.MonkeyPatch):
+    def reason(request: Request = gpu) -> str:
+        (sentence,) = backends.why_not("fused", request)
+        return sentence
+
+    assert reason(gpu._replace(dtype=torch.bfloat16)).startswith("it computes in float32 or float64")
+    assert "transforms of torch.func" in reason(gpu._replace(transformed=True))
+    assert reason(gpu._replace(memory_size=20000)) == "on CUDA it takes at most 16,384 slots, not 20,000."
+    assert reason(gpu._replace(word_size=2000)) == "on CUDA it takes at most 1,024 numbers in a slot, not 2,000."
+    with monkeypatch.context() as changed:
+        changed.setattr(torch.cuda, "get_device_capability", lambda index: (7, 5))
+        assert reason() == "it needs a device of compute capability 8.0 or higher, and this one has 7.5."
+        changed.setattr(torch.cuda, "is_available", lambda: False)
+        assert reason() == "torch sees no CUDA device here."
+    monkeypatch.setattr(backends, "version", lambda name: "3.3.1")
+    assert 'needs Triton 3.4 or later, and 3.3.1 is installed: pip install "tapehead[gpu]"' in reason()
+    monkeypatch.setattr(backends, "version", not_installed)
+    assert 'Triton is not installed, which compiles the kernels: pip install "tapehead[gpu]"' in reason()
 
 
 def test_unknown_names():

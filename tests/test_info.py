@@ -1,8 +1,9 @@
 """`tapehead info`: what it says of the core."""
 
 import pytest
+import torch
 
-from tapehead import core
+from tapehead import backends, core
 from tapehead.info import describe
 
 
@@ -32,3 +33,12 @@ def test_a_core_that_does_not_load(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 def test_the_core_of_this_machine():
     assert core_line() == f"core          {core.isa()} (built: {', '.join(core.isas_built())})" or core.why_not()
+
+
+def test_a_backend_that_auto_passes_over(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "a GPU")
+    monkeypatch.setattr(backends, "why_not", lambda backend, request: ())
+    lines = describe().split("backends of ntm on cuda:0:\n")[1].splitlines()
+    assert lines[0].startswith('  fused       yes, but not by "auto": its Triton kernels')
+    assert lines[1] == "  reference   yes (auto)"

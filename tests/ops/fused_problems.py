@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -49,6 +50,14 @@ class Problem(NamedTuple):
         layer, input, state = copy.deepcopy(self.layer).double(), self.input.double(), self.state
         return Problem(layer, input, map_tensors(Tensor.double, state), self.lengths)
 
+    def to(self, device: str) -> "Problem":
+        """The same on another device."""
+        layer, input, state, lengths = self
+        move = partial(Tensor.to, device=device)
+        return Problem(
+            copy.deepcopy(layer).to(device), move(input), map_tensors(move, state), map_tensors(move, lengths)
+        )
+
 
 def problem_of(case: Case, dtype: torch.dtype = torch.float64, *, ragged: bool = False) -> Problem:
     layer, input = make_layer(case, dtype), make_input(case, dtype)
@@ -70,9 +79,9 @@ def sequence(problem: Problem, **options: Any) -> dict[str, Tensor]:
 
 
 def cotangents(values: dict[str, Tensor]) -> list[Tensor]:
-    """The same random numbers for the same shapes, in whatever precision."""
+    """The same random numbers for the same shapes, in whatever precision, on whatever device."""
     generator = torch.Generator().manual_seed(3)
-    return [torch.randn(value.shape, generator=generator).to(value.dtype) for value in values.values()]
+    return [torch.randn(value.shape, generator=generator).to(value) for value in values.values()]
 
 
 def run(problem: Problem, backend: str, **options: Any) -> Run:

@@ -63,7 +63,7 @@ def speak(raw, parameters, slopes, units, s: tl.constexpr):
 
 @triton.jit
 def softmax(x, scale, highest, inside):
-    """Make softmax(scale x) where `inside` is, zeros elsewhere; and the sum of e^(scale (x - highest)).
+    """Weights e^(scale (x - highest)) over their sum where `inside` is, zeros elsewhere; and the sum.
 
     The highest is taken off before scaling, so that weights on one slot are exactly 1 and 0.
     """
