@@ -38,7 +38,7 @@ from tests.ops.mann_problems import (
     real_mann_problem,
     some_cases,
 )
-from tests.ops.test_fused_memory import assert_clean, nan_filled  # noqa: F401  (a fixture)
+from tests.ops.test_fused_memory import assert_clean
 
 # As good as the reference.
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton.elementary import product, sigmoid, tanh
+from tapehead.ops.triton.elementary import copy, product, sigmoid, tanh
 
-__all__ = ["layers_backward", "run_layers"]
+__all__ = ["finish", "finish_backward", "layers_backward", "run_layers", "start", "start_backward"]
 
 
 @triton.jit
@@ -229,3 +229,58 @@ def layers_backward(
             s.layers - 1 - index,
             s,
         )
+
+
+# The part of a state that every machine has, of row `row` of `rows`: reads (B, R*M), hidden and cell (L, B, H).
+
+
+@triton.jit
+def start(reads, hidden, cell, inputs, cells, row, rows, s: tl.constexpr):
+    """Take the state that the sequence starts from, into what the layers take."""
+    layers: tl.constexpr = s.layers
+    copy(reads + row * s.reads, inputs, s.reads, s.block)
+    if s.lstm:
+        for layer in tl.static_range(layers):
+            at = (layer * rows + row) * s.hidden
+            copy(hidden + at, inputs + s.reads + layer * 2 * s.hidden, s.hidden, s.block)
+            copy(cell + at, cells + layer * s.hidden, s.hidden, s.block)
+
+
+@triton.jit
+def finish(length, inputs, cells, last_reads, last_hidden, last_cell, row, rows, s: tl.constexpr):
+    """Give out the state after `length` steps."""
+    layers: tl.constexpr = s.layers
+    copy(inputs, last_reads + row * s.reads, s.reads, s.block)
+    if s.lstm:
+        for layer in tl.static_range(layers):
+            at = (layer * rows + row) * s.hidden
+            copy(inputs + s.reads + layer * 2 * s.hidden, last_hidden + at, s.hidden, s.block)
+            copy(cells + ((length % 2) * s.layers + layer) * s.hidden, last_cell + at, s.hidden, s.block)
+
+
+@triton.jit
+def start_backward(
+    grad_last_reads, grad_last_hidden, grad_last_cell, grad_reads, grad_hidden, grad_cell, row, rows, s: tl.constexpr
+):
+    """Take the gradients of the final state, each None where there is none."""
+    layers: tl.constexpr = s.layers
+    copy(None if grad_last_reads is None else grad_last_reads + row * s.reads, grad_reads, s.reads, s.block)
+    for layer in tl.static_range(layers):
+        at = (layer * rows + row) * s.hidden
+        to = layer * s.hidden
+        copy(None if grad_last_hidden is None else grad_last_hidden + at, grad_hidden + to, s.hidden, s.block)
+        copy(None if grad_last_cell is None else grad_last_cell + at, grad_cell + to, s.hidden, s.block)
+
+
+@triton.jit
+def finish_backward(
+    grad_reads, grad_hidden, grad_cell, grad_reads_out, grad_hidden_out, grad_cell_out, row, rows, s: tl.constexpr
+):
+    """Give out the gradients of the state that the sequence started from."""
+    layers: tl.constexpr = s.layers
+    copy(grad_reads, grad_reads_out + row * s.reads, s.reads, s.block)
+    if s.lstm:
+        for layer in tl.static_range(layers):
+            at = (layer * rows + row) * s.hidden
+            copy(grad_hidden + layer * s.hidden, grad_hidden_out + at, s.hidden, s.block)
+            copy(grad_cell + layer * s.hidden, grad_cell_out + at, s.hidden, s.block)

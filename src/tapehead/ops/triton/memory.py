@@ -10,11 +10,20 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from tapehead.ops.triton.content import EPSILON_SQUARED
 from tapehead.ops.triton.elementary import root
 
-__all__ = ["content_backward", "read", "read_backward", "similarity", "transpose_in", "transpose_out"]
-
-EPSILON_SQUARED: tl.constexpr = tl.constexpr(1e-6**2)  # of `NORM_EPSILON` in ops/content.py
+__all__ = [
+    "content_backward",
+    "copy_weights",
+    "copy_weights_out",
+    "read",
+    "read_backward",
+    "similarity",
+    "tile_at",
+    "transpose_in",
+    "transpose_out",
+]
 
 
 @triton.jit
@@ -46,6 +55,30 @@ def transpose_out(origin, to, memory_size, padded_size, s: tl.constexpr):
         n, j, at, there = tile_at(start, padded_size, s)
         tile = tl.load(origin + at, mask=there, other=0.0)
         tl.store(to + n[None, :] * s.words + j[:, None], tile, mask=there & (n < memory_size)[None, :])
+
+
+@triton.jit
+def copy_weights(origin, to, first: tl.constexpr, count: tl.constexpr, memory_size, padded_size, s: tl.constexpr):
+    """Copy to (heads, Np), of heads from first on, = origin (count, N), with zeros in the padding."""
+    n = tl.arange(0, s.slots)
+    for h in range(count):
+        tl.store(
+            to + (first + h) * padded_size + n,
+            tl.load(origin + h * memory_size + n, mask=n < memory_size, other=0.0),
+            mask=n < padded_size,
+        )
+
+
+@triton.jit
+def copy_weights_out(origin, to, first: tl.constexpr, count: tl.constexpr, memory_size, padded_size, s: tl.constexpr):
+    """Copy: to (count, N) = origin (heads, Np), of heads from first on."""
+    n = tl.arange(0, s.slots)
+    for h in range(count):
+        tl.store(
+            to + h * memory_size + n,
+            tl.load(origin + (first + h) * padded_size + n, mask=n < memory_size, other=0.0),
+            mask=n < memory_size,
+        )
 
 
 @triton.jit

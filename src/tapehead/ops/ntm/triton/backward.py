@@ -9,11 +9,20 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.ntm.triton.forward import copy_weights, copy_weights_out, write
-from tapehead.ops.ntm.triton.heads import address_backward, keys_backward, speak_backward, unit_key
-from tapehead.ops.triton.controller import layers_backward
+from tapehead.ops.ntm.triton.forward import write
+from tapehead.ops.ntm.triton.heads import address_backward, speak_backward
+from tapehead.ops.triton import controller
+from tapehead.ops.triton.content import keys_backward, unit_keys
 from tapehead.ops.triton.elementary import accumulate, copy, product
-from tapehead.ops.triton.memory import content_backward, read_backward, tile_at, transpose_in, transpose_out
+from tapehead.ops.triton.memory import (
+    content_backward,
+    copy_weights,
+    copy_weights_out,
+    read_backward,
+    tile_at,
+    transpose_in,
+    transpose_out,
+)
 
 __all__ = ["backward"]
 
@@ -122,7 +131,6 @@ def backward(
     row = tl.program_id(0).to(tl.int64)
     slots = s.heads * padded_size
     numbers = s.words * padded_size
-    layers: tl.constexpr = s.layers
     padded: tl.constexpr = s.slots
     below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
     grad_memory += row * numbers
@@ -155,12 +163,9 @@ def backward(
     else:
         origin = grad_last_write_weights + row * (s.write_heads * memory_size)
         copy_weights(origin, grad_weights, s.read_heads, s.write_heads, memory_size, padded_size, s)
-    copy(None if grad_last_reads is None else grad_last_reads + row * s.reads, grad_reads, s.reads, s.block)
-    for layer in tl.static_range(layers):
-        at_layer = (layer * rows + row) * s.hidden
-        to = layer * s.hidden
-        copy(None if grad_last_hidden is None else grad_last_hidden + at_layer, grad_hidden + to, s.hidden, s.block)
-        copy(None if grad_last_cell is None else grad_last_cell + at_layer, grad_cell + to, s.hidden, s.block)
+    controller.start_backward(
+        grad_last_reads, grad_last_hidden, grad_last_cell, grad_reads, grad_hidden, grad_cell, row, rows, s
+    )
     tl.debug_barrier()
 
     for index in range(length):
@@ -217,10 +222,7 @@ def backward(
             accumulate(grad_weights_seen + step * slots, grad_weights, slots, s.block)
         if grad_memories is not None:
             accumulate(grad_memories + (step + rows) * numbers, grad_memory, numbers, s.block)
-        j = tl.arange(0, s.padded_words)
-        for h in range(s.heads):
-            unit, _ = unit_key(tl.load(spoken + h * s.words + j, mask=j < s.words, other=0.0))
-            tl.store(units + h * s.words + j, unit, mask=j < s.words)
+        unit_keys(spoken, units, s)
         tl.debug_barrier()
 
         # The read, and then the write or, where they come after it, the read heads' addressing.
@@ -316,7 +318,7 @@ def backward(
         tl.debug_barrier()
         product(words, heads_weight, top, top, s.parameters, s.hidden, s.product_rows, s.product_columns)
         tl.debug_barrier()
-        layers_backward(
+        controller.layers_backward(
             t,
             step,
             rows,
@@ -342,9 +344,6 @@ def backward(
         to_write = grad_write_weights_out + row * (s.write_heads * memory_size)
         copy_weights_out(grad_weights, to_read, 0, s.read_heads, memory_size, padded_size, s)
         copy_weights_out(grad_weights, to_write, s.read_heads, s.write_heads, memory_size, padded_size, s)
-        copy(grad_reads, grad_reads_out + row * s.reads, s.reads, s.block)
-        if s.lstm:
-            for layer in tl.static_range(layers):
-                at_start = (layer * rows + row) * s.hidden
-                copy(grad_hidden + layer * s.hidden, grad_hidden_out + at_start, s.hidden, s.block)
-                copy(grad_cell + layer * s.hidden, grad_cell_out + at_start, s.hidden, s.block)
+        controller.finish_backward(
+            grad_reads, grad_hidden, grad_cell, grad_reads_out, grad_hidden_out, grad_cell_out, row, rows, s
+        )

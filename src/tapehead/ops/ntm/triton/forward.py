@@ -10,9 +10,17 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.ntm.triton.heads import address, speak
-from tapehead.ops.triton.controller import run_layers
-from tapehead.ops.triton.elementary import copy, product
-from tapehead.ops.triton.memory import read, similarity, tile_at, transpose_in, transpose_out
+from tapehead.ops.triton import controller
+from tapehead.ops.triton.elementary import product
+from tapehead.ops.triton.memory import (
+    copy_weights,
+    copy_weights_out,
+    read,
+    similarity,
+    tile_at,
+    transpose_in,
+    transpose_out,
+)
 
 __all__ = ["forward", "write"]
 
@@ -36,30 +44,6 @@ def write(before, after, kept, keep, weights, parameters, in_place: tl.constexpr
         tl.store(after + at, tile, mask=there)
         if kept is not None:
             tl.store(kept + at, tile, mask=there & keep)
-
-
-@triton.jit
-def copy_weights(origin, to, first: tl.constexpr, count: tl.constexpr, memory_size, padded_size, s: tl.constexpr):
-    """Copy to (heads, Np), of heads from first on, = origin (count, N), with zeros in the padding."""
-    n = tl.arange(0, s.slots)
-    for h in range(count):
-        tl.store(
-            to + (first + h) * padded_size + n,
-            tl.load(origin + h * memory_size + n, mask=n < memory_size, other=0.0),
-            mask=n < padded_size,
-        )
-
-
-@triton.jit
-def copy_weights_out(origin, to, first: tl.constexpr, count: tl.constexpr, memory_size, padded_size, s: tl.constexpr):
-    """Copy: to (count, N) = origin (heads, Np), of heads from first on."""
-    n = tl.arange(0, s.slots)
-    for h in range(count):
-        tl.store(
-            to + h * memory_size + n,
-            tl.load(origin + (first + h) * padded_size + n, mask=n < memory_size, other=0.0),
-            mask=n < memory_size,
-        )
 
 
 @triton.jit
@@ -115,7 +99,6 @@ def forward(
     row = tl.program_id(0).to(tl.int64)
     slots = s.heads * padded_size
     numbers = s.words * padded_size
-    layers: tl.constexpr = s.layers
     depth: tl.constexpr = s.hidden + s.lstm * s.hidden
     width: tl.constexpr = s.reads + s.lstm * s.hidden + (s.layers - 1) * depth
     inputs += row * width
@@ -146,13 +129,7 @@ def forward(
         padded_size,
         s,
     )
-    copy(reads + row * s.reads, inputs, s.reads, s.block)
-    if s.lstm:
-        for layer in tl.static_range(layers):
-            at_layer = (layer * rows + row) * s.hidden
-            own = s.reads + layer * depth
-            copy(hidden + at_layer, inputs + own, s.hidden, s.block)
-            copy(cell + at_layer, cells + layer * s.hidden, s.hidden, s.block)
+    controller.start(reads, hidden, cell, inputs, cells, row, rows, s)
     tl.debug_barrier()
 
     for t in range(length):
@@ -177,7 +154,7 @@ def forward(
         previous = carried + (t % 2) * slots
         pointed = carried + ((t + 1) % 2) * slots
 
-        run_layers(
+        controller.run_layers(
             t,
             at,
             kept_rows,
@@ -270,10 +247,4 @@ def forward(
         padded_size,
         s,
     )
-    copy(inputs, last_reads + row * s.reads, s.reads, s.block)
-    if s.lstm:
-        for layer in tl.static_range(layers):
-            at_last = (layer * rows + row) * s.hidden
-            own_last = s.reads + layer * depth
-            copy(inputs + own_last, last_hidden + at_last, s.hidden, s.block)
-            copy(cells + ((length % 2) * s.layers + layer) * s.hidden, last_cell + at_last, s.hidden, s.block)
+    controller.finish(length, inputs, cells, last_reads, last_hidden, last_cell, row, rows, s)

@@ -9,17 +9,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton.elementary import exp, root, sigmoid, softplus, tanh
-from tapehead.ops.triton.memory import EPSILON_SQUARED
+from tapehead.ops.triton.content import content_weights, content_weights_backward, softmax, unit_key
+from tapehead.ops.triton.elementary import exp, sigmoid, softplus, tanh
 
-__all__ = ["address", "address_backward", "keys_backward", "speak", "speak_backward", "unit_key"]
-
-
-@triton.jit
-def unit_key(key):
-    """Scale a key to length 1, u = k / |k|; and 1 / |k|."""
-    inverse = 1.0 / root(tl.sum(key * key, 0) + EPSILON_SQUARED)
-    return key * inverse, inverse
+__all__ = ["address", "address_backward", "speak", "speak_backward"]
 
 
 @triton.jit
@@ -62,17 +55,6 @@ def speak(raw, parameters, slopes, units, s: tl.constexpr):
 
 
 @triton.jit
-def softmax(x, scale, highest, inside):
-    """Weights e^(scale (x - highest)) over their sum where `inside` is, zeros elsewhere; and the sum.
-
-    The highest is taken off before scaling, so that weights on one slot are exactly 1 and 0.
-    """
-    power = tl.where(inside, exp((x - highest) * scale), 0.0)
-    total = tl.sum(power, 0)
-    return power / total, total
-
-
-@triton.jit
 def address(
     head,
     similarity,
@@ -96,7 +78,7 @@ def address(
     at = head * padded_size + n
     cosine = tl.load(similarity + at, mask=inside, other=0.0)
     strength = tl.load(parameters + s.strength + head)
-    weight, _ = softmax(cosine, strength, tl.max(tl.where(inside, cosine, -float("inf")), 0), inside)
+    weight = content_weights(cosine, strength, inside)
     tl.store(content + at, weight, mask=n < padded_size)
     if s.location:
         before = tl.load(previous + at, mask=inside, other=0.0)
@@ -185,25 +167,13 @@ def address_backward(
     if grad_content is not None:
         grad_content_weights += tl.load(grad_content + at, mask=inside, other=0.0)
 
-    # Content, eq. 5, and the cosine as a function of the memory.
-    centred = by_content * (grad_content_weights - tl.sum(by_content * grad_content_weights, 0))
     cosine = tl.load(similarity + at, mask=inside, other=0.0)
     inverse = tl.load(inverse_norms + n, mask=inside, other=0.0)
-    tl.store(words + s.strength + head, tl.sum(centred * cosine, 0))
-    scaled = centred * tl.load(parameters + s.strength + head) * inverse
+    strength = tl.load(parameters + s.strength + head)
+    grad_strength, scaled, share = content_weights_backward(by_content, grad_content_weights, cosine, inverse, strength)
+    tl.store(words + s.strength + head, grad_strength)
     tl.store(z + at, scaled, mask=n < padded_size)
-    return q + scaled * cosine * inverse
-
-
-@triton.jit
-def keys_backward(parameters, grad_units, words, s: tl.constexpr):
-    """From gradients of unit keys to those of keys, the first words: dk = (du - u (u . du)) / |k|."""
-    j = tl.arange(0, s.padded_words)
-    for h in range(s.heads):
-        unit, inverse = unit_key(tl.load(parameters + h * s.words + j, mask=j < s.words, other=0.0))
-        gradient = tl.load(grad_units + h * s.words + j, mask=j < s.words, other=0.0)
-        gradient = (gradient - unit * tl.sum(unit * gradient, 0)) * inverse
-        tl.store(words + h * s.words + j, gradient, mask=j < s.words)
+    return q + share
 
 
 @triton.jit
