@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from tapehead.ops import launches
 from tapehead.ops.ntm import cuda
 from tapehead.ops.ntm.op import OP
 from tapehead.testing import named_tensors
@@ -55,8 +56,8 @@ def device(request, monkeypatch: pytest.MonkeyPatch) -> str:
         return "cuda"
     if torch.cuda.is_available():
         pytest.skip("the kernels are compiled for the GPU here, not interpreted")
-    monkeypatch.setitem(OP._kernels, ("cpu", "forward"), cuda.forward)
-    monkeypatch.setitem(OP._kernels, ("cpu", "backward"), cuda.backward)
+    monkeypatch.setitem(OP._kernels, ("cpu", "forward"), cuda.LAUNCHES.forward)
+    monkeypatch.setitem(OP._kernels, ("cpu", "backward"), cuda.LAUNCHES.backward)
     return "cpu"
 
 
@@ -83,7 +84,7 @@ def test_a_memory_in_tiles_is_the_same_memory(device: str, monkeypatch: pytest.M
     problem = problem_of(case).to(device)
     expected = run(problem, "reference")
     for name in ("TILE", "PRODUCT_ROWS", "PRODUCT_COLUMNS"):
-        monkeypatch.setattr(cuda, name, 16)
+        monkeypatch.setattr(launches, name, 16)
     cuda._plan.cache_clear()
     assert_close(run(problem, "fused"), expected, TOLERANCE)
     cuda._plan.cache_clear()

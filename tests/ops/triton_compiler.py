@@ -50,7 +50,7 @@ class Compiled:
 
 def main(name: str) -> None:
     forward.forward, backward.backward = Compiled(forward.forward), Compiled(backward.backward)
-    OP._kernels["cpu", "forward"], OP._kernels["cpu", "backward"] = cuda.forward, cuda.backward
+    OP._kernels["cpu", "forward"], OP._kernels["cpu", "backward"] = cuda.LAUNCHES.forward, cuda.LAUNCHES.backward
     (case,) = (case for case in CASES if case.name == name)
     run(problem_of(case, torch.float32, ragged=True), "fused", checkpoint_every=2)
 

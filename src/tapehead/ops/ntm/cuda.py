@@ -1,35 +1,20 @@
-"""The NTM op on CUDA tensors: Triton's kernels for what goes step by step, torch's products for the rest.
-
-With TRITON_INTERPRET=1 in the environment before Triton is imported, `forward` and `backward` take CPU tensors too.
-"""
+"""The NTM op on CUDA tensors: Triton's kernels, as `ops/launches.py` launches them."""
 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from tapehead.ops.calls import Check, checked
-from tapehead.ops.custom import core_name
-from tapehead.ops.ntm.op import OP, Arguments, BackwardArguments, Results
+from tapehead.ops import launches
+from tapehead.ops.ntm.op import OP, BackwardArguments
 from tapehead.ops.ntm.shapes import Shape
-from tapehead.ops.packing import views
-from tapehead.ops.shapes import double_of, padded
+from tapehead.ops.shapes import double_of
 
-__all__ = ["backward", "forward"]
-
-Given = TypeVar("Given", Arguments, BackwardArguments)
-
-TILE = 4096
-"""Numbers of a memory that a program takes at a time, where a slot has no more."""
-PRODUCT_ROWS, PRODUCT_COLUMNS = 32, 128
-"""Of a tile of a weight matrix."""
-WARPS = 8
-"""Of a program."""
+__all__ = ["LAUNCHES"]
 
 
 class Plan(NamedTuple):
@@ -82,13 +67,10 @@ class Plan(NamedTuple):
     product_columns: int
 
 
-def _power(count: int, least: int = 16) -> int:
-    """The power of two that has room for `count`."""
-    return max(least, 1 << (count - 1).bit_length())
-
-
 @lru_cache(256)
-def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool) -> Plan:
+def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool) -> Plan:
+
+    taken = launches.tiles(shape)
     sizes, heads, words = shape.sizes, shape.heads, shape.word_size
     offsets, location = 2 * sizes.max_shift + 1, bool(sizes.location)
     kinds = (heads * words, heads, *((heads, heads * offsets, heads) if location else (0, 0, 0)))
@@ -122,217 +104,81 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool) -> Plan:
         tiny=torch.finfo(dtype).tiny,
         save=save,
         keep_all=keep_all,
-        slots=_power(shape.padded_size),
-        padded_words=_power(words),
-        padded_heads=_power(heads, 1),
-        padded_offsets=_power(offsets, 1),
-        tile=min(_power(shape.padded_size), max(16, TILE // _power(words))),
-        block=min(1024, _power(max(shape.hidden_size, shape.reads))),
-        product_rows=PRODUCT_ROWS,
-        product_columns=PRODUCT_COLUMNS,
+        slots=taken.slots,
+        padded_words=taken.words,
+        padded_heads=launches.power(heads, 1),
+        padded_offsets=launches.power(offsets, 1),
+        tile=taken.slots_of_memory,
+        block=taken.numbers,
+        product_rows=launches.PRODUCT_ROWS,
+        product_columns=launches.PRODUCT_COLUMNS,
     )
 
 
-def forward(*arguments: object) -> Results:
-    """What the op's forward returns."""
-    from tapehead.ops.ntm.triton import forward as kernel
+def _kernels(way: str) -> Any:
+    """The kernel; Triton is imported with the first."""
+    from tapehead.ops.ntm.triton import backward, forward
 
-    given = Arguments._make(arguments)
-    shape, every, save, trace = Shape.of(given), given.checkpoint_every, given.save, given.trace
-    expected = shape.arguments()
-    names = Arguments._fields[: Arguments._fields.index("lengths") + 1]
-    given = _checked(given, {name: expected[name] for name in names}, given.input)
-    keep_all = save and every == 1
-    plan = _plan(shape, given.input.dtype, save, keep_all)
-    steps, rows, slots = shape.steps, shape.rows, shape.heads * shape.padded_size
-
-    # Past a row's length the kernel writes nothing, and what it leaves there has to be zero.
-    new = given.input.new_empty if given.lengths is None else given.input.new_zeros
-    made = Results._make(map(new, shape.results(every, save, trace).values()))
-    kept = _kept(shape, made.traced, made.internals, every, save, trace)
-    scratch = _pieces(
-        given.input,
-        inputs=(rows, shape.reads + shape.lstm * shape.hidden_size + (shape.layers - 1) * _depth(shape)),
-        cells=(rows, 2, shape.layers, shape.hidden_size),
-        sums=(rows, shape.gates),
-        raw=(rows, shape.parameters),
-        units=(rows, shape.heads * shape.word_size),
-        carried=(rows, 2, slots),
-        current=(0 if keep_all else rows, shape.word_size, shape.padded_size),
-    )
-    joined = _joined(given.weight_reads, given.weight_hidden)
-    with _device_of(given.input):
-        kernel.forward[(rows,)](
-            torch.addmm(given.bias, given.input.flatten(0, 1), given.weight_input.t()),
-            given.lengths,
-            *given[1:7],
-            joined.t().contiguous(),
-            None if given.upper_weight is None else given.upper_weight.mT.contiguous(),
-            given.upper_bias,
-            given.heads_weight.t().contiguous(),
-            given.heads_bias,
-            *made[:7],
-            *kept,
-            *scratch,
-            steps,
-            rows,
-            shape.memory_size,
-            shape.padded_size,
-            every,
-            plan,
-            num_warps=WARPS,
-            num_stages=1,
-        )
-    return made
+    return forward.forward if way == "forward" else backward.backward
 
 
-def backward(*arguments: object) -> list[Tensor]:
-    """What the op's backward returns."""
-    from tapehead.ops.ntm.triton import backward as kernel
-
-    given = BackwardArguments._make(arguments)
-    shape, every, trace = Shape.of(given), given.checkpoint_every, given.traced.numel() > 0
-    results = shape.results(every, True, trace)
-    expected = {**results, **shape.arguments()}
-    expected.update({f"grad_{core_name(name)}": results[name] for name in OP.differentiable})
-    names = (*(f"grad_{core_name(name)}" for name in OP.differentiable), *OP.saved)
-    given = _checked(given, {name: expected[name] for name in names}, given.output)
-    plan = _plan(shape, given.output.dtype, True, every == 1)
-    steps, rows, numbers = shape.steps, shape.rows, shape.word_size * shape.padded_size
-
-    shapes = shape.gradients(given.of_input, given.of_state)
-    state = {name: given.output.new_empty(shapes[name]) for name in shape.state() if name in shapes}
-    new = given.output.new_empty if given.lengths is None else given.output.new_zeros
-    grad_sums = new(shape.layers, steps * rows, shape.gates)
-    grad_words = new(steps * rows, shape.parameters)
-    kept = _kept(shape, given.traced, given.internals, every, True, trace)
-    seen: dict[str, Tensor] = {}
-    if given.grad_traced is not None:
-        seen = views(given.grad_traced, shape.traced(), shape.traced_numbers())
-    scratch = _pieces(
-        given.output,
-        grad_memory=(rows, numbers),
-        grad_weights=(rows, shape.heads, shape.padded_size),
-        grad_reads=(rows, shape.reads),
-        grad_hidden=(rows, shape.layers, shape.hidden_size),
-        grad_cell=(rows, shape.layers, shape.hidden_size),
-        into=(rows, max(shape.reads + shape.lstm * shape.hidden_size, (shape.layers > 1) * _depth(shape))),
-        units=(rows, shape.heads * shape.word_size),
-        grad_units=(rows, shape.heads * shape.word_size),
-        z=(rows, shape.heads, shape.padded_size),
-        q=(rows, shape.padded_size),
-        segment=(0 if plan.keep_all else rows, every + 1, numbers),
-    )
-    with _device_of(given.output):
-        kernel.backward[(rows,)](
-            *given[:7],
-            *(seen.get(name) for name in ("weights", "content", "parameters", "memories")),
-            given.lengths,
-            torch.cat([given.read_weights, given.write_weights], 1),
-            given.cell,
-            _joined(given.weight_reads, given.weight_hidden),
-            given.upper_weight,
-            given.heads_weight,
-            given.output,
-            *kept,
-            grad_sums,
-            grad_words,
-            *(state.get(name) for name in shape.state()),
-            *scratch,
-            steps,
-            rows,
-            shape.memory_size,
-            shape.padded_size,
-            every,
-            plan,
-            num_warps=WARPS,
-            num_stages=1,
-        )
-    lower = kept[-2]
-    gradients = {**state, **_of_weights(given, shape, grad_sums, grad_words, lower)}
-    return [gradients[name].view(size) for name, size in shapes.items()]
+def _first_weights(given: BackwardArguments) -> Tensor:
+    return torch.cat([given.read_weights, given.write_weights], 1)
 
 
-def _of_weights(
-    given: BackwardArguments, shape: Shape, grad_sums: Tensor, grad_words: Tensor, lower: Tensor
-) -> dict[str, Tensor]:
-    """Gradients of the weights and of the input, from those of the sums: products over all steps and rows.
-
-    Args:
-        given: of the backward
-        shape: of the call
-        grad_sums: (L, T*B, G), zeros past a row's length
-        grad_words: (T*B, P), likewise
-        lower: L - 1 times (T*B, H), what the layers below the top one gave
-    """
-    hidden, steps = shape.hidden_size, shape.steps * shape.rows
-    output = given.output.view(steps, -1)
-    layers = [*lower[: (shape.layers - 1) * steps * hidden].view(-1, steps, hidden), output[:, :hidden]]
-    grads = {
-        "weight_input": grad_sums[0].t() @ given.input.view(steps, -1),
-        "bias": grad_sums[0].sum(0),
-        "weight_reads": grad_sums[0].t() @ _before(output[:, hidden:], given.reads.flatten(1)),
-        "heads_weight": grad_words.t() @ layers[-1],
-        "heads_bias": grad_words.sum(0),
-    }
-    if given.of_input:
-        grads["input"] = grad_sums[0] @ given.weight_input
-    if given.hidden is not None:
-        grads["weight_hidden"] = grad_sums[0].t() @ _before(layers[0], given.hidden[0])
-    if shape.layers > 1:
-        upper = []
-        for layer in range(1, shape.layers):
-            taken = [layers[layer - 1]]
-            taken += [] if given.hidden is None else [_before(layers[layer], given.hidden[layer])]
-            upper.append(grad_sums[layer].t() @ torch.cat(taken, 1))
-        grads["upper_weight"], grads["upper_bias"] = torch.stack(upper), grad_sums[1:].sum(1)
-    return grads
-
-
-def _before(values: Tensor, first: Tensor) -> Tensor:
-    """Values (T*B, width) of all steps to those of the steps before, of which the first is `first` (B, width)."""
-    return torch.cat([first, values[: values.shape[0] - first.shape[0]]])
+def _scratch(way: str, shape: Shape, every: int) -> list[tuple[int, ...]]:
+    """Shapes of the kernels' scratch, in the order of their arguments."""
+    rows, hidden, layers = shape.rows, shape.hidden_size, shape.layers
+    units, slots = (rows, shape.heads * shape.word_size), (rows, shape.heads, shape.padded_size)
+    memory, first = (shape.word_size, shape.padded_size), shape.reads + shape.lstm * hidden
+    if way == "forward":
+        inputs = first + (layers - 1) * launches.depth(shape)
+        current = (0 if every == 1 else rows, *memory)
+        carried = (2, *slots)
+        return [
+            (rows, inputs),
+            (rows, 2, layers, hidden),
+            (rows, shape.gates),
+            (rows, shape.parameters),
+            units,
+            carried,
+            current,
+        ]
+    into = max(first, (layers > 1) * launches.depth(shape))
+    segment = (0 if every == 1 else rows, every + 1, *memory)
+    return [
+        (rows, *memory),
+        slots,
+        (rows, shape.reads),
+        (rows, layers, hidden),
+        (rows, layers, hidden),
+        (rows, into),
+        units,
+        units,
+        slots,
+        (rows, shape.padded_size),
+        segment,
+    ]
 
 
-def _joined(weight_reads: Tensor, weight_hidden: Tensor | None) -> Tensor:
-    """(G, R*M + H), feed-forward (G, R*M): what the lowest layer multiplies in every step."""
-    return weight_reads if weight_hidden is None else torch.cat([weight_reads, weight_hidden], 1)
-
-
-def _depth(shape: Shape) -> int:
-    """How much a layer above the lowest takes: what is below it, and its own past."""
-    return shape.hidden_size * (1 + shape.lstm)
-
-
-def _checked(given: Given, expected: dict[str, tuple[int, ...]], like: Tensor) -> Given:
-    """The arguments of a call, with these tensors contiguous."""
-    checks = [Check(name, size, math.prod(size), name == "lengths") for name, size in expected.items()]
-    tensors = checked(OP.name, checks, [getattr(given, name) for name in expected], like)
-    found: Given = given._replace(**dict(zip(expected, tensors, strict=True)))  # type: ignore[arg-type]
-    return found
-
-
-def _kept(shape: Shape, traced: Tensor, internals: Tensor, every: int, save: bool, trace: bool) -> list[Tensor]:
-    """Arrays that pass from the forward to the backward, in the order of the kernels' arguments, flat."""
-    numbers = shape.internals(every, save, trace)
-    found = views(internals, {name: (count,) for name, count in numbers.items()}, numbers)
-    if trace:
-        numbers = shape.traced_numbers()
-        found.update(views(traced, {name: (count,) for name, count in numbers.items()}, numbers))
-    order = ("weights", "content", "parameters", "similarity", "logarithms", "inverse_norms", "slopes")
-    return [found[name] for name in (*order, "gates", "lower", "memories")]
-
-
-def _pieces(like: Tensor, **shapes: tuple[int, ...]) -> list[Tensor]:
-    """Fresh memory for scratch, in one piece."""
-    numbers = {name: padded(math.prod(size)) for name, size in shapes.items()}
-    whole = like.new_empty(sum(numbers.values()))
-    return list(views(whole, shapes, numbers).values())
-
-
-def _device_of(tensor: Tensor) -> AbstractContextManager[object]:
-    """Triton launches on the current device."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
-
-
-OP.register_kernels("cuda", forward, backward)
+LAUNCHES = launches.Launches(
+    OP,
+    _kernels,
+    _plan,
+    kept=(
+        "weights",
+        "content",
+        "parameters",
+        "similarity",
+        "logarithms",
+        "inverse_norms",
+        "slopes",
+        "gates",
+        "lower",
+        "memories",
+    ),
+    seen=("weights", "content", "parameters", "memories"),
+    first_weights=_first_weights,
+    scratch=_scratch,
+)
+OP.register_kernels("cuda", LAUNCHES.forward, LAUNCHES.backward)

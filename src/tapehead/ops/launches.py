@@ -1,0 +1,239 @@
+"""Launches of Triton kernels on CUDA tensors, for every machine: what `calls.py` is for the C++ core.
+
+Triton's kernels do what goes step by step, torch's products the rest: the input's share of the controller's sums before
+the forward, the gradients of the weights and of the input after the backward. Nothing here waits for the device.
+
+With TRITON_INTERPRET=1 in the environment before Triton is imported, CPU tensors are taken too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tapehead.ops.calls import Check, checked
+from tapehead.ops.custom import SequenceOp, core_name
+from tapehead.ops.packing import views
+from tapehead.ops.shapes import SequenceShape, padded
+
+__all__ = ["Launches", "Tiles", "depth", "power", "tiles"]
+
+TILE = 4096
+"""Numbers of a memory that a program takes at a time, where a slot has no more."""
+PRODUCT_ROWS, PRODUCT_COLUMNS = 32, 128
+"""Of a tile of a weight matrix."""
+WARPS = 8
+"""Of a program."""
+
+
+class Tiles(NamedTuple):
+    """Sizes of what a program takes at a time, powers of two."""
+
+    slots: int
+    """at least Np"""
+    words: int
+    """at least M"""
+    slots_of_memory: int
+    numbers: int
+    """of a vector of the controller's"""
+
+
+def tiles(shape: SequenceShape) -> Tiles:
+    """Of a call."""
+    slots, words = power(shape.padded_size), power(shape.word_size)
+    numbers = min(1024, power(max(shape.hidden_size, shape.reads)))
+    return Tiles(slots, words, min(slots, max(16, TILE // words)), numbers)
+
+
+def power(count: int, least: int = 16) -> int:
+    """The power of two that has room for `count`."""
+    return max(least, 1 << (count - 1).bit_length())
+
+
+def depth(shape: SequenceShape) -> int:
+    """How much a layer above the lowest takes: what is below it, and its own past."""
+    return shape.hidden_size * (1 + shape.lstm)
+
+
+class Launches:
+    """The forward and backward of a machine's op, by Triton's kernels.
+
+    Args:
+        op: of the machine
+        kernels: the kernel of a way, "forward" or "backward"
+        plan: what is compiled into a kernel, of a shape, a dtype, whether every step is kept for the backward, whether
+            every memory is, and whether there is a trace
+        kept: names of the arrays that pass from the forward to the backward, in the order of the kernels' arguments
+        seen: those whose gradient a trace may have
+        first_weights: (B, heads, N) that the sequence starts from, of the backward's arguments
+        scratch: shapes of the kernels' scratch, of a way, a shape, and how many steps lie between two kept memories, 0
+            where the forward keeps none
+    """
+
+    def __init__(
+        self,
+        op: SequenceOp,
+        kernels: Callable[[str], Any],
+        plan: Callable[[Any, torch.dtype, bool, bool, bool], Any],
+        kept: tuple[str, ...],
+        seen: tuple[str, ...],
+        first_weights: Callable[[Any], Tensor],
+        scratch: Callable[[str, Any, int], list[tuple[int, ...]]],
+    ) -> None:
+        self.op, self.kernels, self.plan, self.kept, self.seen = op, kernels, plan, kept, seen
+        self.first_weights, self.scratch = first_weights, scratch
+        self._taken = op.arguments._fields[: op.arguments._fields.index("lengths") + 1]
+        self._gradients = tuple(f"grad_{core_name(name)}" for name in op.differentiable)
+
+    def forward(self, *arguments: object) -> Any:
+        """What the op's forward returns."""
+        given = self.op.arguments._make(arguments)
+        shape, every, save, trace = self.op.shape.of(given), given.checkpoint_every, given.save, given.trace
+        given = self._checked(given, shape.arguments(), self._taken, given.input)
+        # Past a row's length the kernel writes nothing, and what is there has to be zero.
+        new = given.input.new_empty if given.lengths is None else given.input.new_zeros
+        made = self.op.results._make(map(new, shape.results(every, save, trace).values()))
+        with _device_of(given.input):
+            self._launch(
+                "forward",
+                shape,
+                every,
+                self.plan(shape, given.input.dtype, save, save and every == 1, trace),
+                torch.addmm(given.bias, given.input.flatten(0, 1), given.weight_input.t()),
+                given.lengths,
+                *given[1:7],
+                _joined(given.weight_reads, given.weight_hidden).t().contiguous(),
+                None if given.upper_weight is None else given.upper_weight.mT.contiguous(),
+                given.upper_bias,
+                given.heads_weight.t().contiguous(),
+                given.heads_bias,
+                *made[:7],
+                *self._arrays(shape, made, every, save, trace),
+                *_pieces(given.input, self.scratch("forward", shape, every if save else 0)),
+            )
+        return made
+
+    def backward(self, *arguments: object) -> list[Tensor]:
+        """What the op's backward returns."""
+        given = self.op.backward_arguments._make(arguments)
+        shape, every, trace = self.op.shape.of(given), given.checkpoint_every, given.traced.numel() > 0
+        results = shape.results(every, True, trace)
+        expected = {**results, **shape.arguments()}
+        expected.update({f"grad_{core_name(name)}": results[name] for name in self.op.differentiable})
+        given = self._checked(given, expected, (*self._gradients, *self.op.saved), given.output)
+
+        shapes = shape.gradients(given.of_input, given.of_state)
+        state = {name: given.output.new_empty(shapes[name]) for name in shape.state() if name in shapes}
+        new = given.output.new_empty if given.lengths is None else given.output.new_zeros
+        grad_sums = new(shape.layers, shape.steps * shape.rows, shape.gates)
+        grad_words = new(shape.steps * shape.rows, shape.parameters)
+        kept = self._arrays(shape, given, every, True, trace)
+        seen: dict[str, Tensor] = {}
+        if given.grad_traced is not None:
+            seen = views(given.grad_traced, shape.traced(), shape.traced_numbers())
+        with _device_of(given.output):
+            self._launch(
+                "backward",
+                shape,
+                every,
+                self.plan(shape, given.output.dtype, True, every == 1, trace),
+                *given[: len(self._gradients) - 1],
+                *(seen.get(name) for name in self.seen),
+                given.lengths,
+                self.first_weights(given),
+                given.cell,
+                _joined(given.weight_reads, given.weight_hidden),
+                given.upper_weight,
+                given.heads_weight,
+                given.output,
+                *kept,
+                grad_sums,
+                grad_words,
+                *(state.get(name) for name in shape.state() if name not in shape.without_gradient),
+                *_pieces(given.output, self.scratch("backward", shape, every)),
+            )
+        lower = kept[self.kept.index("lower")]
+        gradients = {**state, **_of_weights(given, shape, grad_sums, grad_words, lower)}
+        return [gradients[name].view(size) for name, size in shapes.items()]
+
+    def _launch(self, way: str, shape: SequenceShape, every: int, plan: Any, *tensors: Tensor | None) -> None:
+        sizes = (shape.steps, shape.rows, shape.memory_size, shape.padded_size, every)
+        self.kernels(way)[(shape.rows,)](*tensors, *sizes, plan, num_warps=WARPS, num_stages=1)
+
+    def _checked(self, given: Any, shapes: dict[str, tuple[int, ...]], names: tuple[str, ...], like: Tensor) -> Any:
+        """The arguments of a call, with the tensors of these names contiguous."""
+        checks = [Check(name, shapes[name], math.prod(shapes[name]), name == "lengths") for name in names]
+        tensors = checked(self.op.name, checks, [getattr(given, name) for name in names], like)
+        return given._replace(**dict(zip(names, tensors, strict=True)))
+
+    def _arrays(self, shape: Any, holder: Any, every: int, save: bool, trace: bool) -> list[Tensor]:
+        """Arrays that pass from the forward to the backward, flat; those that a call does not have are empty."""
+        numbers = shape.internals(every, save, trace)
+        found = views(holder.internals, {name: (count,) for name, count in numbers.items()}, numbers)
+        if trace:
+            numbers = shape.traced_numbers()
+            found.update(views(holder.traced, {name: (count,) for name, count in numbers.items()}, numbers))
+        return [found[name] if name in found else holder.internals[:0] for name in self.kept]
+
+
+def _of_weights(
+    given: Any, shape: SequenceShape, grad_sums: Tensor, grad_words: Tensor, lower: Tensor
+) -> dict[str, Tensor]:
+    """Gradients of the weights and of the input, from those of the sums: products over all steps and rows.
+
+    Args:
+        given: of the backward
+        shape: of the call
+        grad_sums: (L, T*B, G), zeros past a row's length
+        grad_words: (T*B, P), likewise
+        lower: L - 1 times (T*B, H), what the layers below the top one gave
+    """
+    hidden, steps = shape.hidden_size, shape.steps * shape.rows
+    output = given.output.view(steps, -1)
+    layers = [*lower[: (shape.layers - 1) * steps * hidden].view(-1, steps, hidden), output[:, :hidden]]
+    grads = {
+        "weight_input": grad_sums[0].t() @ given.input.view(steps, -1),
+        "bias": grad_sums[0].sum(0),
+        "weight_reads": grad_sums[0].t() @ _before(output[:, hidden:], given.reads.flatten(1)),
+        "heads_weight": grad_words.t() @ layers[-1],
+        "heads_bias": grad_words.sum(0),
+    }
+    if given.of_input:
+        grads["input"] = grad_sums[0] @ given.weight_input
+    if given.hidden is not None:
+        grads["weight_hidden"] = grad_sums[0].t() @ _before(layers[0], given.hidden[0])
+    if shape.layers > 1:
+        upper = []
+        for layer in range(1, shape.layers):
+            taken = [layers[layer - 1]]
+            taken += [] if given.hidden is None else [_before(layers[layer], given.hidden[layer])]
+            upper.append(grad_sums[layer].t() @ torch.cat(taken, 1))
+        grads["upper_weight"], grads["upper_bias"] = torch.stack(upper), grad_sums[1:].sum(1)
+    return grads
+
+
+def _before(values: Tensor, first: Tensor) -> Tensor:
+    """Values (T*B, width) of all steps to those of the steps before, of which the first is `first` (B, width)."""
+    return torch.cat([first, values[: values.shape[0] - first.shape[0]]])
+
+
+def _joined(weight_reads: Tensor, weight_hidden: Tensor | None) -> Tensor:
+    """(G, R*M + H), feed-forward (G, R*M): what the lowest layer multiplies in every step."""
+    return weight_reads if weight_hidden is None else torch.cat([weight_reads, weight_hidden], 1)
+
+
+def _pieces(like: Tensor, shapes: list[tuple[int, ...]]) -> list[Tensor]:
+    """Fresh memory for scratch, in one piece."""
+    named = {str(index): size for index, size in enumerate(shapes)}
+    numbers = {name: padded(math.prod(size)) for name, size in named.items()}
+    return list(views(like.new_empty(sum(numbers.values())), named, numbers).values())
+
+
+def _device_of(tensor: Tensor) -> AbstractContextManager[object]:
+    """Triton launches on the current device."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
