@@ -26,8 +26,6 @@ __all__ = ["AUTO_ORDER", "Backend", "BackendError", "Request", "choose", "ops", 
 Backend = Literal["auto", "reference", "fused"]
 AUTO_ORDER: tuple[str, ...] = ("fused", "reference")
 DTYPES = (torch.float32, torch.float64)
-ON_CUDA = ("ntm",)
-"""ops that have fused kernels for CUDA tensors"""
 TRITON = (3, 4)
 """the oldest version of Triton that compiles them"""
 CAPABILITY = (8, 0)
@@ -106,7 +104,7 @@ def _fused(request: Request) -> tuple[str, ...]:
     kind = request.device.type
     if kind == "cpu":
         missing = _core_is_missing()
-    elif kind == "cuda" and request.op in ON_CUDA:
+    elif kind == "cuda":
         missing = _triton_is_missing() + _device_is_missing(request.device.index) + _too_large(request)
     else:
         return (f"this version of tapehead has no fused kernel of {request.op} for {kind} tensors.",)

@@ -1,6 +1,7 @@
-"""Compile the NTM's Triton kernels as they would be launched, for a GPU that need not be there.
+"""Compile the Triton kernels as they would be launched, for a GPU that need not be there.
 
-Usage: python -m tests.ops.triton_compiler CASE, with a name of `tests.cases.CASES`; TRITON_INTERPRET must not be set.
+Usage: python -m tests.ops.triton_compiler OP CASE, with a name of `tests.cases.CASES` or, for "mann", of
+`tests.mann_cases.MANN_CASES`. TRITON_INTERPRET must not be set.
 """
 
 import sys
@@ -12,11 +13,12 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from tapehead.ops.ntm import cuda
-from tapehead.ops.ntm.op import OP
-from tapehead.ops.ntm.triton import backward, forward
+from tapehead.ops.mann import cuda as mann_cuda
+from tapehead.ops.ntm import cuda as ntm_cuda
 from tests.cases import CASES
+from tests.mann_cases import MANN_CASES
 from tests.ops.fused_problems import problem_of, run
+from tests.ops.mann_problems import mann_problem
 
 CAPABILITY = 90
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int64: "*i64"}
@@ -48,12 +50,17 @@ class Compiled:
         print(f"compiled {self.kernel.fn.__name__}: {len(made.asm['cubin'])} bytes")
 
 
-def main(name: str) -> None:
-    forward.forward, backward.backward = Compiled(forward.forward), Compiled(backward.backward)
-    OP._kernels["cpu", "forward"], OP._kernels["cpu", "backward"] = cuda.LAUNCHES.forward, cuda.LAUNCHES.backward
-    (case,) = (case for case in CASES if case.name == name)
-    run(problem_of(case, torch.float32, ragged=True), "fused", checkpoint_every=2)
+def main(op: str, name: str) -> None:
+    launches, cases, make = {
+        "ntm": (ntm_cuda.LAUNCHES, CASES, problem_of),
+        "mann": (mann_cuda.LAUNCHES, MANN_CASES, mann_problem),
+    }[op]
+    kernels = launches.kernels
+    launches.kernels = lambda way: Compiled(kernels(way))
+    launches.op._kernels.update({("cpu", "forward"): launches.forward, ("cpu", "backward"): launches.backward})
+    (case,) = (case for case in cases if case.name == name)
+    run(make(case, torch.float32, ragged=True), "fused", checkpoint_every=2)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tapehead.ops.mann import cpu  # noqa: F401  (registers the kernel)
+from tapehead.ops.mann import cpu, cuda  # noqa: F401  (they register their kernels)
 from tapehead.ops.mann.op import OP, Arguments, Results
 from tapehead.ops.mann.parameters import MANNParameters, MANNSettings
 from tapehead.ops.mann.shapes import Shape, Sizes

@@ -1,0 +1,305 @@
+"""The MANN's backward in one launch, but for the products over all steps; see the NTM's."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tapehead.ops.mann.triton.access import (
+    key_strength,
+    speak_backward,
+    write,
+    write_backward,
+    write_weights,
+    write_weights_backward,
+)
+from tapehead.ops.triton import controller
+from tapehead.ops.triton.content import content_weights_backward, keys_backward, unit_keys
+from tapehead.ops.triton.elementary import accumulate, copy, product
+from tapehead.ops.triton.memory import (
+    content_backward,
+    copy_weights,
+    copy_weights_out,
+    read_backward,
+    tile_at,
+    transpose_in,
+    transpose_out,
+)
+
+__all__ = ["backward"]
+
+
+@triton.jit
+def point_backward(
+    similarity, parameters, weights, inverse_norms, grad_weights, words, z, q, memory_size, padded_size, s: tl.constexpr
+):
+    """From dw^r (R, Np), eq. 17 and 18, to the strengths, and to z (R, Np) and q (Np,) of `content_backward`."""
+    n = tl.arange(0, s.slots)
+    inside = n < memory_size
+    inverse = tl.load(inverse_norms + n, mask=inside, other=0.0)
+    total = tl.zeros_like(inverse)
+    for head in range(s.heads):
+        at = head * padded_size + n
+        weight = tl.load(weights + at, mask=inside, other=0.0)
+        gradient = tl.load(grad_weights + at, mask=inside, other=0.0)
+        cosine = tl.load(similarity + at, mask=inside, other=0.0)
+        strength = key_strength(parameters, head, s)
+        grad_strength, scaled, share = content_weights_backward(weight, gradient, cosine, inverse, strength)
+        if s.learned_strength:
+            tl.store(words + s.strength + head, grad_strength)
+        tl.store(z + at, scaled, mask=n < padded_size)
+        total += share
+    tl.store(q + n, total, mask=n < padded_size)
+
+
+@triton.jit
+def backward(
+    # Gradients of results, each None where there is none.
+    grad_output,
+    grad_last_memory,
+    grad_last_read_weights,
+    grad_last_reads,
+    grad_last_hidden,
+    grad_last_cell,
+    grad_weights_seen,  # of a trace, in the layout of what is kept, as the next three
+    grad_written_seen,
+    grad_parameters,
+    grad_memories,
+    # What the forward was given and made.
+    lengths,
+    first_weights,  # (B, R, N)
+    cell,
+    layer_weights,  # (G, R*M + H), feed-forward (G, R*M)
+    upper_weights,  # (L-1, G, 2H), feed-forward (L-1, G, H)
+    heads_weight,  # (P, H)
+    output,
+    unused,
+    usages,
+    weights,
+    written,
+    parameters,
+    similarities,
+    inverse_norms,
+    slopes,
+    gates,
+    lower,
+    memories,
+    # What it makes: gradients of sums, and those of the state, None where nobody wants them.
+    grad_sums,  # (L, T, B, G)
+    grad_words,  # (T, B, P)
+    grad_memory_out,
+    grad_read_weights_out,
+    grad_reads_out,
+    grad_hidden_out,
+    grad_cell_out,
+    # Scratch, of each row.
+    grad_memory,  # (M, Np)
+    grad_weights,  # (R, Np)
+    grad_reads,  # (R*M,)
+    grad_hidden,  # (L, H)
+    grad_cell,  # (L, H)
+    into,  # what a layer's product gives
+    units,  # (R, M)
+    grad_units,  # (R, M)
+    grad_adds,  # (R, M)
+    z,  # (R, Np)
+    q,  # (Np,)
+    writing,  # (R, Np)
+    grad_written,  # (R, Np)
+    segment,  # (every + 1, M, Np): memories made again
+    steps,
+    rows,
+    memory_size,
+    padded_size,
+    every,
+    s: tl.constexpr,
+):
+    """All steps of row `program_id(0)`."""
+    row = tl.program_id(0).to(tl.int64)
+    slots = s.heads * padded_size
+    numbers = s.words * padded_size
+    below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
+    grad_memory += row * numbers
+    grad_weights += row * slots
+    grad_reads += row * s.reads
+    grad_hidden += row * (s.layers * s.hidden)
+    grad_cell += row * (s.layers * s.hidden)
+    into += row * (below + s.lstm * s.hidden)
+    units += row * s.reads
+    grad_units += row * s.reads
+    grad_adds += row * s.reads
+    z += row * slots
+    q += row * padded_size
+    writing += row * slots
+    grad_written += row * slots
+    first = first_weights + row * (s.heads * memory_size)
+    length = steps if lengths is None else tl.load(lengths + row).to(tl.int32)
+    if not s.keep_all:
+        segment += row * ((every + 1) * numbers)
+
+    # Gradients of the final state.
+    if grad_last_memory is None:
+        transpose_in(None, grad_memory, memory_size, padded_size, s)
+    else:
+        origin = grad_last_memory + row * (memory_size * s.words)
+        transpose_in(origin, grad_memory, memory_size, padded_size, s)
+    if grad_last_read_weights is None:
+        copy(None, grad_weights, slots, s.block)
+    else:
+        origin = grad_last_read_weights + row * (s.heads * memory_size)
+        copy_weights(origin, grad_weights, 0, s.heads, memory_size, padded_size, s)
+    controller.start_backward(
+        grad_last_reads, grad_last_hidden, grad_last_cell, grad_reads, grad_hidden, grad_cell, row, rows, s
+    )
+    tl.debug_barrier()
+
+    for index in range(length):
+        t = length - 1 - index
+        step = row + t * rows
+        spoken = parameters + step * s.parameters
+        slopes_now = slopes + step * s.heads
+        unused_now = unused + step * s.unused
+        norms_now = inverse_norms + step * padded_size
+        similar = similarities + step * slots
+        weights_now = weights + step * slots
+        previous = weights_now - rows * slots
+        words = grad_words + step * s.parameters
+        output_now = output + step * (s.hidden + s.reads)
+        top = grad_hidden + (s.layers - 1) * s.hidden
+
+        if s.keep_all:
+            before = memories + step * numbers
+            after = memories + (step + rows) * numbers
+        else:
+            # On the way into a segment its memories are written again, from the kept one on.
+            past = t % every
+            if (t == length - 1) | (past == every - 1):
+                kept = memories + ((t // every) * rows + row) * numbers
+                for start in range(0, padded_size, s.tile):
+                    _, _, at, there = tile_at(start, padded_size, s)
+                    tl.store(segment + at, tl.load(kept + at, mask=there, other=0.0), mask=there)
+                for again in range(past + s.write_read):
+                    that = step - (past - again) * rows
+                    gates_then = parameters + that * s.parameters + s.gate
+                    write_weights(
+                        gates_then,
+                        weights + (that - rows) * slots,
+                        first,
+                        unused + that * s.unused,
+                        writing,
+                        None,
+                        t - past + again,
+                        memory_size,
+                        padded_size,
+                        s,
+                    )
+                    tl.debug_barrier()
+                    made = segment + again * numbers
+                    adds_then = parameters + that * s.parameters + s.add
+                    write(
+                        made,
+                        made + numbers,
+                        None,
+                        False,
+                        unused + that * s.unused,
+                        writing,
+                        adds_then,
+                        False,
+                        padded_size,
+                        s,
+                    )
+                    tl.debug_barrier()
+                tl.debug_barrier()
+            before = segment + past * numbers
+            after = before + numbers
+
+        # What comes from outside, and what is made again.
+        if grad_output is not None:
+            grad_output_now = grad_output + step * (s.hidden + s.reads)
+            accumulate(grad_output_now, top, s.hidden, s.block)
+            accumulate(grad_output_now + s.hidden, grad_reads, s.reads, s.block)
+        if grad_weights_seen is not None:
+            accumulate(grad_weights_seen + step * slots, grad_weights, slots, s.block)
+        if grad_memories is not None:
+            accumulate(grad_memories + (step + rows) * numbers, grad_memory, numbers, s.block)
+        unit_keys(spoken, units, s)
+        write_weights(spoken + s.gate, previous, first, unused_now, writing, None, t, memory_size, padded_size, s)
+        tl.debug_barrier()
+
+        # The read, and the heads' addressing.
+        seen = after if s.write_read else before
+        read_backward(seen, grad_reads, grad_weights, padded_size, s)
+        tl.debug_barrier()
+        point_backward(similar, spoken, weights_now, norms_now, grad_weights, words, z, q, memory_size, padded_size, s)
+        tl.debug_barrier()
+        if s.write_read:
+            content_backward(
+                seen, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, s.heads, True, padded_size, s
+            )
+            tl.debug_barrier()
+        written_seen = None if grad_written_seen is None else grad_written_seen + step * slots
+        write_backward(
+            grad_memory, unused_now, writing, spoken + s.add, written_seen, grad_written, grad_adds, padded_size, s
+        )
+        tl.debug_barrier()
+        write_weights_backward(
+            spoken + s.gate,
+            previous,
+            first,
+            unused_now,
+            grad_written,
+            grad_weights,
+            words + s.gate,
+            t,
+            memory_size,
+            padded_size,
+            s,
+        )
+        if not s.write_read:
+            content_backward(
+                seen, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, s.heads, True, padded_size, s
+            )
+        tl.debug_barrier()
+
+        # The words, and the controller that spoke them.
+        keys_backward(spoken, grad_units, words, s)
+        tl.debug_barrier()
+        if s.own_add:
+            copy(grad_adds, words + s.add, s.reads, s.block)
+        else:
+            accumulate(grad_adds, words, s.reads, s.block)
+        tl.debug_barrier()
+        if grad_parameters is not None:
+            accumulate(grad_parameters + step * s.parameters, words, s.parameters, s.block)
+            tl.debug_barrier()
+        speak_backward(spoken, slopes_now, words, s)
+        tl.debug_barrier()
+        product(words, heads_weight, top, top, s.parameters, s.hidden, s.product_rows, s.product_columns)
+        tl.debug_barrier()
+        controller.layers_backward(
+            t,
+            step,
+            rows,
+            steps * rows,
+            layer_weights,
+            upper_weights,
+            cell + row * s.hidden if s.lstm else None,
+            output_now,
+            gates,
+            lower,
+            grad_hidden,
+            grad_cell,
+            grad_reads,
+            grad_sums,
+            into,
+            s,
+        )
+
+    # Gradients of the state that the sequence started from.
+    if grad_memory_out is not None:
+        transpose_out(grad_memory, grad_memory_out + row * (memory_size * s.words), memory_size, padded_size, s)
+        to_read = grad_read_weights_out + row * (s.heads * memory_size)
+        copy_weights_out(grad_weights, to_read, 0, s.heads, memory_size, padded_size, s)
+        controller.finish_backward(
+            grad_reads, grad_hidden, grad_cell, grad_reads_out, grad_hidden_out, grad_cell_out, row, rows, s
+        )

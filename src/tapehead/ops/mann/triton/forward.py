@@ -1,0 +1,231 @@
+"""The MANN's forward in one launch: a program for each row of the batch, through all its steps; see the NTM's."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from tapehead.ops.mann.triton.access import add_up_usage, find_unused, point, speak, write, write_weights
+from tapehead.ops.triton import controller
+from tapehead.ops.triton.elementary import product
+from tapehead.ops.triton.memory import copy_weights, copy_weights_out, read, similarity, transpose_in, transpose_out
+
+__all__ = ["forward"]
+
+
+@triton.jit
+def look(
+    memory, units, similar, norms, spoken, weights, pointed, reads, inputs, memory_size, padded_size, s: tl.constexpr
+):
+    """All heads address a memory, eq. 17 and 18, and read it, eq. 19."""
+    similarity(memory, units, similar, norms, 0, s.heads, padded_size, s)
+    tl.debug_barrier()
+    point(similar, spoken, weights, pointed, memory_size, padded_size, s)
+    tl.debug_barrier()
+    read(memory, pointed, reads, inputs, padded_size, s)
+
+
+@triton.jit
+def forward(
+    # What it is given; arrays of steps and rows are (T, B, ...), weights of products are transposed.
+    projected,  # (T, B, G): the input's share of the lowest layer's sums, with their bias
+    lengths,  # (B,) or None
+    memory,  # (B, N, M)
+    read_weights,
+    usage,
+    reads,
+    hidden,
+    cell,
+    layer_weights,  # (R*M + H, G), feed-forward (R*M, G)
+    upper_weights,  # (L-1, 2H, G), feed-forward (L-1, H, G)
+    upper_bias,
+    heads_weight,  # (H, P)
+    heads_bias,
+    # What it makes: results, then what is kept. With `s.save` off these have one step.
+    output,
+    last_memory,
+    last_read_weights,
+    last_usage,
+    last_reads,
+    last_hidden,
+    last_cell,
+    unused,
+    usages,  # with a trace, as `written`
+    weights,
+    written,
+    parameters,
+    similarities,
+    inverse_norms,
+    slopes,
+    gates,
+    lower,
+    memories,  # (T / every + 1, B, M, Np), only with `s.save`
+    # Scratch, of each row.
+    inputs,  # what each layer takes
+    cells,  # (2, L, H)
+    sums,  # (G,)
+    raw,  # (P,)
+    units,  # (R, M)
+    carried,  # (2, R, Np): read weights of even steps, of odd ones
+    used,  # (Np,)
+    writing,  # (R, Np)
+    current,  # (M, Np), where not every memory is kept
+    steps,
+    rows,
+    memory_size,
+    padded_size,
+    every,
+    s: tl.constexpr,
+):
+    """All steps of row `program_id(0)`."""
+    row = tl.program_id(0).to(tl.int64)
+    slots = s.heads * padded_size
+    numbers = s.words * padded_size
+    depth: tl.constexpr = s.hidden + s.lstm * s.hidden
+    width: tl.constexpr = s.reads + s.lstm * s.hidden + (s.layers - 1) * depth
+    inputs += row * width
+    cells += row * (2 * s.layers * s.hidden)
+    sums += row * s.gates
+    raw += row * s.parameters
+    units += row * (s.heads * s.words)
+    carried += row * (2 * slots)
+    used += row * padded_size
+    writing += row * slots
+    first_weights = read_weights + row * (s.heads * memory_size)
+    length = steps if lengths is None else tl.load(lengths + row).to(tl.int32)
+
+    # The state that the sequence starts from.
+    if s.keep_all:
+        start = memories + row * numbers
+    else:
+        start = current + row * numbers
+        if s.save:
+            transpose_in(memory + row * (memory_size * s.words), memories + row * numbers, memory_size, padded_size, s)
+    transpose_in(memory + row * (memory_size * s.words), start, memory_size, padded_size, s)
+    copy_weights(first_weights, carried, 0, s.heads, memory_size, padded_size, s)
+    copy_weights(usage + row * memory_size, used, 0, 1, memory_size, padded_size, s)
+    controller.start(reads, hidden, cell, inputs, cells, row, rows, s)
+    tl.debug_barrier()
+
+    for t in range(length):
+        step = row + t * rows
+        if s.save:
+            at = step
+            kept_rows = steps * rows
+        else:
+            at = row
+            kept_rows = rows
+        if s.keep_all:
+            before = memories + step * numbers
+            after = memories + (step + rows) * numbers
+        else:
+            before = current + row * numbers
+            after = before
+        output_now = output + step * (s.hidden + s.reads)
+        spoken = parameters + at * s.parameters
+        unused_now = unused + at * s.unused
+        norms_now = inverse_norms + at * padded_size
+        similar = similarities + at * slots
+        weights_now = weights + at * slots
+        previous = carried + (t % 2) * slots
+        pointed = carried + ((t + 1) % 2) * slots
+        written_seen = written + at * slots if s.trace else None
+        usage_seen = usages + at * padded_size if s.trace else None
+
+        controller.run_layers(
+            t,
+            at,
+            kept_rows,
+            projected + step * s.gates,
+            layer_weights,
+            upper_weights,
+            upper_bias,
+            inputs,
+            cells,
+            sums,
+            output_now,
+            gates,
+            lower,
+            s,
+        )
+        product(output_now, heads_weight, heads_bias, raw, s.hidden, s.parameters, s.product_rows, s.product_columns)
+        tl.debug_barrier()
+        speak(raw, spoken, slopes + at * s.heads, units, s)
+        find_unused(used, unused_now, memory_size, s)
+        tl.debug_barrier()
+        # `carried` holds the weights of the start as well, so that every step looks there.
+        write_weights(
+            spoken + s.gate,
+            previous,
+            first_weights,
+            unused_now,
+            writing,
+            written_seen,
+            1,
+            memory_size,
+            padded_size,
+            s,
+        )
+        tl.debug_barrier()
+        reads_now = output_now + s.hidden
+        if not s.write_read:
+            look(
+                before,
+                units,
+                similar,
+                norms_now,
+                spoken,
+                weights_now,
+                pointed,
+                reads_now,
+                inputs,
+                memory_size,
+                padded_size,
+                s,
+            )
+        kept = memories + ((t + 1) // every * rows + row) * numbers if s.save and not s.keep_all else None
+        write(
+            before,
+            after,
+            kept,
+            (t + 1) % every == 0,
+            unused_now,
+            writing,
+            spoken + s.add,
+            not s.keep_all,
+            padded_size,
+            s,
+        )
+        if s.write_read:
+            tl.debug_barrier()
+            look(
+                after,
+                units,
+                similar,
+                norms_now,
+                spoken,
+                weights_now,
+                pointed,
+                reads_now,
+                inputs,
+                memory_size,
+                padded_size,
+                s,
+            )
+        add_up_usage(used, pointed, writing, usage_seen, padded_size, s)
+        tl.debug_barrier()
+
+    if s.trace:
+        # No slot past the row's length.
+        for t in range(length, steps):
+            for index in range(s.unused):
+                tl.store(unused + (row + t * rows) * s.unused + index, -1.0)
+
+    # The state after the row's last step.
+    end = memories + (row + length * rows) * numbers if s.keep_all else current + row * numbers
+    transpose_out(end, last_memory + row * (memory_size * s.words), memory_size, padded_size, s)
+    pointed_last = carried + (length % 2) * slots
+    last_weights = last_read_weights + row * (s.heads * memory_size)
+    copy_weights_out(pointed_last, last_weights, 0, s.heads, memory_size, padded_size, s)
+    copy_weights_out(used, last_usage + row * memory_size, 0, 1, memory_size, padded_size, s)
+    controller.finish(length, inputs, cells, last_reads, last_hidden, last_cell, row, rows, s)
