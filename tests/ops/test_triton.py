@@ -1,15 +1,15 @@
-"""The NTM's Triton kernels against the reference: in Triton's interpreter where there is no GPU, and on one."""
+"""The Triton kernels against the reference: in Triton's interpreter where there is no GPU, and on one."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
-from tapehead.ops import launches
-from tapehead.ops.ntm import cuda
-from tapehead.ops.ntm.op import OP
+from tapehead.ops import launches, mann, ntm
 from tapehead.testing import named_tensors
 from tests.cases import CASES, Case, by_name
+from tests.mann_cases import MANN_CASES
 from tests.ops.fused_problems import (
     REAL,
     TOLERANCE,
@@ -23,11 +23,24 @@ from tests.ops.fused_problems import (
     run,
     sequence,
 )
+from tests.ops.mann_problems import MANN_REAL, clear_cut, mann_problem, real_mann_problem
 
 pytest.importorskip("triton")
 
+
+class Kind(NamedTuple):
+    """A machine's case, and what makes problems of it."""
+
+    name: str
+    case: Case
+    make: Callable[..., Problem]
+
+    def problem(self, dtype: torch.dtype = torch.float64, *, ragged: bool = False, **sizes: int) -> Problem:
+        return self.make(self.case._replace(**sizes), dtype, ragged=ragged)
+
+
 # The interpreter takes some 100 ms for a step of a row.
-NAMES = (
+NTM_NAMES = (
     "plain",
     "write_read",
     "many_heads_feedforward",
@@ -40,13 +53,22 @@ NAMES = (
     "two_layers",
     "two_layers_feedforward",
 )
-SMALL = {case.name: case._replace(steps=3, rows=3) for case in CASES if case.name in NAMES}
-every_case = pytest.mark.parametrize("case", **by_name(list(SMALL.values())))
+MANN_NAMES = ("plain", "each", "all", "paper", "read_write", "one_slot", "feedforward_key", "two_layers")
+KINDS = {
+    f"{machine}-{case.name}": Kind(f"{machine}-{case.name}", case._replace(steps=3, rows=3), make)
+    for machine, cases, names, make in (
+        ("NTM", CASES, NTM_NAMES, problem_of),
+        ("MANN", MANN_CASES, MANN_NAMES, mann_problem),
+    )
+    for case in cases
+    if case.name in names
+}
+every_kind = pytest.mark.parametrize("kind", **by_name(list(KINDS.values())))
 on_cuda = pytest.mark.cuda
 
 
-def some_cases(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", **by_name([SMALL[name] for name in names]))
+def some_kinds(*names: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("kind", **by_name([KINDS[name] for name in names]))
 
 
 @pytest.fixture(params=["interpreter", pytest.param("cuda", marks=on_cuda)])
@@ -56,43 +78,64 @@ def device(request, monkeypatch: pytest.MonkeyPatch) -> str:
         return "cuda"
     if torch.cuda.is_available():
         pytest.skip("the kernels are compiled for the GPU here, not interpreted")
-    monkeypatch.setitem(OP._kernels, ("cpu", "forward"), cuda.LAUNCHES.forward)
-    monkeypatch.setitem(OP._kernels, ("cpu", "backward"), cuda.LAUNCHES.backward)
+    for machine in (ntm, mann):
+        found = machine.fused.cuda.LAUNCHES
+        monkeypatch.setitem(found.op._kernels, ("cpu", "forward"), found.forward)
+        monkeypatch.setitem(found.op._kernels, ("cpu", "backward"), found.backward)
     return "cpu"
 
 
-@every_case
-def test_float64_is_the_reference(case: Case, device: str):
-    problem = problem_of(case, ragged=True).to(device)
+@every_kind
+def test_float64_is_the_reference(kind: Kind, device: str):
+    problem = kind.problem(ragged=True).to(device)
     assert_close(run(problem, "fused", checkpoint_every=2), run(problem, "reference"), TOLERANCE)
 
 
-@some_cases("plain", "limited_write_read", "two_layers")
-def test_float64_traces_are_the_references(case: Case, device: str):
-    problem = problem_of(case._replace(rows=2)).to(device)
+@some_kinds("NTM-plain", "NTM-limited_write_read", "NTM-two_layers", "MANN-each", "MANN-paper")
+def test_float64_traces_are_the_references(kind: Kind, device: str):
+    problem = kind.problem(ragged=True, steps=2).to(device)
     assert_close(run(problem, "fused", trace=True), run(problem, "reference", trace=True), TOLERANCE)
 
 
-@some_cases("plain", "many_heads_feedforward")
-def test_float32_is_as_good_as_the_reference(case: Case, device: str):
-    problems = [problem_of(case._replace(rows=1), torch.float32).to(device) for _ in range(3)]
-    assert_as_good(problems, together=True)
+@some_kinds("NTM-plain", "NTM-two_layers_feedforward", "MANN-each")
+def test_float32_is_as_good_as_the_reference(kind: Kind, device: str):
+    problems = clear_cut if "MANN" in kind.name else lambda make, count: [make() for _ in range(count)]
+    found = problems(lambda: kind.problem(torch.float32, rows=1), 3)
+    assert_as_good([problem.to(device) for problem in found], together=True)
 
 
-def test_a_memory_in_tiles_is_the_same_memory(device: str, monkeypatch: pytest.MonkeyPatch):
-    case = Case("", {"memory_size": 37, "word_size": 17, "num_write_heads": 2, "order": "write_read"}, steps=2, rows=2)
-    problem = problem_of(case).to(device)
+TILED = {"memory_size": 37, "word_size": 17, "order": "write_read"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    **by_name(
+        [
+            Kind("NTM", Case("", {**TILED, "num_write_heads": 2}, steps=2, rows=2), problem_of),
+            Kind("MANN", Case("", {**TILED, "least_used": "each"}, steps=2, rows=2), mann_problem),
+        ]
+    ),
+)
+def test_a_memory_in_tiles_is_the_same_memory(kind: Kind, device: str, monkeypatch: pytest.MonkeyPatch):
+    problem = kind.problem().to(device)
     expected = run(problem, "reference")
     for name in ("TILE", "PRODUCT_ROWS", "PRODUCT_COLUMNS"):
         monkeypatch.setattr(launches, name, 16)
-    cuda._plan.cache_clear()
-    assert_close(run(problem, "fused"), expected, TOLERANCE)
-    cuda._plan.cache_clear()
+    forget_plans()
+    try:
+        assert_close(run(problem, "fused"), expected, TOLERANCE)
+    finally:
+        forget_plans()
 
 
-@some_cases("write_read")
-def test_no_number_comes_from_fresh_memory(case: Case, device: str, request):
-    problem = problem_of(case._replace(rows=2)).to(device)
+def forget_plans() -> None:
+    for machine in (ntm, mann):
+        machine.fused.cuda.LAUNCHES.plan.cache_clear()
+
+
+@some_kinds("NTM-write_read", "MANN-plain")
+def test_no_number_comes_from_fresh_memory(kind: Kind, device: str, request):
+    problem = kind.problem(rows=2).to(device)
     problem = problem._replace(lengths=torch.tensor([1, 3], device=device))
     expected = run(problem, "fused", checkpoint_every=2)
     request.getfixturevalue("nan_filled")
@@ -102,15 +145,17 @@ def test_no_number_comes_from_fresh_memory(case: Case, device: str, request):
             assert tensor.isfinite().all(), name
 
 
-def test_without_gradients_it_gives_the_same_values(device: str):
-    problem = problem_of(SMALL["write_read"], ragged=True).to(device)
+@some_kinds("NTM-write_read", "MANN-read_write")
+def test_without_gradients_it_gives_the_same_values(kind: Kind, device: str):
+    problem = kind.problem(ragged=True).to(device)
     kept = sequence(problem, backend="fused")
     with torch.no_grad():
         assert_close(Run(sequence(problem, backend="fused"), {}), Run(kept, {}), TOLERANCE)
 
 
-def test_awkward_tensors(device: str):
-    problem = problem_of(SMALL["two_layers"]._replace(rows=2)).to(device)
+@some_kinds("NTM-two_layers")
+def test_awkward_tensors(kind: Kind, device: str):
+    problem = kind.problem(rows=2).to(device)
     expected = run(problem, "reference")
     awkward = problem._replace(
         input=problem.input.transpose(0, 1).contiguous().transpose(0, 1),
@@ -121,8 +166,9 @@ def test_awkward_tensors(device: str):
 
 
 @pytest.mark.parametrize("wanted", ["input", "state", "parameters"])
-def test_some_gradients_only(wanted: str, device: str):
-    layer, input, state, _ = problem_of(SMALL["plain"]._replace(steps=2, rows=1)).to(device)
+@some_kinds("NTM-plain", "MANN-plain")
+def test_some_gradients_only(kind: Kind, wanted: str, device: str):
+    layer, input, state, _ = kind.problem(steps=2, rows=1).to(device)
     gradients = []
     for backend in ("fused", "reference"):
         given = [tensor.detach().clone() for tensor in (input, state.memory)]
@@ -133,9 +179,17 @@ def test_some_gradients_only(wanted: str, device: str):
             leaf.requires_grad_()
         values = sequence(Problem(layer, given[0], state._replace(memory=given[1])), backend=backend)
         gradients.append(torch.autograd.grad(values["output"].square().sum(), leaves))
-    names = {str(index): gradient for index, gradient in enumerate(gradients[0])}
-    expected = {str(index): gradient for index, gradient in enumerate(gradients[1])}
-    assert_close(Run(names, {}), Run(expected, {}), TOLERANCE)
+    found, expected = ({str(index): tensor for index, tensor in enumerate(several)} for several in gradients)
+    assert_close(Run(found, {}), Run(expected, {}), TOLERANCE)
+
+
+def test_a_usage_that_is_nan_makes_the_first_slot_the_least_used(device: str):
+    problem = KINDS["MANN-each"].problem(steps=1, rows=1).to(device)
+    problem.state.usage[0, 2] = torch.nan
+    with torch.no_grad():
+        found, expected = (sequence(problem, backend=backend, trace=True) for backend in ("fused", "reference"))
+    name = "trace.write.least_used_weights"
+    assert torch.equal(found[name], expected[name])
 
 
 # On a GPU only: sizes that the interpreter is too slow for, and what only a stream can show.
@@ -148,6 +202,13 @@ def test_float32_is_as_good_at_real_sizes(case: Case):
 
 
 @on_cuda
+@pytest.mark.parametrize("case", **by_name(MANN_REAL))
+def test_float32_is_as_good_at_real_sizes_of_a_mann(case: Case):
+    problems = clear_cut(lambda: real_mann_problem(case), 4)
+    assert_as_good([problem.to("cuda") for problem in problems], together=True)
+
+
+@on_cuda
 @pytest.mark.parametrize("options", [{"memory_size": 4096, "word_size": 20}, {"memory_size": 128, "word_size": 300}])
 def test_float64_is_the_reference_at_large_sizes(options: dict[str, Any]):
     problem = real_problem(Case("", options, steps=5, rows=3), torch.float64, 70).to("cuda")
@@ -155,20 +216,22 @@ def test_float64_is_the_reference_at_large_sizes(options: dict[str, Any]):
 
 
 @on_cuda
-def test_nothing_waits_for_the_gpu():
-    problem = problem_of(SMALL["plain"], torch.float32, ragged=True).to("cuda")
+@some_kinds("NTM-plain", "MANN-plain")
+def test_nothing_waits_for_the_gpu(kind: Kind):
+    problem = kind.problem(torch.float32, ragged=True).to("cuda")
     run(problem, "fused")  # compiles
     torch.cuda.set_sync_debug_mode("error")
     try:
         values = sequence(problem, backend="fused")
-        torch.autograd.grad(values["output"].sum(), list(problem.layer.parameters()))
+        torch.autograd.grad(values["output"].sum(), list(problem.layer.parameters()), allow_unused=True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
 @on_cuda
-def test_a_cuda_graph_gives_the_same():
-    problem = problem_of(SMALL["plain"], torch.float32).to("cuda")
+@some_kinds("NTM-plain", "MANN-plain")
+def test_a_cuda_graph_gives_the_same(kind: Kind):
+    problem = kind.problem(torch.float32).to("cuda")
     with torch.no_grad():
         expected = sequence(problem, backend="fused")
         graph = torch.cuda.CUDAGraph()
@@ -180,8 +243,17 @@ def test_a_cuda_graph_gives_the_same():
 
 
 @on_cuda
-def test_a_layer_on_the_gpu_takes_the_kernels_when_asked():
-    layer = problem_of(SMALL["plain"], torch.float32).layer.cuda()
+def test_the_same_bits_every_time():
+    problem = real_problem(REAL[1]).to("cuda")
+    expected = run(problem, "fused")
+    for _ in range(20):
+        assert_equal(run(problem, "fused"), expected)
+
+
+@on_cuda
+@some_kinds("NTM-plain", "MANN-plain")
+def test_a_layer_on_the_gpu_takes_the_kernels_when_asked(kind: Kind):
+    layer = kind.problem(torch.float32).layer.cuda()
     layer.cell.backend = "fused"
     input = torch.randn(3, 2, 3, device="cuda")
     found = dict(named_tensors(layer(input)))
