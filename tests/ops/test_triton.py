@@ -165,6 +165,14 @@ def test_awkward_tensors(kind: Kind, device: str):
     assert_close(run(awkward, "fused"), expected, TOLERANCE)
 
 
+@some_kinds("NTM-plain")
+def test_autocast_changes_nothing(kind: Kind, device: str):
+    problem = kind.problem(torch.float32, steps=2, rows=1).to(device)
+    expected = run(problem, "fused")
+    with torch.autocast(device, dtype=torch.bfloat16):
+        assert_equal(run(problem, "fused"), expected)
+
+
 @pytest.mark.parametrize("wanted", ["input", "state", "parameters"])
 @some_kinds("NTM-plain", "MANN-plain")
 def test_some_gradients_only(kind: Kind, wanted: str, device: str):

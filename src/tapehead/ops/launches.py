@@ -9,8 +9,8 @@ With TRITON_INTERPRET=1 in the environment before Triton is imported, CPU tensor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -98,7 +98,7 @@ class Launches:
         # Past a row's length the kernel writes nothing, and what is there has to be zero.
         new = given.input.new_empty if given.lengths is None else given.input.new_zeros
         made = self.op.results._make(map(new, shape.results(every, save, trace).values()))
-        with _device_of(given.input):
+        with _as_they_are(given.input):
             self._launch(
                 "forward",
                 shape,
@@ -136,7 +136,7 @@ class Launches:
         seen: dict[str, Tensor] = {}
         if given.grad_traced is not None:
             seen = views(given.grad_traced, shape.traced(), shape.traced_numbers())
-        with _device_of(given.output):
+        with _as_they_are(given.output):
             self._launch(
                 "backward",
                 shape,
@@ -157,8 +157,8 @@ class Launches:
                 *(state.get(name) for name in shape.state() if name not in shape.without_gradient),
                 *_pieces(given.output, self.scratch("backward", shape, every)),
             )
-        lower = kept[self.kept.index("lower")]
-        gradients = {**state, **_of_weights(given, shape, grad_sums, grad_words, lower)}
+            lower = kept[self.kept.index("lower")]
+            gradients = {**state, **_of_weights(given, shape, grad_sums, grad_words, lower)}
         return [gradients[name].view(size) for name, size in shapes.items()]
 
     def _launch(self, way: str, shape: SequenceShape, every: int, plan: Any, *tensors: Tensor | None) -> None:
@@ -234,6 +234,12 @@ def _pieces(like: Tensor, shapes: list[tuple[int, ...]]) -> list[Tensor]:
     return list(views(like.new_empty(sum(numbers.values())), named, numbers).values())
 
 
-def _device_of(tensor: Tensor) -> AbstractContextManager[object]:
-    """Triton launches on the current device."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+@contextmanager
+def _as_they_are(tensor: Tensor) -> Iterator[None]:
+    """Products in the tensors' own dtype, whatever autocast says, and launches on their device."""
+    with torch.autocast(tensor.device.type, enabled=False):
+        if tensor.is_cuda:
+            with torch.cuda.device(tensor.device):
+                yield
+        else:
+            yield

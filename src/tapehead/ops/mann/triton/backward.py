@@ -52,7 +52,7 @@ def point_backward(
     tl.store(q + n, total, mask=n < padded_size)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
 def backward(
     # Gradients of results, each None where there is none.
     grad_output,

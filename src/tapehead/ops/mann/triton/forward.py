@@ -25,7 +25,7 @@ def look(
     read(memory, pointed, reads, inputs, padded_size, s)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
 def forward(
     # What it is given; arrays of steps and rows are (T, B, ...), weights of products are transposed.
     projected,  # (T, B, G): the input's share of the lowest layer's sums, with their bias

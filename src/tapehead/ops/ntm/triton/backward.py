@@ -67,7 +67,7 @@ def write_backward(before, grad_memory, weights, parameters, grad_weights, words
         tl.store(grad_memory + at, right, mask=there)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
 def backward(
     # Gradients of results, each None where there is none.
     grad_output,

@@ -46,7 +46,7 @@ def write(before, after, kept, keep, weights, parameters, in_place: tl.constexpr
             tl.store(kept + at, tile, mask=there & keep)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
 def forward(
     # What it is given; arrays of steps and rows are (T, B, ...), weights of products are transposed.
     projected,  # (T, B, G): the input's share of the lowest layer's sums, with their bias
