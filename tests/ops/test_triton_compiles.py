@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow_start
 @pytest.mark.parametrize(
     ("op", "case"),
-    [("ntm", "two_layers"), ("mann", "each")],
+    [("ntm", "two_layers_feedforward"), ("mann", "each")],
 )
 def test_the_kernels_compile(op: str, case: str, tmp_path: Path):
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
