@@ -92,7 +92,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "--lengths", type=int, nargs="+", metavar="L", help="of the sequences; associative recall: how many items"
     )
     evaluate.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
-    evaluate.add_argument("--memory-size", type=int, metavar="N", help="slots, when other than trained with")
+    evaluate.add_argument("--memory-size", type=int, metavar="N", help="slots (default: as trained, or more if needed)")
     evaluate.add_argument("--sequences", type=int, metavar="K", help="of each length (default: the task's own)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the sequences (default 0)")
     evaluate.set_defaults(run=_evaluate)
@@ -105,7 +105,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     plot.add_argument("--length", type=int, metavar="L", help="of the sequence drawn (default: the longest trained on)")
     plot.add_argument("--repeats", type=int, metavar="R", help="repeat copy: how often to repeat it")
-    plot.add_argument("--memory-size", type=int, metavar="N", help="slots, when other than trained with")
+    plot.add_argument("--memory-size", type=int, metavar="N", help="slots (default: as trained, or more if needed)")
     plot.add_argument("--seed", type=int, default=0, help="of the sequence drawn (default 0)")
     plot.add_argument("--out", metavar="DIR", help="where the pictures go (default: RUN/plots, or NAME-plots here)")
     plot.set_defaults(run=_plot)
@@ -144,7 +144,12 @@ def _add_study(commands: Any) -> None:
     study.add_argument("--no-evaluation", action="store_true", help="only train")
     study.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
     study.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
-    study.add_argument("--memory-size", type=int, metavar="N", help="slots to evaluate with, where there is a memory")
+    study.add_argument(
+        "--memory-size",
+        type=int,
+        metavar="N",
+        help="slots to evaluate with (default: as for evaluate)",
+    )
     study.add_argument("--sequences", type=int, metavar="K", help="to evaluate, of each length")
     study.add_argument("--band", action="store_true", help="draw mean and deviation in place of every seed and median")
     study.set_defaults(run=_study)

@@ -27,7 +27,7 @@ from tapehead.plots import (
 from tapehead.states import MANNTrace, Trace
 from tapehead.tasks import Batch, NGrams, Omniglot, Size, Task
 from tapehead.tasks.stream import generator_for
-from tapehead.training.capacity import check_memory_size, warn_of_capacity
+from tapehead.training.capacity import memory_to_use
 from tapehead.training.evaluate import EVALUATION_STREAM
 from tapehead.training.metrics import MEASURES
 from tapehead.training.report import user_sizes
@@ -45,6 +45,8 @@ class Loaded(NamedTuple):
     """of a run"""
     solved_below: float
     size: Size
+    memory_size: int | None
+    """slots of the memory, when other than trained with"""
 
 
 def plot_runs(
@@ -66,7 +68,7 @@ def plot_runs(
             for seeds of one experiment
         length: of the sequence; None takes the longest trained on
         repeats: of repeat copy; None takes the most trained on
-        memory_size: slots of the memory, when other than trained with
+        memory_size: slots of the memory; None takes those it was trained with, or more where the size outgrows them
         seed: of the sequence
         out: where the pictures go, with several runs in a folder for each below it; None takes each run's `plots`,
             the first run's for the learning curves, and for what is not a run NAME-plots in the working directory
@@ -96,7 +98,7 @@ def plot_runs(
             title = f"{one.trained.title}: right answers, by presentation of a class"
             written.append(_save(draw_instances(instances, title=title), folder / "instances.png"))
     for one, folder in zip(loaded, folders, strict=True):
-        written += _draw_sequence(one, folder, memory_size, seed)
+        written += _draw_sequence(one, folder, seed)
     return written
 
 
@@ -106,10 +108,9 @@ def _load(path: str | Path, length: int | None, repeats: int | None, memory_size
         length = next(iter(trained.task.sizes()[-1].values()))
     size = user_sizes(trained.task, [length], None if repeats is None else [repeats])[0]
     curves = None if trained.run is None else _curves(trained.run, trained)
-    if memory_size is not None:
-        check_memory_size(trained.model.core, memory_size)
+    memory_size = memory_to_use(trained.model.core, trained.task, [size], memory_size)
     solved_below = 0.0 if trained.run is None else trained.run.config().training.solved_below
-    return Loaded(trained, curves, solved_below, size)
+    return Loaded(trained, curves, solved_below, size, memory_size)
 
 
 def _curves(run: Run, trained: Trained) -> RunCurves:
@@ -152,11 +153,9 @@ def _draw_curves(loaded: Sequence[Loaded]) -> Figure:
         raise RunError(f"{loaded[0].trained.path}: {error}.") from error
 
 
-def _draw_sequence(one: Loaded, folder: Path, memory_size: int | None, seed: int) -> list[Path]:
+def _draw_sequence(one: Loaded, folder: Path, seed: int) -> list[Path]:
     """Run the model on one sequence, and draw what comes out and, where there is a memory, what went on in it."""
-    task, size = one.trained.task, one.size
-    memory = memory_size or getattr(one.trained.model.core, "memory_size", None)
-    warn_of_capacity(task, [size], memory, "Enlarge it with --memory-size.")
+    task, size, memory_size = one.trained.task, one.size, one.memory_size
     batch = task.sample(1, generator_for(EVALUATION_STREAM, seed, *size.values()), size)
     logits, trace = _trace(one.trained.model, batch, memory_size)
     described = ", ".join(f"{name} {number}" for name, number in size.items())

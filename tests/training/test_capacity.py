@@ -34,17 +34,43 @@ def test_a_model_without_a_memory_gets_no_warning():
     assert capacity_warning(Copy(), [{"length": 10**6}], None) is None
 
 
-def test_the_commands_warn_with_the_numbers_and_go_on(tmp_path, capsys):
-    run = tmp_path / "run"
-    assert train(run, "--task.max_length=9") == 0
+def test_training_warns_with_the_numbers_and_goes_on(tmp_path, capsys):
+    assert train(tmp_path / "run", "--task.max_length=9") == 0
     said = capsys.readouterr().err
     assert "length 9 needs 9 slots, one for each thing to remember, and the memory has 8" in said
     assert "--model.memory_size" in said
-    for words in (["evaluate", "--lengths", "3", "12", "--sequences=2"], ["plot", "--length", "12"]):
-        assert main([words[0], str(run), *words[1:]]) == 0
-        assert "length 12 needs 12 slots" in capsys.readouterr().err
-        assert main([words[0], str(run), *words[1:], "--memory-size", "16"]) == 0
-        assert "slots, one for each" not in capsys.readouterr().err
+
+
+EVALUATE, PLOT = ["evaluate", "--lengths", "3", "17", "--sequences=2"], ["plot", "--length", "17"]
+
+
+@pytest.mark.parametrize("words", [EVALUATE, PLOT], ids=["evaluate", "plot"])
+def test_a_memory_is_enlarged_where_the_task_outgrows_it(tmp_path, capsys, words):
+    run = tmp_path / "run"
+    assert train(run) == 0
+    capsys.readouterr()
+    command = [words[0], str(run), *words[1:]]
+    needs = "length 17 needs 17 slots, one for each thing to remember, and the memory has"
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert f"{needs} 8: enlarged to 32." in said.err
+    assert ("32 slots" if words is EVALUATE else "answer_17_slots_32.png") in said.out
+    for slots, warning in ((17, ""), (32, ""), (16, f"tapehead: {needs} 16: expect errors. Enlarge it with")):
+        assert main([*command, "--memory-size", str(slots)]) == 0
+        said = capsys.readouterr()
+        assert said.err.startswith(warning) if warning else not said.err
+        assert (f"{slots} slots" if words is EVALUATE else f"answer_17_slots_{slots}.png") in said.out
+
+
+@pytest.mark.parametrize("words", [EVALUATE, PLOT], ids=["evaluate", "plot"])
+def test_a_memory_that_is_tied_to_its_size_is_not_enlarged(tmp_path, capsys, words):
+    run = tmp_path / "run"
+    assert train(run, "--model.initial.memory=learned") == 0
+    capsys.readouterr()
+    assert main([words[0], str(run), *words[1:]]) == 0
+    said = capsys.readouterr()
+    assert "the memory has 8: expect errors. initial.memory='learned' ties it." in said.err
+    assert ("8 slots" if words is EVALUATE else "answer_17.png") in said.out
 
 
 @pytest.mark.parametrize("option", ["memory_sizes", "solved_memory_sizes"])

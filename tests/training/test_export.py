@@ -56,7 +56,7 @@ def test_it_says_where_it_comes_from(made):
     config = pretrained.read_config(made / "ntm-model")
     assert config["task"] == {
         "name": "copy",
-        "options": {"bits": 2, "min_length": 1, "max_length": 3, "mixed_lengths": False},
+        "options": {"bits": 2, "min_length": 1, "max_length": 3, "mixed_lengths": False, "density": "even"},
     }
     provenance = config["provenance"]
     assert provenance["seed"] == 7

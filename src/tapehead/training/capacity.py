@@ -15,7 +15,7 @@ __all__ = [
     "check_memory_size",
     "check_training_memories",
     "memories_drawn",
-    "warn_of_capacity",
+    "memory_to_use",
     "warn_of_training_memories",
 ]
 
@@ -30,7 +30,7 @@ def capacity_warning(task: Task, sizes: Sequence[Size], memory_size: int | None)
 
     >>> from tapehead.tasks import Copy
     >>> capacity_warning(Copy(), [{"length": 20}, {"length": 200}], 128)
-    'length 200 needs 200 slots, one for each thing to remember, and the memory has 128: expect errors'
+    'length 200 needs 200 slots, one for each thing to remember, and the memory has 128'
     >>> capacity_warning(Copy(), [{"length": 120}], 128)
     """
     if memory_size is None:
@@ -39,21 +39,35 @@ def capacity_warning(task: Task, sizes: Sequence[Size], memory_size: int | None)
     if slots <= memory_size:
         return None
     described = ", ".join(f"{name} {number}" for name, number in worst.items())
-    return (
-        f"{described} needs {slots:,} slots, one for each thing to remember, and the memory has {memory_size:,}: "
-        "expect errors"
-    )
-
-
-def warn_of_capacity(task: Task, sizes: Sequence[Size], memory_size: int | None, remedy: str) -> None:
-    """Say it on the error output, and what helps."""
-    warning = capacity_warning(task, sizes, memory_size)
-    if warning is not None:
-        _warn(f"{warning}. {remedy}")
+    return f"{described} needs {slots:,} slots, one for each thing to remember, and the memory has {memory_size:,}"
 
 
 def _warn(text: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"[yellow]tapehead: {text}[/]")
+
+
+def memory_to_use(core: object, task: Task, sizes: Sequence[Size], asked: int | None) -> int | None:
+    """The slots that a trained core is given for these sizes; None leaves it its own.
+
+    Those that a user asks for, and else, where the largest size outgrows the core's own, the next power of two that
+    holds it, which is said on the error output. A core that is tied to its own keeps them, and is warned of.
+
+    Raises:
+        UsageError: a number asked for that the core cannot have.
+    """
+    if asked is not None:
+        check_memory_size(core, asked)
+    slots = asked or getattr(core, "memory_size", None)
+    warning = capacity_warning(task, sizes, slots)
+    if warning is None:
+        return asked
+    tied = tied_to_memory_size(core)
+    if asked is not None or tied:
+        _warn(f"{warning}: expect errors. " + (f"{tied} ties it." if tied else "Enlarge it with --memory-size."))
+        return asked
+    enlarged = 1 << (max(map(task.slots, sizes)) - 1).bit_length()
+    _warn(f"{warning}: enlarged to {enlarged:,}. --memory-size gives it another size.")
+    return enlarged
 
 
 def warn_of_training_memories(core: object, config: RunConfig) -> None:
@@ -68,7 +82,9 @@ def warn_of_training_memories(core: object, config: RunConfig) -> None:
     for name in ["memory_sizes"] if tied else ["memory_sizes", "solved_memory_sizes"]:
         memories[f"training.{name}"] = min(getattr(training, name) or (), default=None)
     for option, slots in memories.items():
-        warn_of_capacity(config.task, config.task.sizes(), slots, f"Enlarge it with --{option}.")
+        warning = capacity_warning(config.task, config.task.sizes(), slots)
+        if warning is not None:
+            _warn(f"{warning}: expect errors. Enlarge it with --{option}.")
 
 
 def memories_drawn(core: object, training: TrainingConfig, solved: bool) -> tuple[int, ...]:

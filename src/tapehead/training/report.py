@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tapehead.errors import UsageError
 from tapehead.tasks import Measure, Size, Task
-from tapehead.training.capacity import check_memory_size, warn_of_capacity
+from tapehead.training.capacity import memory_to_use
 from tapehead.training.evaluate import evaluate
 from tapehead.training.metrics import Score
 from tapehead.training.runs import write_json
@@ -69,7 +69,7 @@ def evaluate_run(
         path: the run's folder, a pretrained model's name, or an exported folder
         lengths: to score at; None takes the task's own
         repeats: of repeat copy; None takes the most trained on
-        memory_size: slots of the memory, when other than trained with
+        memory_size: slots of the memory; None takes those it was trained with, or more where a size outgrows them
         sequences: of each size; None takes as many as the task says
         seed: of the sequences
         console: to print on
@@ -88,11 +88,9 @@ def evaluate_run(
     task, model = trained.task, trained.model
     sequences = task.evaluation_sequences if sequences is None else sequences
     sizes = user_sizes(task, lengths or task.lengths_to_evaluate(), repeats)
-    if memory_size is not None:
-        check_memory_size(model.core, memory_size)
+    memory_size = memory_to_use(model.core, task, sizes, memory_size)
     console = console or Console(highlight=False, soft_wrap=True)
     slots = memory_size or getattr(model.core, "memory_size", None)
-    warn_of_capacity(task, sizes, slots, "Enlarge it with --memory-size.")
     title = f"{trained.name}: {trained.model_name} on {trained.task_name}, {sequences} sequences each"
     table = Table(title=title + (f", {slots} slots" if slots else ""))
     columns = COLUMNS[task.measure]
