@@ -148,7 +148,7 @@ def _add_study(commands: Any) -> None:
         "--memory-size",
         type=int,
         metavar="N",
-        help="slots to evaluate with (default: as for evaluate)",
+        help="slots of models with a memory (default: as for evaluate)",
     )
     study.add_argument("--sequences", type=int, metavar="K", help="to evaluate, of each length")
     study.add_argument("--band", action="store_true", help="draw mean and deviation in place of every seed and median")

@@ -11,7 +11,7 @@ from tests.tasks import slow
 
 RECALL = AssociativeRecall(bits=3, item_length=2, min_items=2, max_items=5)
 MIXED = AssociativeRecall(bits=3, item_length=2, min_items=2, max_items=5, mixed_lengths=True)
-BALANCED = [dataclasses.replace(task, items="balanced") for task in (RECALL, MIXED)]
+BALANCED = [dataclasses.replace(task, item_bits="balanced") for task in (RECALL, MIXED)]
 TASKS = [
     RECALL,
     MIXED,
@@ -96,7 +96,7 @@ def items_of(task: AssociativeRecall, batch: Batch, row: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("task", BALANCED, ids=repr)
-def test_balanced_items_leave_a_majority_nothing_to_gain(task: AssociativeRecall):
+def test_balanced_items_are_as_even_as_their_number_allows(task: AssociativeRecall):
     source, more, ones = generator(), [], []
     for _ in range(100):
         batch = task.sample(4, source)
@@ -114,7 +114,7 @@ def test_balanced_items_leave_a_majority_nothing_to_gain(task: AssociativeRecall
 
 
 def test_balanced_items_are_each_as_likely_to_have_a_one():
-    task = AssociativeRecall(bits=4, item_length=2, min_items=5, max_items=5, items="balanced")
+    task = AssociativeRecall(bits=4, item_length=2, min_items=5, max_items=5, item_bits="balanced")
     batch = task.sample(4000, generator())
     bits = batch.input[:15].view(5, 3, 4000, -1)[:, 1:, :, :4]
     assert (bits.mean(2) - 0.5).abs().max() < 4.5 * 0.5 / 4000**0.5  # at every place of every item, the first too
@@ -127,7 +127,7 @@ def test_balanced_items_are_each_as_likely_to_have_a_one():
 @pytest.mark.parametrize("task", BALANCED, ids=repr)
 def test_a_named_size_has_independent_items(task: AssociativeRecall):
     size = {"items": 4}
-    plain = dataclasses.replace(task, items="independent")
+    plain = dataclasses.replace(task, item_bits="independent")
     assert torch.equal(plain.sample(7, generator(), size).input, task.sample(7, generator(), size).input)
     trained_on = task.training_sample(50, generator(), size)
     sums = torch.stack([items_of(task, trained_on, row)[1:].sum(0) for row in range(50)])
@@ -163,7 +163,7 @@ def test_stages_cut_the_number_of_items():
         (lambda: AssociativeRecall(min_items=5, max_items=4), "got 5 and 4"),
         (lambda: AssociativeRecall(bits=0), "AssociativeRecall: expected bits >= 1, got 0"),
         (lambda: AssociativeRecall(item_length=0), "AssociativeRecall: expected item_length >= 1, got 0"),
-        (lambda: AssociativeRecall(items="few"), "expected items 'independent' or 'balanced', got 'few'"),
+        (lambda: AssociativeRecall(item_bits="few"), "expected item_bits 'independent' or 'balanced', got 'few'"),
         (lambda: RECALL.evaluation_size(1), "AssociativeRecall: expected a length of >= 2 items, got 1"),
         (lambda: RECALL.evaluation_size(3, 2), "AssociativeRecall: expected no repeats, got 2"),
     ],

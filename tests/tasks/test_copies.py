@@ -12,7 +12,7 @@ from tests.tasks import slow
 COPY = Copy(bits=3, min_length=2, max_length=6)
 REPEAT = RepeatCopy(bits=3, min_length=1, max_length=4, min_repeats=2, max_repeats=5)
 NARROW = [Copy(bits=1, max_length=1), RepeatCopy(bits=1, max_repeats=1)]
-RECALL = [AssociativeRecall(mixed_lengths=mixed, items="balanced") for mixed in (False, True)]
+RECALL = [AssociativeRecall(mixed_lengths=mixed, item_bits="balanced") for mixed in (False, True)]
 MIXED = [dataclasses.replace(task, mixed_lengths=True) for task in (COPY, REPEAT)]
 RANDOM_DENSITY = [dataclasses.replace(task, density="random") for task in (COPY, REPEAT, *MIXED)]
 
@@ -83,7 +83,7 @@ def test_random_density_is_drawn_evenly_for_each_sequence_trained_on(task: Task)
     ones = task.sample(rows, generator()).input[:4, :, :64].mean((0, 2))  # of 256 bits: a good guess of the density
     counts = torch.histc(ones, 4, 0, 1)
     assert ((counts / rows - 0.25).abs() < 0.03).all(), counts
-    # Half of the bits are ones all the same, at each place, and a row's do not depend on another's.
+    # Half of the bits are ones all the same, and a row's do not depend on another's.
     assert abs(ones.mean() - 0.5) < 4.5 * (1 / 12 / rows) ** 0.5
     assert abs(torch.corrcoef(torch.stack([ones[::2], ones[1::2]]))[0, 1]) < 0.1
 

@@ -81,6 +81,22 @@ def test_memories_drawn_in_training_are_looked_at_too(tmp_path, capsys, option):
     assert f"--training.{option}" in said
 
 
+def test_the_memory_that_chooses_the_checkpoint_is_looked_at_too(tmp_path, capsys):
+    assert train(tmp_path / "run", "--training.select_at=[4,9]") == 0
+    said = capsys.readouterr().err
+    assert "length 9 needs 9 slots, one for each thing to remember, and the memory has 8: the checkpoint" in said
+    assert train(tmp_path / "larger", "--training.select_at=[4,9]", "--training.select_memory_size=16") == 0
+    assert "slots" not in capsys.readouterr().err
+
+
+def test_what_is_trained_on_once_solved_is_looked_at_too(tmp_path, capsys):
+    options = ['--curriculum.solved_task={"max_length": 7}', "--training.solved_memory_sizes=[6,16]"]
+    assert train(tmp_path / "run", *options) == 0
+    said = capsys.readouterr().err
+    assert "length 7 needs 7 slots, one for each thing to remember, and the memory has 6: expect errors" in said
+    assert "--training.solved_memory_sizes" in said
+
+
 def test_a_memory_that_is_large_enough_is_not_mentioned(tmp_path, capsys):
     assert train(tmp_path / "run") == 0
     assert "slots" not in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_the_task_changes_when_it_is_solved_and_validation_does_not(tmp_path, dr
 def test_it_does_not_change_before(tmp_path, drawn):
     assert train(tmp_path / "run", RANDOM) == 0
     assert {density for density, _ in drawn} == {"even"}
-    assert train(tmp_path / "plain") == 0
+    assert train(tmp_path / "plain", "--curriculum.solved_task={}") == 0
     assert same(weights(tmp_path / "run"), weights(tmp_path / "plain"))
 
 
@@ -49,7 +49,7 @@ def test_a_resumed_run_draws_the_same(tmp_path):
     assert train(tmp_path / "parts", RANDOM, *SOLVED_AT_ONCE, "--training.sequences=32") == 0
     assert main(["train", "--resume", str(tmp_path / "parts"), "--training.sequences=48"]) == 0
     assert same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
-    assert train(tmp_path / "plain", *SOLVED_AT_ONCE) == 0
+    assert train(tmp_path / "plain", *SOLVED_AT_ONCE, "--curriculum.solved_task={}") == 0
     assert not same(weights(tmp_path / "plain"), weights(tmp_path / "whole"))
 
 
@@ -64,6 +64,9 @@ def test_with_the_largest_size_alone_and_in_stages(tmp_path, drawn, options):
     [
         ('{"densty": "random"}', "expected options of copy in solved_task, got 'densty'; it has bits, "),
         ('{"density": "odd"}', "Copy: expected density 'even' or 'random', got 'odd'"),
+        ('{"max_length": null}', "expected max_length of solved_task to be of type int, got None"),
+        ('{"max_length": 2.5}', "expected max_length of solved_task to be of type int, got 2.5"),
+        ('{"mixed_lengths": 1}', "expected mixed_lengths of solved_task to be of type bool, got 1"),
         ('{"bits": 9}', "expected a solved_task with the task's input_size of "),
     ],
 )

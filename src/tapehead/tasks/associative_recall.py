@@ -14,8 +14,8 @@ from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range
 
 __all__ = ["AssociativeRecall"]
 
-Items = Literal["independent", "balanced"]
-"""How the items of a training sequence are drawn."""
+ItemBits = Literal["independent", "balanced"]
+"""How the bits of the items of a training sequence are drawn."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class AssociativeRecall(Task):
         min_items: fewest items
         max_items: most items
         mixed_lengths: whether every row of a batch draws its own number of items; else a batch has one
-        items: how a training sequence draws its items: "independent" of each other; or "balanced", so that at every
-            place half of those that may be asked for, all but the first, have a 1: nothing is gained then by answering
-            with what most of them have. Those of validation and evaluation are always independent
+        item_bits: how a training sequence draws the bits of its items: "independent" of each other; or "balanced", so
+            that at every place half of the items that may be asked for, all but the first, have a 1, or of an odd
+            number one more or one less: little is gained then by answering with what most of them have. Those of
+            validation and evaluation are always independent
 
     Differs from the paper:
         Nothing that it says. Items are drawn independently, so two may be equal: with 18 bits hardly ever, with few
@@ -76,14 +77,14 @@ class AssociativeRecall(Task):
     min_items: int = 2
     max_items: int = 6
     mixed_lengths: bool = False
-    items: Items = "independent"
+    item_bits: ItemBits = "independent"
 
     def __post_init__(self) -> None:
         check_range("AssociativeRecall", "items", self.min_items, self.max_items, minimum=2)
         for name in ("bits", "item_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"AssociativeRecall: expected {name} >= 1, got {getattr(self, name)}.")
-        check_word("AssociativeRecall", "items", self.items, get_args(Items))
+        check_word("AssociativeRecall", "item_bits", self.item_bits, get_args(ItemBits))
 
     @property
     def input_size(self) -> int:
@@ -115,14 +116,14 @@ class AssociativeRecall(Task):
         return size["items"] * self.item_length
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
-        return self._draw(batch_size, generator, size, "independent" if size else self.items)
+        return self._draw(batch_size, generator, size, "independent" if size else self.item_bits)
 
     def training_sample(
         self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
     ) -> Batch:
-        return self._draw(batch_size, generator, size, self.items)
+        return self._draw(batch_size, generator, size, self.item_bits)
 
-    def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, kind: Items) -> Batch:
+    def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, kind: ItemBits) -> Batch:
         mixed = size is None and self.mixed_lengths
         if size is None:
             counts = draw(self.min_items, self.max_items, batch_size, generator, each=mixed)

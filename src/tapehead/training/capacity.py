@@ -82,9 +82,15 @@ def warn_of_training_memories(core: object, config: RunConfig) -> None:
     for name in ["memory_sizes"] if tied else ["memory_sizes", "solved_memory_sizes"]:
         memories[f"training.{name}"] = min(getattr(training, name) or (), default=None)
     for option, slots in memories.items():
-        warning = capacity_warning(config.task, config.task.sizes(), slots)
+        task = config.solved_task() if option == "training.solved_memory_sizes" else config.task
+        warning = capacity_warning(task, task.sizes(), slots)
         if warning is not None:
             _warn(f"{warning}: expect errors. Enlarge it with --{option}.")
+    if training.select_at:
+        longer = [config.task.evaluation_size(length) for length in training.select_at]
+        warning = capacity_warning(config.task, longer, training.select_memory_size or memories["model.memory_size"])
+        if warning is not None:
+            _warn(f"{warning}: the checkpoint is chosen with errors. Enlarge it with --training.select_memory_size.")
 
 
 def memories_drawn(core: object, training: TrainingConfig, solved: bool) -> tuple[int, ...]:

@@ -212,6 +212,11 @@ class RunConfig:
                     f"CurriculumConfig: expected options of {self.task_name} in solved_task, got {name!r}; "
                     f"it has {', '.join(known)}."
                 )
+            value, kind = options[name], type(getattr(self.task, name))
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise ValueError(
+                    f"CurriculumConfig: expected {name} of solved_task to be of type {kind.__name__}, got {value!r}."
+                )
         task = dataclasses.replace(self.task, **options)
         for name in ("input_size", "target_size"):
             if getattr(task, name) != getattr(self.task, name):

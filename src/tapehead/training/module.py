@@ -266,7 +266,7 @@ class TrainingModule(LightningModule):
         for _ in range(self.accumulate):
             batch = self._draw()
             logits, _ = self.model(batch.input, self._start(batch), batch.lengths)
-            loss = self.config.task.loss(logits, batch) / self.accumulate
+            loss = self.stream.task.loss(logits, batch) / self.accumulate
             value = loss.item()
             if not math.isfinite(value):
                 raise NonFiniteError(
@@ -275,7 +275,7 @@ class TrainingModule(LightningModule):
                 )
             self._backward(loss)
             total_loss += value
-            total_errors += training_errors(logits.detach(), batch, self.config.task) / self.accumulate
+            total_errors += training_errors(logits.detach(), batch, self.stream.task) / self.accumulate
         norm = self._step(optimiser)
         self.progress.sequences += self.sequences_per_step
         for observe in self._observers:
