@@ -6,11 +6,14 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tapehead import backends
 from tapehead.tasks.omniglot import task
 from tests.tasks.omniglot import synthetic
 
 # Where no GPU can run the Triton kernels, Triton's interpreter does. Triton asks when it is imported.
-if not torch.cuda.is_available():
+if torch.cuda.is_available():
+    os.environ.pop("TRITON_INTERPRET", None)
+else:
     os.environ["TRITON_INTERPRET"] = "1"
 
 pytest.register_assert_rewrite("tests.ops.fused_problems")
@@ -37,7 +40,9 @@ def signed(monkeypatch, _signed):
 
 
 def pytest_collection_modifyitems(items):
-    if not torch.cuda.is_available():
+    request = backends.Request("ntm", torch.device("cuda"), torch.float32)
+    reasons = backends.why_not("fused", request)
+    if reasons:
         for item in items:
             if item.get_closest_marker("cuda"):
-                item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
+                item.add_marker(pytest.mark.skip(reason=" ".join(reasons)))

@@ -102,6 +102,22 @@ def test_float32_is_as_good_as_the_reference(kind: Kind, device: str):
     assert_as_good([problem.to(device) for problem in found], together=True)
 
 
+@some_kinds("NTM-plain", "NTM-many_heads_feedforward", "MANN-each")
+def test_lengths_out_of_range_count_as_the_nearest_in_it(kind: Kind, device: str):
+    problem = kind.problem().to(device)
+    lengths = [torch.tensor(values, device=device) for values in ([kind.case.steps + 1, -1, 2**40], [3, 0, 3])]
+    outside, inside = (run(problem._replace(lengths=one), "fused", checkpoint_every=2) for one in lengths)
+    assert_equal(outside, inside)
+
+
+@some_kinds("NTM-plain", "MANN-feedforward_key")
+def test_what_pads_a_row_reaches_no_number(kind: Kind, device: str):
+    problem = kind.problem(ragged=True).to(device)
+    past_end = torch.arange(kind.case.steps, device=device).unsqueeze(1) >= problem.lengths
+    padded = problem._replace(input=problem.input.masked_fill(past_end.unsqueeze(-1), torch.nan))
+    assert_equal(run(padded, "fused"), run(problem, "fused"))
+
+
 TILED = {"memory_size": 37, "word_size": 17, "order": "write_read"}
 
 
@@ -223,11 +239,12 @@ def test_float64_is_the_reference_at_large_sizes(options: dict[str, Any]):
 
 @on_cuda
 @some_kinds("NTM-plain", "MANN-plain")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_nothing_waits_for_the_gpu(kind: Kind):
     problem = kind.problem(torch.float32, ragged=True).to("cuda")
     run(problem, "fused")  # compiles
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         values = sequence(problem, backend="fused")
         torch.autograd.grad(values["output"].sum(), list(problem.layer.parameters()), allow_unused=True)
     finally:

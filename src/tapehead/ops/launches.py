@@ -3,7 +3,7 @@
 Triton's kernels do what goes step by step, torch's products the rest: the input's share of the controller's sums before
 the forward, the gradients of the weights and of the input after the backward. Nothing here waits for the device.
 
-With TRITON_INTERPRET=1 in the environment before Triton is imported, CPU tensors are taken too.
+With TRITON_INTERPRET=1 in the environment before Triton is imported, `Launches` takes CPU tensors too; tests do.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Launches:
         grad_words = new(shape.steps * shape.rows, shape.parameters)
         kept = self._arrays(shape, given, every, True, trace)
         seen: dict[str, Tensor] = {}
-        if given.grad_traced is not None:
+        if trace and given.grad_traced is not None:
             seen = views(given.grad_traced, shape.traced(), shape.traced_numbers())
         with _as_they_are(given.output):
             self._launch(
@@ -142,7 +142,7 @@ class Launches:
                 shape,
                 every,
                 self.plan(shape, given.output.dtype, True, every == 1, trace),
-                *given[: len(self._gradients) - 1],
+                *(None if grad is None or not grad.numel() else grad for grad in given[: len(self._gradients) - 1]),
                 *(seen.get(name) for name in self.seen),
                 given.lengths,
                 self.first_weights(given),
@@ -194,10 +194,14 @@ def _of_weights(
         lower: L - 1 times (T*B, H), what the layers below the top one gave
     """
     hidden, steps = shape.hidden_size, shape.steps * shape.rows
+    input = given.input
+    if given.lengths is not None:  # what pads a row may be anything, NaN too
+        past_end = torch.arange(shape.steps, device=input.device).unsqueeze(1) >= given.lengths
+        input = input.masked_fill(past_end.unsqueeze(-1), 0)
     output = given.output.view(steps, -1)
-    layers = [*lower[: (shape.layers - 1) * steps * hidden].view(-1, steps, hidden), output[:, :hidden]]
+    layers = [*lower[: (shape.layers - 1) * steps * hidden].view(shape.layers - 1, steps, hidden), output[:, :hidden]]
     grads = {
-        "weight_input": grad_sums[0].t() @ given.input.view(steps, -1),
+        "weight_input": grad_sums[0].t() @ input.view(steps, -1),
         "bias": grad_sums[0].sum(0),
         "weight_reads": grad_sums[0].t() @ _before(output[:, hidden:], given.reads.flatten(1)),
         "heads_weight": grad_words.t() @ layers[-1],

@@ -92,7 +92,7 @@ def forward(
     used += row * padded_size
     writing += row * slots
     first_weights = read_weights + row * (s.heads * memory_size)
-    length = steps if lengths is None else tl.load(lengths + row).to(tl.int32)
+    length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + row), 0), steps).to(tl.int32)
 
     # The state that the sequence starts from.
     if s.keep_all:

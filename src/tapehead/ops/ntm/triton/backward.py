@@ -144,7 +144,7 @@ def backward(
     z += row * slots
     q += row * padded_size
     first = first_weights + row * (s.heads * memory_size)
-    length = steps if lengths is None else tl.load(lengths + row).to(tl.int32)
+    length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + row), 0), steps).to(tl.int32)
     if not s.keep_all:
         segment += row * ((every + 1) * numbers)
 

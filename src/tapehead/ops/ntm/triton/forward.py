@@ -107,7 +107,7 @@ def forward(
     raw += row * s.parameters
     units += row * (s.heads * s.words)
     carried += row * (2 * slots)
-    length = steps if lengths is None else tl.load(lengths + row).to(tl.int32)
+    length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + row), 0), steps).to(tl.int32)
 
     # The state that the sequence starts from.
     if s.keep_all:
