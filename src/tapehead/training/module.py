@@ -153,8 +153,7 @@ class TrainingModule(LightningModule):
 
     def _start(self, batch: Batch) -> Any:
         """The state that a batch starts from, with a memory of a size drawn for it; None is the model's own start."""
-        solved = self.progress.solved_at_sequences is not None
-        sizes = memories_drawn(self.model.core, self.config.training, solved)
+        sizes = memories_drawn(self.model.core, self.config.training, self.progress.solved_at_sequences is not None)
         if not sizes:
             return None
         generator = generator_for(MEMORY_STREAM, self.config.seed, self.stream.rank, self.stream.position)
