@@ -140,8 +140,8 @@ class TrainingConfig:
         memory_sizes: slots of the memory, a size drawn for each batch; none always takes the model's own
         solved_memory_sizes: in place of those once the task is solved; None keeps them, and so does a model that
             something learned slot by slot ties to its own size
-        select_at: lengths beyond those trained on that a validation of a solved run looks at as well: best.ckpt is
-            then the one with the fewest bits at both
+        select_at: lengths beyond those trained on that a validation at which the task is solved looks at as well:
+            best.ckpt is then the one of these with the fewest bits at both
         select_sequences: of each of those lengths
         select_memory_size: slots of the memory for those lengths; none takes those trained with
         sequences_after_solved: to go on for, at the rate of `schedule.solved_fraction`, before stopping when solved

@@ -32,8 +32,8 @@ from tapehead.training.optimisers import build_optimiser, clip_gradients, rate_f
 __all__ = ["Blocks", "NonFiniteError", "Progress", "TrainingModule"]
 
 
-UNSOLVED = 1000.0
-"""Bits added to those of a run that is not solved yet, so that one that is always counts as better."""
+UNSOLVED = 1e5
+"""Bits added to those of a validation that is not clean, so that a clean one always counts as better."""
 
 
 class NonFiniteError(Exception):
@@ -334,13 +334,13 @@ class TrainingModule(LightningModule):
         model = self.model if self.average is None else self.average
         return score_size(model, self.config.task, size, sequences, *numbers, memory_size=memory_size, observe=observe)
 
-    def _selection(self, bits: float) -> float:
-        """What best.ckpt has the least of: bits, and once the task is solved those at longer lengths as well."""
+    def _selection(self, bits: float, clean: bool) -> float:
+        """What best.ckpt has the least of: bits, and where the task is solved those at longer lengths as well."""
         training, task = self.config.training, self.config.task
         lengths, sequences, slots = training.select_at, training.select_sequences, training.select_memory_size
         if not lengths:
             return bits
-        if self.progress.solved_at_sequences is None:
+        if not clean:
             return bits + UNSOLVED
         return bits + sum(self._score(task.evaluation_size(length), sequences, slots).bits for length in lengths)
 
@@ -354,8 +354,8 @@ class TrainingModule(LightningModule):
         measure = self.config.task.measure
         for name in ("bit_errors", "bits", "excess_bits", "wrong_answers"):
             setattr(progress, name, getattr(score, name))
-        whole = len(scores) == len(self.config.task.sizes())
-        if whole and getattr(score, measure) <= training.solved_below and progress.solved_at_sequences is None:
+        clean = len(scores) == len(self.config.task.sizes()) and getattr(score, measure) <= training.solved_below
+        if clean and progress.solved_at_sequences is None:
             progress.solved_at_sequences, progress.solved_at_seconds = progress.sequences, progress.seconds
         if progress.solved_at_sequences is not None and training.stop_when_solved:
             after = progress.sequences - progress.solved_at_sequences
@@ -367,7 +367,7 @@ class TrainingModule(LightningModule):
         if instances is not None:
             rows = instances.rows()
             metrics |= {f"validation_accuracy_{instance}": row["accuracy"] for instance, row in rows.items()}
-        metrics["selection"] = self._selection(score.bits)
+        metrics["selection"] = self._selection(score.bits, clean)
         counts = {"step": self.trainer.global_step, "sequences": progress.sequences, "stage": progress.stage}
         self.log_dict({**metrics, **{name: float(count) for name, count in counts.items()}})
 
