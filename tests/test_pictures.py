@@ -5,6 +5,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from tapehead import pictures
 from tapehead.errors import RunError, UsageError
 from tapehead.pictures import plot_runs
 from tapehead.plots import draw_predictions
@@ -128,8 +129,18 @@ def test_several_runs(tmp_path):
     runs.append(make_run(tmp_path / "ntm", summary=False))
     paths = plot_runs(runs)
     assert_pictures(paths)
-    assert paths[0] == runs[0] / "plots" / "learning_curves_3_runs.png"
-    assert [path.parent.parent.name for path in paths[1:]] == ["1", "2", "ntm", "ntm"]
+    assert paths[:2] == [runs[0] / "plots" / f"{name}_3_runs.png" for name in ("learning_curves", "validation")]
+    assert [path.parent.parent.name for path in paths[2:]] == ["1", "2", "ntm", "ntm"]
+
+
+def test_controllers_are_not_taken_together(tmp_path, monkeypatch):
+    names = []
+    draw = pictures.draw_study
+    monkeypatch.setattr(
+        pictures, "draw_study", lambda runs, **options: names.extend(run.name for run in runs) or draw(runs, **options)
+    )
+    plot_runs([make_run(tmp_path / kind, controller=kind) for kind in ("lstm", "feedforward")])
+    assert names == ["copy, ntm", "copy, ntm-feedforward"]
 
 
 def test_several_runs_into_one_folder(tmp_path):
@@ -137,6 +148,7 @@ def test_several_runs_into_one_folder(tmp_path):
     paths = plot_runs(runs, out=tmp_path / "out")
     assert [str(path.relative_to(tmp_path / "out")) for path in paths] == [
         "learning_curves_2_runs.png",
+        "validation_2_runs.png",
         "1-run/answer_4.png",
         "1-run/internals_4.png",
         "2-run/answer_4.png",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from tapehead.plots import (
     draw_instances,
     draw_internals,
     draw_predictions,
+    draw_study,
     instance_series,
     png,
     read_metrics,
@@ -60,6 +61,9 @@ def plot_runs(
 ) -> list[Path]:
     """Draw the learning curves of all the runs together, and of each its answer to one sequence and its memory.
 
+    Several runs have two pictures of curves: training and validation with mean and deviation, and validation alone with
+    a line for every run and the median.
+
     A pretrained model has no learning curves, and a model without a memory gets no picture of one. Nothing is drawn
     before all of them are found to be whole.
 
@@ -90,8 +94,11 @@ def plot_runs(
     with_curves = [one for one in loaded if one.curves is not None]
     if with_curves:
         count = len(with_curves)
+        place = out or with_curves[0].trained.plots
         curves_name = "learning_curves.png" if count == 1 else f"learning_curves_{count}_runs.png"
-        written.append(_save(_draw_curves(with_curves), (out or with_curves[0].trained.plots) / curves_name))
+        written.append(_save(_draw_curves(with_curves, draw_curves), place / curves_name))
+        if count > 1:
+            written.append(_save(_draw_curves(with_curves, draw_study), place / f"validation_{count}_runs.png"))
     for one, folder in zip(loaded, folders, strict=True):
         instances = {} if one.curves is None else instance_series(one.curves.metrics)
         if instances:
@@ -123,7 +130,9 @@ def _curves(run: Run, trained: Trained) -> RunCurves:
     except (OSError, ValueError) as error:
         raise RunError(str(error)) from error
     summary = run.summary() if (run.path / "summary.json").is_file() else {}
-    return RunCurves(f"{trained.task_name}, {trained.model_name}", metrics, summary.get("solved_at_sequences"))
+    feedforward = trained.model.core.arguments().get("controller") == "feedforward"  # type: ignore[operator]
+    name = f"{trained.task_name}, {trained.model_name}{'-feedforward' if feedforward else ''}"
+    return RunCurves(name, metrics, summary.get("solved_at_sequences"))
 
 
 def _folders(loaded: Sequence[Trained], out: Path | None) -> list[Path]:
@@ -138,11 +147,12 @@ def _folders(loaded: Sequence[Trained], out: Path | None) -> list[Path]:
     return [out / name for name in names]
 
 
-def _draw_curves(loaded: Sequence[Loaded]) -> Figure:
+def _draw_curves(loaded: Sequence[Loaded], draw: Callable[..., Figure]) -> Figure:
+    """The curves of all runs in one figure, by `draw_curves` or `draw_study`."""
     measure = loaded[0].trained.task.measure
     title = loaded[0].trained.title if len(loaded) == 1 else f"Learning curves of {len(loaded)} runs"
     try:
-        return draw_curves(
+        return draw(
             [one.curves for one in loaded if one.curves is not None],
             measure=measure,
             heading=MEASURES[measure],
