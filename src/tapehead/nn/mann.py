@@ -79,8 +79,8 @@ class MANNCell(nn.Module):
         By default what is written is not the key, keys are told how strong they are, and one slot is cleared instead
         of R. Of slots that are used equally little, at first all of them, the lowest is taken. The choice of the least
         used has no gradient, and neither has the usage. New heads read with a key strength of 15, where a softmax over
-        128 slots can tell one from another, and write mostly where least was used: docs/training.md. Under autocast
-        the cell computes in its parameters' dtype.
+        128 slots can tell one from another, and write mostly where least was used: docs/training-tasks.md. Under
+        autocast the cell computes in its parameters' dtype.
 
     Raises:
         TypeError, ValueError: an argument, input or state of the wrong kind, size, dtype or device.

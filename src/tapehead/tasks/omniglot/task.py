@@ -62,7 +62,7 @@ class Omniglot(Task):
 
     In validation and evaluation every class comes `length` / `way` times; where that is no whole number, some, drawn by
     chance, come once more than the others. In training that would teach a model to count, and to guess what has come
-    least (docs/training.md): there the class of a drawing is drawn by chance, whatever has come before.
+    least (docs/training-tasks.md): there the class of a drawing is drawn by chance, whatever has come before.
 
     Nothing is read before the first batch is drawn. Then the drawings are read from `data`, or downloaded.
 
