@@ -63,31 +63,6 @@ def test_a_sequence_follows_its_table():
         assert abs(sum(after) / len(after) - chance) < 4.5 * (chance * (1 - chance) / len(after)) ** 0.5
 
 
-def test_mixed_orders_train_on_rules_of_two_to_n():
-    """In a table of order k all contexts with the same last k - 1 bits are followed alike; evaluation has order n."""
-    task, orders = NGrams(n=4, length=8, orders="mixed"), torch.tensor([2, 3, 4])
-    tables = task._tables(3, generator())
-    for table, shortened, order in zip(tables, task._shortened(tables, orders), orders.tolist(), strict=True):
-        expected = [table[context % 2 ** (order - 1)] for context in range(8)]
-        assert shortened.tolist() == [chance.item() for chance in expected]
-
-    # A rule of order 2 makes sequences that are predicted with fewer bits by counts of one bit than by those of five.
-    def short(batch):
-        return (NGrams(n=2).optimal_bits(batch) < NGrams().optimal_bits(batch)).double().mean()
-
-    mixed, rows = NGrams(orders="mixed"), 400
-    assert short(mixed.training_sample(rows, generator())) > 0.2
-    assert short(mixed.sample(rows, generator())) > 0.2
-    for batch in (
-        NGrams().training_sample(rows, generator()),
-        mixed.sample(rows, generator(), mixed.sizes()[0]),
-        mixed.validation_sample(rows, generator(), mixed.sizes()[0]),
-    ):
-        assert short(batch) < 0.05
-    assert torch.equal(mixed.sample(3, generator(), mixed.sizes()[0]).input, NGrams().sample(3, generator()).input)
-    assert NGrams(n=1, length=5, orders="mixed").training_sample(2, generator()).input.shape == (5, 2, 1)
-
-
 def test_nobody_does_better_than_the_optimum():
     """The papers' 133 bits; a predictor that knows less pays more, and the measure says how much."""
     task = NGrams()
@@ -125,7 +100,6 @@ def test_stages_cut_the_length():
         (lambda: NGrams(n=0), r"NGrams: expected n in 1\.\.16, got 0"),
         (lambda: NGrams(n=17, length=20), r"NGrams: expected n in 1\.\.16, got 17"),
         (lambda: NGrams(n=6, length=5), "NGrams: expected length >= n = 6, got 5"),
-        (lambda: NGrams(orders="any"), "NGrams: expected orders 'fixed' or 'mixed', got 'any'"),
         (lambda: NGrams().evaluation_size(5), "NGrams: expected a length >= n = 6, got 5"),
         (lambda: NGrams().evaluation_size(9, 2), "NGrams: expected no repeats, got 2"),
     ],

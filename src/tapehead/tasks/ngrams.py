@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats, check_word, draw
+from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats
 
 __all__ = ["NGrams"]
-
-Orders = Literal["fixed", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,9 @@ class NGrams(Task):
     Attributes:
         n: a bit depends on the n - 1 before it
         length: bits of a sequence
-        orders: of the rules of training sequences: "fixed" is n, "mixed" one drawn for each sequence from 2 to n, whose
-            table looks at the last of those bits alone. Rules of validation and evaluation always look at all
 
     Raises:
-        ValueError: n outside 1..16, a length below n, or unknown orders.
+        ValueError: n outside 1..16, or a length below n.
 
     >>> task = NGrams(n=3, length=20)
     >>> batch = task.sample(1, torch.Generator().manual_seed(2))
@@ -61,14 +57,12 @@ class NGrams(Task):
 
     n: int = 6
     length: int = 200
-    orders: Orders = "fixed"
 
     def __post_init__(self) -> None:
         if not 1 <= self.n <= 16:
             raise ValueError(f"NGrams: expected n in 1..16, got {self.n}.")
         if self.length < self.n:
             raise ValueError(f"NGrams: expected length >= n = {self.n}, got {self.length}.")
-        check_word("NGrams", "orders", self.orders, get_args(Orders))
 
     @property
     def input_size(self) -> int:
@@ -99,19 +93,8 @@ class NGrams(Task):
         return 2 ** (self.n - 1)
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
-        return self._draw(batch_size, generator, size, "fixed" if size else self.orders)
-
-    def training_sample(
-        self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
-    ) -> Batch:
-        return self._draw(batch_size, generator, size, self.orders)
-
-    def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, orders: Orders) -> Batch:
         length = size["length"] if size else self.length
-        drawn = self._tables(batch_size, generator)
-        if orders == "mixed" and self.n > 1:
-            drawn = self._shortened(drawn, draw(2, self.n, batch_size, generator, each=True))
-        tables = drawn.tolist()
+        tables = self._tables(batch_size, generator).tolist()
         chances = torch.rand(batch_size, length, generator=generator, dtype=torch.float64).tolist()
         bits = torch.tensor([self._sequence(*row) for row in zip(tables, chances, strict=True)])
         target = bits.T.unsqueeze(-1).to(torch.get_default_dtype())
@@ -122,11 +105,6 @@ class NGrams(Task):
         """The probability of a 1 after each context, (B, 2^(n - 1)): Beta(1/2, 1/2) is the arcsine distribution."""
         uniform = torch.rand(batch_size, 2 ** (self.n - 1), generator=generator, dtype=torch.float64)
         return torch.sin(torch.pi / 2 * uniform).square()
-
-    def _shortened(self, tables: Tensor, orders: Tensor) -> Tensor:
-        """Tables, (B, 2^(n - 1)), of rules that look at the last orders - 1 bits of a context alone; orders: (B,)."""
-        contexts = torch.arange(2 ** (self.n - 1))
-        return tables.gather(1, contexts & (2 ** (orders - 1) - 1).unsqueeze(1))
 
     def _sequence(self, table: list[float], chances: list[float]) -> list[int]:
         """One sequence: each step needs the bits of the one before, so plain numbers are faster than tensors."""
