@@ -40,8 +40,8 @@ class Request(NamedTuple):
     op: str
     device: torch.device
     dtype: torch.dtype
-    transformed: bool = False
-    """whether torch.func (vmap, grad, ...) or forward-mode differentiation transforms it"""
+    other_derivatives: bool = False
+    """whether others may be asked for than first ones in reverse mode: `other_derivatives`"""
     memory_size: int = 0
     """slots of the memory; 0 where nobody knows yet"""
     word_size: int = 0
@@ -52,6 +52,15 @@ def is_transformed() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def other_derivatives() -> bool:
+    """Whether derivatives in forward mode are taken here, or by torch.func derivatives of a derivative."""
+    if torch.compiler.is_compiling() or not is_transformed():
+        return False
+    levels = torch._C._functorch.get_interpreter_stack() or []
+    grads = sum(level.key() == torch._C._functorch.TransformType.Grad for level in levels)
+    return grads > 1 or forward_ad._current_level >= 0
 
 
 def is_eager() -> bool:
@@ -108,12 +117,12 @@ def _fused(request: Request) -> tuple[str, ...]:
         missing = _triton_is_missing() + _device_is_missing(request.device.index) + _too_large(request)
     else:
         return (f"this version of tapehead has no fused kernel of {request.op} for {kind} tensors.",)
-    transformed = (
-        ("it has no rules for the transforms of torch.func, nor for forward-mode differentiation.",)
-        if request.transformed
+    derivatives = (
+        ("it has first derivatives in reverse mode only: no derivatives of those, none in forward mode.",)
+        if request.other_derivatives
         else ()
     )
-    return missing + _reference(request) + transformed
+    return missing + _reference(request) + derivatives
 
 
 def _too_large(request: Request) -> tuple[str, ...]:
