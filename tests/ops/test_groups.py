@@ -49,7 +49,6 @@ KINDS = {
 }
 every_kind = pytest.mark.parametrize("kind", **by_name(list(KINDS.values())))
 both_machines = pytest.mark.parametrize("kind", **by_name([KINDS["NTM-plain"], KINDS["MANN-each"]]))
-dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 
 
 def assert_as_alone(problems: list[Problem], found: list[Run], **options: object) -> None:
@@ -58,8 +57,9 @@ def assert_as_alone(problems: list[Problem], found: list[Run], **options: object
 
 
 @every_kind
-@dtypes
-@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize(
+    ("dtype", "ragged"), [(torch.float32, True), (torch.float64, False)], ids=["float32_ragged", "float64_full"]
+)
 def test_together_they_give_the_bits_that_each_gives_alone(kind: Kind, dtype: torch.dtype, ragged: bool):
     problems = problems_of(kind.make, kind.case, 3, dtype, ragged)
     assert_as_alone(problems, run_together(problems, checkpoint_every=2), checkpoint_every=2)

@@ -196,7 +196,7 @@ def _fold(tensor: Tensor, dim: int | None, count: int) -> Tensor:
     return stacked.reshape(count * stacked.shape[1], *stacked.shape[2:])
 
 
-def _unfolded(made: Sequence[Tensor], count: int) -> tuple[Any, Any]:
+def _unfolded(made: Any, count: int) -> tuple[Any, Any]:
     """What a call of all groups made, with a dimension of groups in front, and which dimension that is."""
     found = [tensor.reshape(count, tensor.shape[0] // count, *tensor.shape[1:]) for tensor in made]
     return type(made)(found), type(made)([0] * len(made))
