@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
 
-from tapehead.backends import is_eager, is_transformed
+from tapehead.backends import HAS_VMAP_RULES, is_eager, is_transformed
 
 __all__ = ["SequenceOp", "core_name", "is_plain"]
 
@@ -96,8 +96,9 @@ class SequenceOp:
         self.Sequence, self.Gradient = _sequence_of(self), _gradient_of(self)
         torch.library.impl(f"tapehead::{name}_forward", "Autograd")(self.run_plain)
         torch.library.impl(f"tapehead::{name}_backward", "Autograd")(self._run_backward)
-        torch.library.register_vmap(f"tapehead::{name}_forward", self._mapped_forward)
-        torch.library.register_vmap(f"tapehead::{name}_backward", self._mapped_backward)
+        if HAS_VMAP_RULES:
+            torch.library.register_vmap(f"tapehead::{name}_forward", self._mapped_forward)
+            torch.library.register_vmap(f"tapehead::{name}_backward", self._mapped_backward)
 
     def _define(self, way: Way, arguments: Any, results: str) -> None:
         taken = ", ".join(f"{_TYPES[kind]} {field}" for field, kind in get_type_hints(arguments).items())
@@ -128,6 +129,13 @@ class SequenceOp:
             return kernel(*arguments)
         with torch._C._AutoDispatchBelowAutograd():
             return (self.forward if way == "forward" else self.backward)(*arguments)
+
+    def run_in_function(self, way: Way, arguments: Any) -> Any:
+        """`run`, out of a function of autograd: nothing is recorded in one, but levels of torch.func below it are."""
+        if not is_transformed():
+            return self.run(way, arguments)
+        with torch.enable_grad():
+            return self.run(way, arguments)
 
     def run_plain(self, *arguments: Any) -> Any:
         """The forward, with its gradient, of tensors that are plain (`is_plain`); others call `forward`."""
@@ -209,7 +217,7 @@ def _sequence_of(op: SequenceOp) -> type[torch.autograd.Function]:
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
             given = op.arguments._make(arguments)
-            made = op.results._make(op.run("forward", given))
+            made = op.results._make(op.run_in_function("forward", given))
             ctx.set_materialize_grads(False)
             ctx.mark_non_differentiable(made.internals, *(getattr(made, name) for name in op.without_gradient))
             ctx.sizes, ctx.checkpoint_every = given.sizes, given.checkpoint_every
@@ -235,7 +243,7 @@ def _gradient_of(op: SequenceOp) -> type[torch.autograd.Function]:
     class Gradient(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
-            return tuple(op.run("backward", op.backward_arguments._make(arguments)))
+            return tuple(op.run_in_function("backward", op.backward_arguments._make(arguments)))
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
