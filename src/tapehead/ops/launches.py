@@ -169,7 +169,7 @@ class Launches:
         block = sum(shape.internals(every, plan.save, trace).values())
         shown = sum(shape.traced_numbers().values()) if trace else block
         sizes = (shape.steps, shape.rows, shape.memory_size, shape.padded_size, every, block, shown)
-        self.kernels(way)[(shape.rows, shape.groups)](*tensors, *sizes, plan, num_warps=WARPS, num_stages=1)
+        self.kernels(way)[(shape.groups * shape.rows,)](*tensors, *sizes, plan, num_warps=WARPS, num_stages=1)
 
     def _checked(self, given: Any, shapes: dict[str, tuple[int, ...]], names: tuple[str, ...], like: Tensor) -> Any:
         """The arguments of a call, with the tensors of these names contiguous."""

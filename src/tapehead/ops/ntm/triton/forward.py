@@ -97,10 +97,10 @@ def forward(
     shown,
     s: tl.constexpr,
 ):
-    """All steps of row `program_id(0)` of group `program_id(1)`."""
-    row = tl.program_id(0).to(tl.int64)
-    group = tl.program_id(1).to(tl.int64)
-    place = group * rows + row  # among the rows of all groups
+    """All steps of row `program_id(0)` among the rows of all groups."""
+    place = tl.program_id(0).to(tl.int64)
+    group = place // rows
+    row = place - group * rows
     slots = s.heads * padded_size
     numbers = s.words * padded_size
     depth: tl.constexpr = s.hidden + s.lstm * s.hidden
