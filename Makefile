@@ -16,11 +16,11 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 CORE := src/tapehead/_core.so
 CMAKE := PATH="$(abspath $(BIN)):$$PATH" cmake
 CXX_HERE := for name in $$CXX c++ g++ clang++; do command -v $$name && exit; done; exit 1
-SANITIZE_TESTS ?= $(wildcard tests/ops/test_fused*.py) tests/ops/test_elementary.py \
+SANITIZE_TESTS ?= $(wildcard tests/ops/test_fused*.py) tests/ops/test_groups.py tests/ops/test_elementary.py \
     tests/nn/test_gradients.py tests/nn/test_memory_mode.py tests/training/test_optimisers.py
 VARIANT_TESTS ?= tests/ops/test_fused.py tests/ops/test_fused_calls.py tests/ops/test_fused_memory.py \
     tests/ops/test_fused_mann.py tests/ops/test_fused_mann_random.py \
-    tests/ops/test_fused_random.py tests/ops/test_elementary.py
+    tests/ops/test_fused_random.py tests/ops/test_groups.py tests/ops/test_elementary.py
 SANITIZE_CXX ?= g++
 SANITIZE_PRELOAD = $(foreach name,asan ubsan stdc++,$(realpath $(shell $(SANITIZE_CXX) -print-file-name=lib$(name).so)))
 

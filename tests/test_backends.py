@@ -98,7 +98,7 @@ def test_fused_on_a_gpu_says_what_is_missing(gpu: Request, monkeypatch: pytest.M
         return sentence
 
     assert reason(gpu._replace(dtype=torch.bfloat16)).startswith("it computes in float32 or float64")
-    assert "transforms of torch.func" in reason(gpu._replace(transformed=True))
+    assert "first derivatives in reverse mode only" in reason(gpu._replace(without_rule=True))
     assert reason(gpu._replace(memory_size=20000)) == "on CUDA it takes at most 16,384 slots, not 20,000."
     assert reason(gpu._replace(word_size=2000)) == "on CUDA it takes at most 1,024 numbers in a slot, not 2,000."
     with monkeypatch.context() as changed:

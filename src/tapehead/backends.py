@@ -30,6 +30,13 @@ TRITON = (3, 4)
 """the oldest version of Triton that compiles them"""
 CAPABILITY = (8, 0)
 """the least compute capability that Triton compiles for"""
+HAS_VMAP_RULES = hasattr(torch.library, "register_vmap")
+"""since torch 2.5"""
+NO_RULE = (
+    "it has first derivatives in reverse mode only: no derivatives of those, none in forward mode."
+    if HAS_VMAP_RULES
+    else "under the transforms of torch.func it needs torch 2.5 or later."
+)
 MOST_SLOTS, LONGEST_WORD = 16384, 1024
 """sizes of a memory of which a program of Triton's can hold a vector"""
 
@@ -40,8 +47,8 @@ class Request(NamedTuple):
     op: str
     device: torch.device
     dtype: torch.dtype
-    transformed: bool = False
-    """whether torch.func (vmap, grad, ...) or forward-mode differentiation transforms it"""
+    without_rule: bool = False
+    """whether it is transformed in a way that the fused ops have no rule for: `without_rule`"""
     memory_size: int = 0
     """slots of the memory; 0 where nobody knows yet"""
     word_size: int = 0
@@ -52,6 +59,21 @@ def is_transformed() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+def without_rule() -> bool:
+    """Whether a transform is at work here that the fused ops have no rule for.
+
+    They have one for `torch.func.vmap` and for first derivatives in reverse mode, and none for derivatives in forward
+    mode or, as `grad` of `grad`, of a derivative.
+    """
+    if torch.compiler.is_compiling() or not is_transformed():
+        return False
+    if not HAS_VMAP_RULES:
+        return True
+    levels = torch._C._functorch.get_interpreter_stack() or []
+    grads = sum(level.key() == torch._C._functorch.TransformType.Grad for level in levels)
+    return grads > 1 or forward_ad._current_level >= 0
 
 
 def is_eager() -> bool:
@@ -108,12 +130,7 @@ def _fused(request: Request) -> tuple[str, ...]:
         missing = _triton_is_missing() + _device_is_missing(request.device.index) + _too_large(request)
     else:
         return (f"this version of tapehead has no fused kernel of {request.op} for {kind} tensors.",)
-    transformed = (
-        ("it has no rules for the transforms of torch.func, nor for forward-mode differentiation.",)
-        if request.transformed
-        else ()
-    )
-    return missing + _reference(request) + transformed
+    return missing + _reference(request) + ((NO_RULE,) if request.without_rule else ())
 
 
 def _too_large(request: Request) -> tuple[str, ...]:

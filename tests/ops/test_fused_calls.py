@@ -241,7 +241,7 @@ def test_the_same_bits_run_to_run(count: int):
 @pytest.mark.parametrize("rows", [1, 2, 9, 17])
 @ragged_or_not
 def test_every_number_of_threads_gives_the_same_numbers(rows: int, ragged: bool):
-    # To rounding, not bit by bit: more threads make smaller groups of rows, and those sum in another order.
+    # To rounding, not bit by bit: more threads make smaller bundles of rows, and those sum in another order.
     problem = real_problem(REAL[2]._replace(rows=rows), torch.float64)
     if ragged:
         problem = problem._replace(lengths=torch.randint(0, 13, (rows,)))

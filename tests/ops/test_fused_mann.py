@@ -243,7 +243,7 @@ def test_memories_made_again_give_the_same_bits(case: Case, monkeypatch: pytest.
 
 @pytest.mark.parametrize("rows", [1, 2, 9, 17])
 def test_every_number_of_threads_gives_the_same_numbers(rows: int):
-    # To rounding, not bit by bit: more threads make smaller groups of rows, and those sum in another order.
+    # To rounding, not bit by bit: more threads make smaller bundles of rows, and those sum in another order.
     problem = real_mann_problem(MANN_REAL[1]._replace(rows=rows), torch.float64)
     problem = problem._replace(lengths=torch.randint(0, 13, (rows,)))
     expected = run(problem, "fused")

@@ -11,12 +11,12 @@ void order_rows(const std::int64_t* lengths, std::int64_t rows, std::int64_t* or
     std::stable_sort(order, order + rows, [&](std::int64_t a, std::int64_t b) { return lengths[a] > lengths[b]; });
 }
 
-std::int64_t count_groups(std::int64_t rows, std::int64_t threads) {
+std::int64_t count_bundles(std::int64_t rows, std::int64_t threads) {
     constexpr std::int64_t largest = 8;
-    std::int64_t groups = (rows + largest - 1) / largest;
+    std::int64_t bundles = (rows + largest - 1) / largest;
     // A last round in which some threads have nothing to do costs as much as a whole one.
-    groups = (groups + threads - 1) / threads * threads;
-    return groups < rows ? groups : rows;
+    bundles = (bundles + threads - 1) / threads * threads;
+    return bundles < rows ? bundles : rows;
 }
 
 }  // namespace tapehead

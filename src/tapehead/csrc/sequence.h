@@ -8,6 +8,9 @@
 // first. Np is N rounded up to a multiple of 16; elements of slots N..Np-1 are padding. G is 4H with an LSTM controller
 // (gates in the order input, forget, candidate, output) and H with a feed-forward one. P is the sum of the settings'
 // head_sizes, in its order.
+//
+// `groups` are calls of these sizes side by side, each with rows and parameters of its own. Every array has `groups` times
+// the length that its comment says, one group's behind the other's; a pointer is that of the first.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +27,7 @@
     X(padded_size)         /* Np */ \
     X(word_size)           /* M */ \
     X(read_heads)          /* R */ \
+    X(groups)              /* >= 1 */ \
     /* choices: 0 or 1 */ \
     X(lstm)                /* controller: LSTM, else feed-forward */ \
     X(write_read)          /* order: write, then read; else read, then write */ \
@@ -34,6 +38,7 @@
     X(threads)             /* at most so many */ \
     X(save)                /* 1: keep every step for the backward. 0: arrays marked (T) have one step, overwritten */ \
     X(checkpoint_every)    /* memories are kept after every so many steps; >= 1; with save = 0 unused */ \
+    X(strides)             /* int64, one a field: bytes from one group's array to the next one's, 0 for what is no array */ \
     X(poison)              /* 1: fill workspaces with NaN, for tests */ \
     X(internals)           /* memory that most arrays marked (T) are in: where it is, and how large */ \
     X(internals_bytes) \

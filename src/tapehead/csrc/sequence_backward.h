@@ -1,4 +1,4 @@
-// The backward of every machine: a group of rows from its last step to the first. What a machine did with its memory in a
+// The backward of every machine: a bundle of rows from its last step to the first. What a machine did with its memory in a
 // step is its own (`Machine`). Derivation and layouts: ops/ntm/README.md, ops/mann/README.md.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The forward of every machine: a group of rows through all time steps. What a machine does with its memory in a step is
+// The forward of every machine: a bundle of rows through all time steps. What a machine does with its memory in a step is
 // its own (`Machine`). Derivation and layouts: ops/ntm/README.md, ops/mann/README.md.
 #pragma once
 

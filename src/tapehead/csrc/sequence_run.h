@@ -1,5 +1,8 @@
-// A machine's whole call: packs the weights, hands the rows out in groups, and in the backward adds up over all steps.
+// A machine's whole call: packs the weights, hands the rows out in bundles, and in the backward adds up over all steps;
+// of all groups at once, so that threads are short of work only at the end.
 #pragma once
+
+#include <new>
 
 #include "rows.h"
 #include "threads.h"
@@ -8,9 +11,22 @@
 namespace tapehead {
 namespace TAPEHEAD_NAMESPACE {
 
+// Tasks of all groups, one group's behind the other's.
+template <class T> struct Tasks {
+    const Call<T>* calls;
+    Index each;  // of a group
+
+    // The call that task `index` is of; `index` turns into its number there.
+    const Call<T>& call(std::int64_t& index) const {
+        const Call<T>& found = calls[index / each];
+        index %= each;
+        return found;
+    }
+};
+
 // Packing: the panels of all layers, of the heads and of the input, in one row of tasks.
 template <class T, bool TRANSPOSED> void pack_panel(void* context, std::int64_t index) {
-    const Call<T>& call = *static_cast<Call<T>*>(context);
+    const Call<T>& call = static_cast<Tasks<T>*>(context)->call(index);
     Block<T> blocks[2];
     int count = 0;
     const Panels<T>* panels = call.layers;
@@ -29,58 +45,94 @@ template <class T, bool TRANSPOSED> void pack_panel(void* context, std::int64_t 
     TRANSPOSED ? pack_transposed<T>(blocks, count, *panels, index) : pack<T>(blocks, count, *panels, index);
 }
 
-template <class T, template <class> class Pass> void run_group(void* context, std::int64_t index) {
-    const Call<T>& call = *static_cast<Call<T>*>(context);
-    const Index rows = call.shape.rows, first = index * rows / call.groups, end = (index + 1) * rows / call.groups;
+template <class T, template <class> class Pass> void run_bundle(void* context, std::int64_t index) {
+    const Call<T>& call = static_cast<Tasks<T>*>(context)->call(index);
+    const Index rows = call.shape.rows, first = index * rows / call.bundles, end = (index + 1) * rows / call.bundles;
     const FlushToZero flush;
     call.statuses[index] = Pass<T>(call, first, end - first).run();
 }
 
-// `Pass` runs a group of rows: a machine's forward or its backward.
+template <class T> void weight_task(void* context, std::int64_t index) {
+    const Call<T>& call = static_cast<Tasks<T>*>(context)->call(index);
+    run_weight_task(call, index);
+}
+
+template <class T> void input_task(void* context, std::int64_t index) {
+    const Call<T>& call = static_cast<Tasks<T>*>(context)->call(index);
+    run_input_task(call, index);
+}
+
+// The fields of one group: pointers to its own arrays.
+template <class Fields> Fields fields_of(const Fields& all, Index group) {
+    Fields own = all;
+    if (group == 0) return own;
+    constexpr Index count = sizeof(Fields) / sizeof(std::int64_t);
+    std::int64_t values[count];
+    std::memcpy(values, &own, sizeof own);
+    const std::int64_t* const strides = in<std::int64_t>(all.strides);
+    for (Index i = 0; i < count; ++i)
+        if (values[i] != 0) values[i] += group * strides[i];  // a pointer of 0 stays one
+    std::memcpy(&own, values, sizeof own);
+    return own;
+}
+
+// `Pass` runs a bundle of rows: a machine's forward or its backward.
 template <class T, class Shape, template <class> class Pass, bool FORWARD, class Fields> int run(const Fields& fields) {
     const Shape shape(fields);
-    Call<T> call{fields, shape};
-    call.groups = count_groups(fields.rows, fields.threads);
+    const Index groups = fields.groups, bundles = count_bundles(shape.rows, fields.threads);
     Arena arena;
     Index panel_count = 0;
-    Index* order = nullptr;
-    const auto lay_out = [&] {
-        call.layers = arena.take<Panels<T>>(shape.layers);
-        order = arena.take<Index>(shape.rows);
-        call.statuses = arena.take<int>(call.groups);
-        panel_count = 0;
-        const auto take = [&](Index columns, Index rows) {
-            Panels<T> panels;
-            panels.depth = FORWARD ? columns : rows;
-            panels.width = FORWARD ? rows : columns;
-            panels.data = arena.take<T>(panels.size());
-            panel_count += panels.count();
-            return panels;
-        };
-        for (Index l = 0; l < shape.layers; ++l) {
-            const Panels<T> panels = take(shape.depth(l), shape.gates);
-            if (call.layers != nullptr) call.layers[l] = panels;
-        }
-        call.heads = take(shape.hidden, shape.parameters);
-        if (FORWARD || fields.grad_input != 0) call.input = take(shape.input, shape.gates);
-        if (!FORWARD) {
-            call.grad_sums = arena.take<T>(shape.layers * shape.steps * shape.rows * shape.gates);
-            call.grad_words = arena.take<T>(shape.steps * shape.rows * shape.parameters);
+    Call<T>* calls = nullptr;
+    const auto lay_out = [&](bool counting) {
+        Fields* const own = arena.take<Fields>(groups);
+        calls = arena.take<Call<T>>(groups);
+        for (Index g = 0; g < groups; ++g) {
+            Call<T> call{counting ? fields : *new (own + g) Fields(fields_of(fields, g)), shape};
+            call.bundles = bundles;
+            call.layers = arena.take<Panels<T>>(shape.layers);
+            Index* const order = arena.take<Index>(shape.rows);
+            call.statuses = arena.take<int>(bundles);
+            panel_count = 0;
+            const auto take = [&](Index columns, Index rows) {
+                Panels<T> panels;
+                panels.depth = FORWARD ? columns : rows;
+                panels.width = FORWARD ? rows : columns;
+                panels.data = arena.take<T>(panels.size());
+                panel_count += panels.count();
+                return panels;
+            };
+            for (Index l = 0; l < shape.layers; ++l) {
+                const Panels<T> panels = take(shape.depth(l), shape.gates);
+                if (!counting) call.layers[l] = panels;
+            }
+            call.heads = take(shape.hidden, shape.parameters);
+            if (FORWARD || fields.grad_input != 0) call.input = take(shape.input, shape.gates);
+            if (!FORWARD) {
+                call.grad_sums = arena.take<T>(shape.layers * shape.steps * shape.rows * shape.gates);
+                call.grad_words = arena.take<T>(shape.steps * shape.rows * shape.parameters);
+            }
+            if (counting) continue;
+            order_rows(in<std::int64_t>(call.fields.lengths), shape.rows, order);
+            call.order = order;
+            new (calls + g) Call<T>(call);
         }
     };
-    lay_out();
+    lay_out(true);
     if (!arena.allocate(fields.poison != 0)) return out_of_memory;
-    lay_out();
-    order_rows(in<std::int64_t>(fields.lengths), shape.rows, order);
-    call.order = order;
+    lay_out(false);
     prefer_large_pages(fields.internals, fields.internals_bytes);
-    run_tasks(fields.threads, panel_count, pack_panel<T, FORWARD>, &call);
-    run_tasks(fields.threads, call.groups, run_group<T, Pass>, &call);
-    for (Index i = 0; i < call.groups; ++i)
-        if (call.statuses[i] != done) return call.statuses[i];
+    const auto run_all = [&](Index each, void (*task)(void*, std::int64_t)) {
+        Tasks<T> tasks{calls, each};
+        run_tasks(fields.threads, groups * each, task, &tasks);
+    };
+    run_all(panel_count, pack_panel<T, FORWARD>);
+    run_all(bundles, run_bundle<T, Pass>);
+    for (Index g = 0; g < groups; ++g)
+        for (Index i = 0; i < bundles; ++i)
+            if (calls[g].statuses[i] != done) return calls[g].statuses[i];
     if (!FORWARD) {
-        run_tasks(fields.threads, weight_tasks(call), run_weight_task<T>, &call);
-        run_tasks(fields.threads, input_tasks(call), run_input_task<T>, &call);
+        run_all(weight_tasks(calls[0]), weight_task<T>);
+        run_all(input_tasks(calls[0]), input_task<T>);
     }
     return done;
 }

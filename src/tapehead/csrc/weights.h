@@ -1,4 +1,4 @@
-// Gradients of the weights, and of the input: products over all steps and rows at once, when the groups are done.
+// Gradients of the weights, and of the input: products over all steps and rows at once, when the bundles are done.
 //
 // A weight's gradient is (gradients of the sums that it took part in)^T @ (what it was multiplied with). The second factor
 // lies in pieces: the input, the reads and the hidden state of the step before, a 1 for the bias.
@@ -177,8 +177,7 @@ template <class T> Index weight_tasks(const Call<T>& call) {
     for (Index i = 0; i <= call.shape.layers; ++i) total += weight_product(call, i).tasks();
     return total;
 }
-template <class T> void run_weight_task(void* context, std::int64_t index) {
-    const Call<T>& call = *static_cast<Call<T>*>(context);
+template <class T> void run_weight_task(const Call<T>& call, Index index) {
     const FlushToZero flush;
     for (Index i = 0; i <= call.shape.layers; ++i) {
         const WeightProduct<T> product = weight_product(call, i);
@@ -194,8 +193,7 @@ template <class T> Index input_tasks(const Call<T>& call) {
     const Index size = call.shape.steps * call.shape.rows;
     return call.fields.grad_input == 0 ? 0 : (size + input_task_rows - 1) / input_task_rows;
 }
-template <class T> void run_input_task(void* context, std::int64_t index) {
-    const Call<T>& call = *static_cast<Call<T>*>(context);
+template <class T> void run_input_task(const Call<T>& call, Index index) {
     const FlushToZero flush;
     const SequenceShape& s = call.shape;
     const Index size = s.steps * s.rows, first = index * input_task_rows;

@@ -6,16 +6,16 @@
 namespace tapehead {
 namespace TAPEHEAD_NAMESPACE {
 
-// The part of a call that all groups of rows see. `fields` and `shape` are part of the machine's own.
+// What all bundles of rows see, of one group. `fields` and `shape` are part of the machine's own.
 template <class T> struct Call {
-    const SequenceFields& fields;
+    const SequenceFields& fields;  // the group's
     const SequenceShape& shape;
     // Weights, packed for the pass: transposed in the forward, as they are in the backward.
     Panels<T>* layers = nullptr;
     Panels<T> heads{}, input{};
     const Index* order = nullptr;  // rows, longest first
-    Index groups = 0;
-    int* statuses = nullptr;  // one a group
+    Index bundles = 0;
+    int* statuses = nullptr;  // one a bundle
     // In the backward, of all steps: gradients of the layers' sums (L,T,B,G) and of the words to the heads (T,B,P).
     T *grad_sums = nullptr, *grad_words = nullptr;
 
@@ -75,7 +75,7 @@ template <class T> void unpad_weights(const SequenceShape& s, const T* from, Ind
     for (Index h = 0; h < heads; ++h) copy(from + h * s.padded, s.slots, to + h * s.slots);
 }
 
-// Buffers of a group's rows: `width` numbers a row, at equal distances.
+// Buffers of a bundle's rows: `width` numbers a row, at equal distances.
 template <class T> struct RowBuffer {
     T* data;
     Index stride;

@@ -118,7 +118,14 @@ def _check_lengths(owner: str, lengths: Tensor, batch_size: int, steps: int, dev
     if tuple(lengths.shape) != (batch_size,):
         raise ValueError(f"{owner}: expected lengths ({batch_size},), one a row, got {tuple(lengths.shape)}.")
     if not torch.compiler.is_compiling():
-        low, high = (int(bound) for bound in lengths.aminmax())
+        low, high = (int(bound) for bound in _whole(lengths).aminmax())
         if low < 0 or high > steps:
             raise ValueError(f"{owner}: expected lengths in 0..{steps}, the steps of the input, got {low}..{high}.")
     return lengths.to(device)
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """All values of a tensor, whatever transforms of torch.func wrap it."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor

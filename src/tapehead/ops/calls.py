@@ -19,7 +19,7 @@ from tapehead.ops.shapes import SequenceShape, offsets_of
 
 __all__ = ["Calls", "Check", "Kernel", "checked"]
 
-_RUN = ("double_precision", "threads", "poison", "internals", "internals_bytes")
+_RUN = ("double_precision", "threads", "poison", "strides", "internals", "internals_bytes")
 
 
 class Check(NamedTuple):
@@ -44,6 +44,9 @@ class _Layout(NamedTuple):
     """where the arrays in `Results.traced` start, in numbers; none without a trace"""
     internals: tuple[int, ...]
     """and those in `Results.internals`"""
+    groups: int
+    strides: tuple[tuple[str, int], ...]
+    """numbers from one group's array to the next one's, in the order in which the addresses are listed"""
     in_order: Callable[[tuple[int, ...]], tuple[int, ...]]
     """puts all values of a call in the order of the core's fields"""
 
@@ -68,7 +71,10 @@ class Kernel:
         fill: bool = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         poison = fill and torch.are_deterministic_algorithms_enabled()
         start, itemsize = internals.data_ptr(), internals.element_size()
-        values = [*layout.constant, itemsize == 8, torch.get_num_threads(), poison, start, internals.numel() * itemsize]
+        strides = self._strides(layout, itemsize) if layout.groups > 1 else None
+        first = 0 if strides is None else strides.buffer_info()[0]
+        values = [*layout.constant, itemsize == 8, torch.get_num_threads(), poison, first, start]
+        values += [internals.numel() * itemsize]
         values += [0 if tensor is None else tensor.data_ptr() for tensor in taken]
         values += [tensor.data_ptr() for tensor in made]
         if layout.traced:
@@ -83,6 +89,13 @@ class Kernel:
             raise MemoryError(
                 f"{self._owner}: there is no memory for the buffers of the fused kernel. Take fewer rows at once."
             )
+
+    @staticmethod
+    def _strides(layout: _Layout, itemsize: int) -> array[int]:
+        """Bytes from one group's array to the next one's, in the order of the core's fields."""
+        sizes = [0] * (len(layout.constant) + len(_RUN))
+        strides = [count * (8 if name == "lengths" else itemsize) for name, count in layout.strides]
+        return array("q", layout.in_order((*sizes, *strides, 0)))
 
 
 def checked(op: str, checks: Iterable[Check], tensors: Iterable[Tensor | None], like: Tensor) -> list[Tensor | None]:
@@ -166,20 +179,27 @@ class Calls:
         gradients: bool = False,
     ) -> _Layout:
         """With the core's names for tensors taken and made; gradients of what is traced lie behind all else."""
-        traced = offsets_of(shape.traced_numbers()) if trace else {}
-        kept = offsets_of(shape.internals(checkpoint_every, save, trace))
+        shown = shape.traced_numbers() if trace else {}
+        numbers = shape.internals(checkpoint_every, save, trace)
+        traced, kept = offsets_of(shown), offsets_of(numbers)
         internals = {name: start for name, start in kept.items() if name not in traced}
         behind = tuple(f"grad_{name}" for name in traced) if gradients else ()
         constant = (*shape._fields[:-1], *shape.sizes._fields, "save", "checkpoint_every")
         names = (*constant, *_RUN, *taken, *made, *traced, *internals, *behind)
         fields = getattr(core.library(), f"tapehead_{self.op.name}_fields")().decode().split()
         assert set(names) - set(fields) <= {"traced", "grad_traced"}
+        parts = {name: math.prod(size) // shape.groups for name, size in {**taken, **made}.items()}
+        parts |= dict.fromkeys((*traced, *behind), sum(shown.values())) | dict.fromkeys(
+            internals, sum(numbers.values())
+        )
         return _Layout(
             made=tuple(made.values()),
             checks=tuple(Check(name, size, math.prod(size), name == "lengths") for name, size in taken.items()),
             constant=(*shape[:-1], *shape.sizes, int(save), checkpoint_every),
             traced=tuple(traced.values()),
             internals=tuple(internals.values()),
+            groups=shape.groups,
+            strides=tuple((name, parts[name]) for name in names[len(constant) + len(_RUN) :]),
             # A 0 stands behind the values, for the fields that have none.
             in_order=itemgetter(*(names.index(field) if field in names else len(names) for field in fields)),
         )

@@ -14,8 +14,9 @@ from typing import Any, Literal, get_type_hints
 
 import torch
 from torch import Tensor
+from torch._functorch.autograd_function import enable_single_level_autograd_function
 
-from tapehead.backends import is_eager
+from tapehead.backends import HAS_VMAP_RULES, is_eager, is_transformed
 
 __all__ = ["SequenceOp", "core_name", "is_plain"]
 
@@ -95,6 +96,9 @@ class SequenceOp:
         self.Sequence, self.Gradient = _sequence_of(self), _gradient_of(self)
         torch.library.impl(f"tapehead::{name}_forward", "Autograd")(self.run_plain)
         torch.library.impl(f"tapehead::{name}_backward", "Autograd")(self._run_backward)
+        if HAS_VMAP_RULES:
+            torch.library.register_vmap(f"tapehead::{name}_forward", self._mapped_forward)
+            torch.library.register_vmap(f"tapehead::{name}_backward", self._mapped_backward)
 
     def _define(self, way: Way, arguments: Any, results: str) -> None:
         taken = ", ".join(f"{_TYPES[kind]} {field}" for field, kind in get_type_hints(arguments).items())
@@ -126,15 +130,41 @@ class SequenceOp:
         with torch._C._AutoDispatchBelowAutograd():
             return (self.forward if way == "forward" else self.backward)(*arguments)
 
+    def run_in_function(self, way: Way, arguments: Any) -> Any:
+        """`run`, out of a function of autograd: nothing is recorded in one, but levels of torch.func below it are."""
+        if not is_transformed():
+            return self.run(way, arguments)
+        with torch.enable_grad():
+            return self.run(way, arguments)
+
     def run_plain(self, *arguments: Any) -> Any:
         """The forward, with its gradient, of tensors that are plain (`is_plain`); others call `forward`."""
-        return self.Sequence.apply(*arguments) if _needs_gradient(arguments) else self.run("forward", arguments)
+        return _apply(self.Sequence, arguments) if _needs_gradient(arguments) else self.run("forward", arguments)
 
     def _run_backward(self, *arguments: Any) -> list[Tensor]:
         if _needs_gradient(arguments):
-            return list(self.Gradient.apply(*arguments))
+            return list(_apply(self.Gradient, arguments))
         made: list[Tensor] = self.run("backward", self.backward_arguments._make(arguments))
         return made
+
+    def _mapped_forward(self, info: Any, dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
+        given = self._folded(self.arguments, info.batch_size, dims, arguments)
+        # Tensors do not tell inside the map whether somebody outside wants their gradients.
+        given = given._replace(save=given.save or _needs_gradient(given))
+        return _unfolded(self.forward(*given), info.batch_size)
+
+    def _mapped_backward(self, info: Any, dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
+        given = self._folded(self.backward_arguments, info.batch_size, dims, arguments)
+        return _unfolded(self.backward(*given), info.batch_size)
+
+    def _folded(self, kind: Any, count: int, dims: tuple[int | None, ...], arguments: tuple[Any, ...]) -> Any:
+        """The arguments of a call of `count` times as many groups, from those of one and what is mapped."""
+        given = kind._make(
+            _fold(value, dim, count) if isinstance(value, Tensor) else value
+            for value, dim in zip(arguments, dims, strict=True)
+        )
+        sizes = self.shape.Sizes(*given.sizes)
+        return given._replace(sizes=[*sizes._replace(groups=sizes.groups * count)])
 
     @lru_cache(64)  # noqa: B019  (the ops live as long as the process)
     def present(self, of_input: bool, of_state: bool, lstm: bool, upper: bool) -> tuple[bool, ...]:
@@ -159,6 +189,27 @@ class SequenceOp:
         return taken
 
 
+def _apply(function: type[torch.autograd.Function], arguments: Sequence[Any]) -> Any:
+    """Call a function of autograd, also where it is the gradient of an op at one level of torch.func."""
+    if not is_transformed():
+        return function.apply(*arguments)
+    # As torch does for a level's own part of a function: below that it is the op that is transformed.
+    with enable_single_level_autograd_function():
+        return super(torch.autograd.Function, function).apply(*arguments)  # type: ignore[misc]
+
+
+def _fold(tensor: Tensor, dim: int | None, count: int) -> Tensor:
+    """All groups' tensors behind each other, of those that are mapped along `dim`, or alike."""
+    stacked = tensor.expand(count, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+    return stacked.reshape(count * stacked.shape[1], *stacked.shape[2:])
+
+
+def _unfolded(made: Any, count: int) -> tuple[Any, Any]:
+    """What a call of all groups made, with a dimension of groups in front, and which dimension that is."""
+    found = [tensor.reshape(count, tensor.shape[0] // count, *tensor.shape[1:]) for tensor in made]
+    return type(made)(found), type(made)([0] * len(made))
+
+
 def _sequence_of(op: SequenceOp) -> type[torch.autograd.Function]:
     """The gradient of an op's forward, by its backward."""
 
@@ -166,7 +217,7 @@ def _sequence_of(op: SequenceOp) -> type[torch.autograd.Function]:
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
             given = op.arguments._make(arguments)
-            made = op.results._make(op.run("forward", given))
+            made = op.results._make(op.run_in_function("forward", given))
             ctx.set_materialize_grads(False)
             ctx.mark_non_differentiable(made.internals, *(getattr(made, name) for name in op.without_gradient))
             ctx.sizes, ctx.checkpoint_every = given.sizes, given.checkpoint_every
@@ -192,7 +243,7 @@ def _gradient_of(op: SequenceOp) -> type[torch.autograd.Function]:
     class Gradient(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
-            return tuple(op.run("backward", op.backward_arguments._make(arguments)))
+            return tuple(op.run_in_function("backward", op.backward_arguments._make(arguments)))
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from tapehead.ops.calls import Check, checked
 from tapehead.ops.custom import SequenceOp, core_name
 from tapehead.ops.packing import views
-from tapehead.ops.shapes import SequenceShape, padded
+from tapehead.ops.shapes import SequenceShape, offsets_of, padded
 
 __all__ = ["Launches", "Tiles", "depth", "power", "tiles"]
 
@@ -103,18 +103,19 @@ class Launches:
                 "forward",
                 shape,
                 every,
+                trace,
                 self.plan(shape, given.input.dtype, save, save and every == 1, trace),
-                torch.addmm(given.bias, given.input.flatten(0, 1), given.weight_input.t()),
+                _projected(given, shape),
                 given.lengths,
                 *given[1:7],
-                _joined(given.weight_reads, given.weight_hidden).t().contiguous(),
+                _transposed(_joined(given.weight_reads, given.weight_hidden), shape.groups),
                 None if given.upper_weight is None else given.upper_weight.mT.contiguous(),
                 given.upper_bias,
-                given.heads_weight.t().contiguous(),
+                _transposed(given.heads_weight, shape.groups),
                 given.heads_bias,
                 *made[:7],
                 *self._arrays(shape, made, every, save, trace),
-                *_pieces(given.input, self.scratch("forward", shape, every if save else 0)),
+                *_pieces(given.input, self.scratch("forward", shape.all_rows(), every if save else 0)),
             )
         return made
 
@@ -130,17 +131,17 @@ class Launches:
         shapes = shape.gradients(given.of_input, given.of_state)
         state = {name: given.output.new_empty(shapes[name]) for name in shape.state() if name in shapes}
         new = given.output.new_empty if given.lengths is None else given.output.new_zeros
-        grad_sums = new(shape.layers, shape.steps * shape.rows, shape.gates)
-        grad_words = new(shape.steps * shape.rows, shape.parameters)
-        kept = self._arrays(shape, given, every, True, trace)
+        grad_sums = new(shape.groups, shape.layers, shape.steps * shape.rows, shape.gates)
+        grad_words = new(shape.groups, shape.steps * shape.rows, shape.parameters)
         seen: dict[str, Tensor] = {}
         if trace and given.grad_traced is not None:
-            seen = views(given.grad_traced, shape.traced(), shape.traced_numbers())
+            seen = self._first(given.grad_traced, shape.traced_numbers())
         with _as_they_are(given.output):
             self._launch(
                 "backward",
                 shape,
                 every,
+                trace,
                 self.plan(shape, given.output.dtype, True, every == 1, trace),
                 *(None if grad is None or not grad.numel() else grad for grad in given[: len(self._gradients) - 1]),
                 *(seen.get(name) for name in self.seen),
@@ -151,19 +152,24 @@ class Launches:
                 given.upper_weight,
                 given.heads_weight,
                 given.output,
-                *kept,
+                *self._arrays(shape, given, every, True, trace),
                 grad_sums,
                 grad_words,
                 *(state.get(name) for name in shape.state() if name not in shape.without_gradient),
-                *_pieces(given.output, self.scratch("backward", shape, every)),
+                *_pieces(given.output, self.scratch("backward", shape.all_rows(), every)),
             )
-            lower = kept[self.kept.index("lower")]
+            lower = _lower(given.internals, shape, shape.internals(every, True, trace))
             gradients = {**state, **_of_weights(given, shape, grad_sums, grad_words, lower)}
         return [gradients[name].view(size) for name, size in shapes.items()]
 
-    def _launch(self, way: str, shape: SequenceShape, every: int, plan: Any, *tensors: Tensor | None) -> None:
-        sizes = (shape.steps, shape.rows, shape.memory_size, shape.padded_size, every)
-        self.kernels(way)[(shape.rows,)](*tensors, *sizes, plan, num_warps=WARPS, num_stages=1)
+    def _launch(
+        self, way: str, shape: SequenceShape, every: int, trace: bool, plan: Any, *tensors: Tensor | None
+    ) -> None:
+        # From one group's arrays to the next one's: of those in `internals`, and of those in `traced` where that is.
+        block = sum(shape.internals(every, plan.save, trace).values())
+        shown = sum(shape.traced_numbers().values()) if trace else block
+        sizes = (shape.steps, shape.rows, shape.memory_size, shape.padded_size, every, block, shown)
+        self.kernels(way)[(shape.groups * shape.rows,)](*tensors, *sizes, plan, num_warps=WARPS, num_stages=1)
 
     def _checked(self, given: Any, shapes: dict[str, tuple[int, ...]], names: tuple[str, ...], like: Tensor) -> Any:
         """The arguments of a call, with the tensors of these names contiguous."""
@@ -172,13 +178,40 @@ class Launches:
         return given._replace(**dict(zip(names, tensors, strict=True)))
 
     def _arrays(self, shape: Any, holder: Any, every: int, save: bool, trace: bool) -> list[Tensor]:
-        """Arrays that pass from the forward to the backward, flat; those that a call does not have are empty."""
-        numbers = shape.internals(every, save, trace)
-        found = views(holder.internals, {name: (count,) for name, count in numbers.items()}, numbers)
+        """The first group's arrays that pass from the forward to the backward; empty where a call has none."""
+        found = self._first(holder.internals, shape.internals(every, save, trace))
         if trace:
-            numbers = shape.traced_numbers()
-            found.update(views(holder.traced, {name: (count,) for name, count in numbers.items()}, numbers))
+            found.update(self._first(holder.traced, shape.traced_numbers()))
         return [found[name] if name in found else holder.internals[:0] for name in self.kept]
+
+    @staticmethod
+    def _first(kept: Tensor, numbers: dict[str, int]) -> dict[str, Tensor]:
+        """The first group's arrays, flat, in what all groups keep."""
+        return views(kept, {name: (count,) for name, count in numbers.items()}, numbers)
+
+
+def _projected(given: Any, shape: SequenceShape) -> Tensor:
+    """The input's share of the lowest layer's sums, bias included: (groups, T*B, G)."""
+    groups = shape.groups
+    input = given.input.view(groups, -1, shape.input_size)
+    return torch.baddbmm(given.bias.view(groups, 1, -1), input, _of_groups(given.weight_input, groups).mT)
+
+
+def _of_groups(weight: Tensor, groups: int) -> Tensor:
+    """(groups, a, b) of a weight (groups*a, b)."""
+    return weight.view(groups, -1, weight.shape[1])
+
+
+def _transposed(weight: Tensor, groups: int) -> Tensor:
+    """(groups, b, a) of a weight (groups*a, b)."""
+    return _of_groups(weight, groups).mT.contiguous()
+
+
+def _lower(internals: Tensor, shape: SequenceShape, numbers: dict[str, int]) -> Tensor:
+    """What the layers below the top one gave, (groups, L-1, T*B, H), in all that is kept."""
+    sizes = (shape.layers - 1, shape.steps * shape.rows, shape.hidden_size)
+    own = internals.view(shape.groups, -1).narrow(1, offsets_of(numbers)["lower"], math.prod(sizes))
+    return own.view(shape.groups, *sizes)
 
 
 def _of_weights(
@@ -189,41 +222,43 @@ def _of_weights(
     Args:
         given: of the backward
         shape: of the call
-        grad_sums: (L, T*B, G), zeros past a row's length
-        grad_words: (T*B, P), likewise
-        lower: L - 1 times (T*B, H), what the layers below the top one gave
+        grad_sums: (groups, L, T*B, G), zeros past a row's length
+        grad_words: (groups, T*B, P), likewise
+        lower: (groups, L - 1, T*B, H), what the layers below the top one gave
     """
-    hidden, steps = shape.hidden_size, shape.steps * shape.rows
-    input = given.input
+    groups, steps, rows, hidden = shape.groups, shape.steps, shape.rows, shape.hidden_size
+    input = given.input.view(groups, steps, rows, -1)
     if given.lengths is not None:  # what pads a row may be anything, NaN too
-        past_end = torch.arange(shape.steps, device=input.device).unsqueeze(1) >= given.lengths
+        past_end = torch.arange(steps, device=input.device).unsqueeze(1) >= given.lengths.view(groups, 1, rows)
         input = input.masked_fill(past_end.unsqueeze(-1), 0)
-    output = given.output.view(steps, -1)
-    layers = [*lower[: (shape.layers - 1) * steps * hidden].view(shape.layers - 1, steps, hidden), output[:, :hidden]]
+    output = given.output.view(groups, steps * rows, -1)
+    layers = [*lower.unbind(1), output[..., :hidden]]
+    sums = grad_sums.unbind(1)
     grads = {
-        "weight_input": grad_sums[0].t() @ input.view(steps, -1),
-        "bias": grad_sums[0].sum(0),
-        "weight_reads": grad_sums[0].t() @ _before(output[:, hidden:], given.reads.flatten(1)),
-        "heads_weight": grad_words.t() @ layers[-1],
-        "heads_bias": grad_words.sum(0),
+        "weight_input": sums[0].mT @ input.flatten(1, 2),
+        "bias": sums[0].sum(1),
+        "weight_reads": sums[0].mT @ _before(output[..., hidden:], given.reads.view(groups, rows, -1)),
+        "heads_weight": grad_words.mT @ layers[-1],
+        "heads_bias": grad_words.sum(1),
     }
     if given.of_input:
-        grads["input"] = grad_sums[0] @ given.weight_input
+        grads["input"] = sums[0] @ _of_groups(given.weight_input, groups)
+    first = [] if given.hidden is None else given.hidden.view(groups, shape.layers, rows, hidden).unbind(1)
     if given.hidden is not None:
-        grads["weight_hidden"] = grad_sums[0].t() @ _before(layers[0], given.hidden[0])
+        grads["weight_hidden"] = sums[0].mT @ _before(layers[0], first[0])
     if shape.layers > 1:
         upper = []
         for layer in range(1, shape.layers):
             taken = [layers[layer - 1]]
-            taken += [] if given.hidden is None else [_before(layers[layer], given.hidden[layer])]
-            upper.append(grad_sums[layer].t() @ torch.cat(taken, 1))
-        grads["upper_weight"], grads["upper_bias"] = torch.stack(upper), grad_sums[1:].sum(1)
+            taken += [] if given.hidden is None else [_before(layers[layer], first[layer])]
+            upper.append(sums[layer].mT @ torch.cat(taken, -1))
+        grads["upper_weight"], grads["upper_bias"] = torch.stack(upper, 1), grad_sums[:, 1:].sum(2)
     return grads
 
 
 def _before(values: Tensor, first: Tensor) -> Tensor:
-    """Values (T*B, width) of all steps to those of the steps before, of which the first is `first` (B, width)."""
-    return torch.cat([first, values[: values.shape[0] - first.shape[0]]])
+    """Values (groups, T*B, width) of all steps to those of the steps before, the first `first` (groups, B, width)."""
+    return torch.cat([first, values[:, : values.shape[1] - first.shape[1]]], 1)
 
 
 def _joined(weight_reads: Tensor, weight_hidden: Tensor | None) -> Tensor:

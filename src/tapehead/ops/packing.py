@@ -39,7 +39,7 @@ def run(
     save = trace
     if not trace and torch.is_grad_enabled():
         save = any(tensor is not None and tensor.requires_grad for tensor in chain(tensors[7:], tensors[:7]))
-    every = _checkpoint_every(input, state.memory, checkpoint_every) if save and not trace else 1
+    every = 1 if trace else _checkpoint_every(input, state.memory, checkpoint_every)
     lengths = None if lengths is None else lengths.to(torch.int64)
     arguments = op.arguments._make((*tensors, lengths, sizes, every, save, trace))
     return arguments, op.results._make((op.run_plain if is_plain(input) else op.forward)(*arguments))

@@ -71,7 +71,7 @@ class Call(Protocol):
 
 
 class _Fields(NamedTuple):
-    """Every size of a call, by the names of the core's fields."""
+    """Every size of a call, by the names of the core's fields: those of one group."""
 
     steps: int
     rows: int
@@ -83,14 +83,18 @@ class _Fields(NamedTuple):
     word_size: int
     lstm: int
     sizes: Any
-    """the machine's own, and its choices: a named tuple that has `read_heads`"""
+    """the machine's own, and its choices: a named tuple that has `read_heads` and `groups`"""
 
 
 Shape = TypeVar("Shape", bound="SequenceShape")
 
 
 class SequenceShape(_Fields):
-    """Every size of a call; a machine's own subclass tells its state, and what it keeps."""
+    """Every size of a call; a machine's own subclass tells its state, and what it keeps.
+
+    A call has `groups` of rows, each with parameters of its own. Every tensor of a call is the groups' own ones behind
+    each other, along the first dimension.
+    """
 
     __slots__ = ()
     Sizes: ClassVar[Any]
@@ -102,13 +106,14 @@ class SequenceShape(_Fields):
         """Of a call, forward or backward."""
         choices = cls.Sizes(*given.sizes)
         steps, rows, input_size = given.input.shape
+        groups = choices.groups
         memory_size = given.read_weights.shape[2]
         return cls(
-            steps,
+            steps // groups,
             rows,
             input_size,
             given.heads_weight.shape[1],
-            1 if given.upper_weight is None else 1 + given.upper_weight.shape[0],
+            1 if given.upper_weight is None else 1 + given.upper_weight.shape[0] // groups,
             memory_size,
             padded(memory_size),
             given.weight_reads.shape[1] // choices.read_heads,
@@ -137,6 +142,19 @@ class SequenceShape(_Fields):
         raise NotImplementedError
 
     @property
+    def groups(self) -> int:
+        """How many there are."""
+        return int(self.sizes.groups)
+
+    def all_rows(self: Shape) -> Shape:
+        """The same with the rows of all groups as one's."""
+        return self._replace(rows=self.groups * self.rows)
+
+    def of_all(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors of a call, of those of one group."""
+        return {name: (self.groups * first, *rest) for name, (first, *rest) in shapes.items()}
+
+    @property
     def gates(self) -> int:
         """G, sums in a layer of the controller."""
         return 4 * self.hidden_size if self.lstm else self.hidden_size
@@ -158,12 +176,12 @@ class SequenceShape(_Fields):
         return {**numbers, "memories": kept * self.rows * self.word_size * self.padded_size}
 
     def state(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors of a state; without elements where a feed-forward controller has none."""
+        """Shapes of the tensors of a group's state; without elements where a feed-forward controller has none."""
         controller = (self.layers if self.lstm else 0, self.rows, self.hidden_size)
         return {**self.memory_state(), "hidden": controller, "cell": controller}
 
     def weights(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters, of those that a call may have."""
+        """Shapes of a group's parameters, of those that a call may have."""
         hidden, upper = self.hidden_size, self.layers - 1
         return {
             "weight_input": (self.gates, self.input_size),
@@ -178,21 +196,23 @@ class SequenceShape(_Fields):
 
     def arguments(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that the forward takes, of those that are not None."""
-        return {
+        own = {
             "input": (self.steps, self.rows, self.input_size),
             **self.state(),
             **self.weights(),
             "lengths": (self.rows,),
         }
+        return self.of_all(own)
 
     def results(self, checkpoint_every: int, save: bool, trace: bool) -> dict[str, tuple[int, ...]]:
         """Shapes of what the forward makes, in the order of `Results`."""
-        return {
+        own = {
             "output": (self.steps, self.rows, self.hidden_size + self.reads),
             **self.state(),
             "traced": (sum(self.traced_numbers().values()) if trace else 0,),
             "internals": (sum(self.internals(checkpoint_every, save, trace).values()),),
         }
+        return self.of_all(own)
 
     def gradients(self, of_input: bool, of_state: bool) -> dict[str, tuple[int, ...]]:
         """Shapes of what the backward makes, in its order: by the names of what they are the gradients of."""

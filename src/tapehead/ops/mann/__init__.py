@@ -45,7 +45,7 @@ def sequence(
     """
     state = state._replace(usage=state.usage.detach())  # no gradient, not even that of a row without steps
     request = backends.Request(
-        "mann", input.device, input.dtype, backends.is_transformed(), state.memory.shape[1], settings.word_size
+        "mann", input.device, input.dtype, backends.without_rule(), state.memory.shape[1], settings.word_size
     )
     if backends.choose(backend, request) == "reference":
         return reference.sequence(input, state, parameters, settings, lengths=lengths, trace=trace)

@@ -24,6 +24,8 @@ class Sizes(NamedTuple):
     tanh_add: int
     usage_decay: int
     """the bits of a float64: the core's fields are integers of 8 bytes"""
+    groups: int = 1
+    """of rows, each with parameters of its own"""
 
     @staticmethod
     def of(settings: MANNSettings) -> Sizes:

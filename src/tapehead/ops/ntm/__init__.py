@@ -44,7 +44,7 @@ def sequence(
         BackendError: the backend asked for cannot run here.
     """
     request = backends.Request(
-        "ntm", input.device, input.dtype, backends.is_transformed(), state.memory.shape[1], settings.word_size
+        "ntm", input.device, input.dtype, backends.without_rule(), state.memory.shape[1], settings.word_size
     )
     if backends.choose(backend, request) == "reference":
         return reference.sequence(input, state, parameters, settings, lengths=lengths, trace=trace)

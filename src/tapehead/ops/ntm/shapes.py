@@ -23,6 +23,8 @@ class Sizes(NamedTuple):
     tanh_add: int
     gradient_limit: int
     """the bits of a float64, infinity where there is no limit: the core's fields are integers of 8 bytes"""
+    groups: int = 1
+    """of rows, each with parameters of its own"""
 
     @staticmethod
     def of(settings: NTMSettings) -> Sizes:

@@ -75,35 +75,68 @@ def forward(
     memory_size,
     padded_size,
     every,
+    block,  # numbers from one group's kept arrays to the next one's, and of those that a trace shows
+    shown,
     s: tl.constexpr,
 ):
-    """All steps of row `program_id(0)`."""
-    row = tl.program_id(0).to(tl.int64)
+    """All steps of row `program_id(0)` among the rows of all groups."""
+    place = tl.program_id(0).to(tl.int64)
+    group = place // rows
+    row = place - group * rows
     slots = s.heads * padded_size
     numbers = s.words * padded_size
     depth: tl.constexpr = s.hidden + s.lstm * s.hidden
-    width: tl.constexpr = s.reads + s.lstm * s.hidden + (s.layers - 1) * depth
-    inputs += row * width
-    cells += row * (2 * s.layers * s.hidden)
-    sums += row * s.gates
-    raw += row * s.parameters
-    units += row * (s.heads * s.words)
-    carried += row * (2 * slots)
-    used += row * padded_size
-    writing += row * slots
-    first_weights = read_weights + row * (s.heads * memory_size)
-    length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + row), 0), steps).to(tl.int32)
+    first_depth: tl.constexpr = s.reads + s.lstm * s.hidden
+    width: tl.constexpr = first_depth + (s.layers - 1) * depth
+    inputs += place * width
+    cells += place * (2 * s.layers * s.hidden)
+    sums += place * s.gates
+    raw += place * s.parameters
+    units += place * (s.heads * s.words)
+    carried += place * (2 * slots)
+    used += place * padded_size
+    writing += place * slots
+    first_weights = read_weights + place * (s.heads * memory_size)
+    length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + place), 0), steps).to(tl.int32)
+    # The group's own of what is not laid out row by row.
+    projected += group * steps * rows * s.gates
+    layer_weights += group * (first_depth * s.gates)
+    upper_weights = None if upper_weights is None else upper_weights + group * ((s.layers - 1) * depth * s.gates)
+    upper_bias = None if upper_bias is None else upper_bias + group * ((s.layers - 1) * s.gates)
+    heads_weight += group * (s.hidden * s.parameters)
+    heads_bias += group * s.parameters
+    output += group * steps * rows * (s.hidden + s.reads)
+    reads += group * rows * s.reads
+    last_reads += group * rows * s.reads
+    if s.lstm:
+        hidden += group * rows * (s.layers * s.hidden)
+        cell += group * rows * (s.layers * s.hidden)
+        last_hidden += group * rows * (s.layers * s.hidden)
+        last_cell += group * rows * (s.layers * s.hidden)
+    unused += group * block
+    usages += group * block
+    weights += group * shown
+    written += group * shown
+    parameters += group * shown
+    similarities += group * block
+    inverse_norms += group * block
+    slopes += group * block
+    gates += group * block
+    lower += group * block
+    memories += group * shown
 
     # The state that the sequence starts from.
     if s.keep_all:
         start = memories + row * numbers
     else:
-        start = current + row * numbers
+        start = current + place * numbers
         if s.save:
-            transpose_in(memory + row * (memory_size * s.words), memories + row * numbers, memory_size, padded_size, s)
-    transpose_in(memory + row * (memory_size * s.words), start, memory_size, padded_size, s)
+            transpose_in(
+                memory + place * (memory_size * s.words), memories + row * numbers, memory_size, padded_size, s
+            )
+    transpose_in(memory + place * (memory_size * s.words), start, memory_size, padded_size, s)
     copy_weights(first_weights, carried, 0, s.heads, memory_size, padded_size, s)
-    copy_weights(usage + row * memory_size, used, 0, 1, memory_size, padded_size, s)
+    copy_weights(usage + place * memory_size, used, 0, 1, memory_size, padded_size, s)
     controller.start(reads, hidden, cell, inputs, cells, row, rows, s)
     tl.debug_barrier()
 
@@ -119,7 +152,7 @@ def forward(
             before = memories + step * numbers
             after = memories + (step + rows) * numbers
         else:
-            before = current + row * numbers
+            before = current + place * numbers
             after = before
         output_now = output + step * (s.hidden + s.reads)
         spoken = parameters + at * s.parameters
@@ -222,10 +255,10 @@ def forward(
                 tl.store(unused + (row + t * rows) * s.unused + index, -1.0)
 
     # The state after the row's last step.
-    end = memories + (row + length * rows) * numbers if s.keep_all else current + row * numbers
-    transpose_out(end, last_memory + row * (memory_size * s.words), memory_size, padded_size, s)
+    end = memories + (row + length * rows) * numbers if s.keep_all else current + place * numbers
+    transpose_out(end, last_memory + place * (memory_size * s.words), memory_size, padded_size, s)
     pointed_last = carried + (length % 2) * slots
-    last_weights = last_read_weights + row * (s.heads * memory_size)
+    last_weights = last_read_weights + place * (s.heads * memory_size)
     copy_weights_out(pointed_last, last_weights, 0, s.heads, memory_size, padded_size, s)
-    copy_weights_out(used, last_usage + row * memory_size, 0, 1, memory_size, padded_size, s)
+    copy_weights_out(used, last_usage + place * memory_size, 0, 1, memory_size, padded_size, s)
     controller.finish(length, inputs, cells, last_reads, last_hidden, last_cell, row, rows, s)

@@ -125,43 +125,77 @@ def backward(
     memory_size,
     padded_size,
     every,
+    block,  # numbers from one group's kept arrays to the next one's, and of those that a trace shows
+    shown,
     s: tl.constexpr,
 ):
-    """All steps of row `program_id(0)`."""
-    row = tl.program_id(0).to(tl.int64)
+    """All steps of row `program_id(0)` among the rows of all groups."""
+    place = tl.program_id(0).to(tl.int64)
+    group = place // rows
+    row = place - group * rows
     slots = s.heads * padded_size
     numbers = s.words * padded_size
     padded: tl.constexpr = s.slots
     below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
-    grad_memory += row * numbers
-    grad_weights += row * slots
-    grad_reads += row * s.reads
-    grad_hidden += row * (s.layers * s.hidden)
-    grad_cell += row * (s.layers * s.hidden)
-    into += row * (below + s.lstm * s.hidden)
-    units += row * (s.heads * s.words)
-    grad_units += row * (s.heads * s.words)
-    z += row * slots
-    q += row * padded_size
-    first = first_weights + row * (s.heads * memory_size)
-    length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + row), 0), steps).to(tl.int32)
+    grad_memory += place * numbers
+    grad_weights += place * slots
+    grad_reads += place * s.reads
+    grad_hidden += place * (s.layers * s.hidden)
+    grad_cell += place * (s.layers * s.hidden)
+    into += place * (below + s.lstm * s.hidden)
+    units += place * (s.heads * s.words)
+    grad_units += place * (s.heads * s.words)
+    z += place * slots
+    q += place * padded_size
+    first = first_weights + place * (s.heads * memory_size)
+    length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + place), 0), steps).to(tl.int32)
     if not s.keep_all:
-        segment += row * ((every + 1) * numbers)
+        segment += place * ((every + 1) * numbers)
+    # The group's own of what is not laid out row by row.
+    grad_output = None if grad_output is None else grad_output + group * steps * rows * (s.hidden + s.reads)
+    grad_last_reads = None if grad_last_reads is None else grad_last_reads + group * rows * s.reads
+    grad_last_hidden = None if grad_last_hidden is None else grad_last_hidden + group * rows * (s.layers * s.hidden)
+    grad_last_cell = None if grad_last_cell is None else grad_last_cell + group * rows * (s.layers * s.hidden)
+    grad_weights_seen = None if grad_weights_seen is None else grad_weights_seen + group * shown
+    grad_content = None if grad_content is None else grad_content + group * shown
+    grad_parameters = None if grad_parameters is None else grad_parameters + group * shown
+    grad_memories = None if grad_memories is None else grad_memories + group * shown
+    layer_weights += group * (s.gates * (s.reads + s.lstm * s.hidden))
+    if upper_weights is not None:
+        upper_weights += group * ((s.layers - 1) * s.gates * s.hidden * (1 + s.lstm))
+    heads_weight += group * (s.parameters * s.hidden)
+    output += group * steps * rows * (s.hidden + s.reads)
+    grad_sums += group * steps * rows * (s.layers * s.gates)
+    grad_words += group * steps * rows * s.parameters
+    grad_reads_out = None if grad_reads_out is None else grad_reads_out + group * rows * s.reads
+    cell = None if cell is None else cell + group * rows * (s.layers * s.hidden)
+    grad_hidden_out = None if grad_hidden_out is None else grad_hidden_out + group * rows * (s.layers * s.hidden)
+    grad_cell_out = None if grad_cell_out is None else grad_cell_out + group * rows * (s.layers * s.hidden)
+    weights += group * shown
+    content += group * shown
+    parameters += group * shown
+    similarities += group * block
+    logarithms += group * block
+    inverse_norms += group * block
+    slopes += group * block
+    gates += group * block
+    lower += group * block
+    memories += group * shown
 
     # Gradients of the final state.
     if grad_last_memory is None:
         transpose_in(None, grad_memory, memory_size, padded_size, s)
     else:
-        transpose_in(grad_last_memory + row * (memory_size * s.words), grad_memory, memory_size, padded_size, s)
+        transpose_in(grad_last_memory + place * (memory_size * s.words), grad_memory, memory_size, padded_size, s)
     if grad_last_read_weights is None:
         copy(None, grad_weights, s.read_heads * padded_size, s.block)
     else:
-        origin = grad_last_read_weights + row * (s.read_heads * memory_size)
+        origin = grad_last_read_weights + place * (s.read_heads * memory_size)
         copy_weights(origin, grad_weights, 0, s.read_heads, memory_size, padded_size, s)
     if grad_last_write_weights is None:
         copy(None, grad_weights + s.read_heads * padded_size, s.write_heads * padded_size, s.block)
     else:
-        origin = grad_last_write_weights + row * (s.write_heads * memory_size)
+        origin = grad_last_write_weights + place * (s.write_heads * memory_size)
         copy_weights(origin, grad_weights, s.read_heads, s.write_heads, memory_size, padded_size, s)
     controller.start_backward(
         grad_last_reads, grad_last_hidden, grad_last_cell, grad_reads, grad_hidden, grad_cell, row, rows, s
@@ -339,9 +373,9 @@ def backward(
 
     # Gradients of the state that the sequence started from.
     if grad_memory_out is not None:
-        transpose_out(grad_memory, grad_memory_out + row * (memory_size * s.words), memory_size, padded_size, s)
-        to_read = grad_read_weights_out + row * (s.read_heads * memory_size)
-        to_write = grad_write_weights_out + row * (s.write_heads * memory_size)
+        transpose_out(grad_memory, grad_memory_out + place * (memory_size * s.words), memory_size, padded_size, s)
+        to_read = grad_read_weights_out + place * (s.read_heads * memory_size)
+        to_write = grad_write_weights_out + place * (s.write_heads * memory_size)
         copy_weights_out(grad_weights, to_read, 0, s.read_heads, memory_size, padded_size, s)
         copy_weights_out(grad_weights, to_write, s.read_heads, s.write_heads, memory_size, padded_size, s)
         controller.finish_backward(
