@@ -130,9 +130,7 @@ def _curves(run: Run, trained: Trained) -> RunCurves:
     except (OSError, ValueError) as error:
         raise RunError(str(error)) from error
     summary = run.summary() if (run.path / "summary.json").is_file() else {}
-    feedforward = trained.model.core.arguments().get("controller") == "feedforward"  # type: ignore[operator]
-    name = f"{trained.task_name}, {trained.model_name}{'-feedforward' if feedforward else ''}"
-    return RunCurves(name, metrics, summary.get("solved_at_sequences"))
+    return RunCurves(trained.kind, metrics, summary.get("solved_at_sequences"))
 
 
 def _folders(loaded: Sequence[Trained], out: Path | None) -> list[Path]:

@@ -32,10 +32,15 @@ class Trained(NamedTuple):
     """None for what is not a run, and so has no learning curves and keeps no results"""
 
     @property
+    def kind(self) -> str:
+        """Task, model and, where it is not the usual one, controller: runs of one kind differ in their seeds."""
+        feedforward = self.model.core.arguments().get("controller") == "feedforward"  # type: ignore[operator]
+        return f"{self.task_name}, {self.model_name}{'-feedforward' if feedforward else ''}"
+
+    @property
     def title(self) -> str:
         """Over pictures."""
-        seed = "" if self.seed is None else f", seed {self.seed}"
-        return f"{self.task_name}, {self.model_name}{seed}"
+        return self.kind if self.seed is None else f"{self.kind}, seed {self.seed}"
 
     @property
     def plots(self) -> Path:
