@@ -38,6 +38,14 @@ def test_zero_and_the_threshold_are_on_the_scale():
     assert "at most 0.05: counts as solved" in legend(figure)
 
 
+def test_a_threshold_of_many_bits_leaves_the_scale_linear():
+    figure = draw_curves([make_run(scale=40.0)], solved_below=15.0)
+    errors = figure.axes[1]
+    assert errors.get_yscale() == "linear"
+    assert errors.get_ylim()[0] < 0 < 15 < errors.get_ylim()[1]
+    assert_drawn(figure)
+
+
 def test_a_run_that_is_not_solved_says_nothing_of_it():
     assert not any(text.startswith("solved") for text in legend(draw_curves([make_run()])))
 

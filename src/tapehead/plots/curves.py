@@ -161,8 +161,11 @@ def finish_axes(axes: Axes, label: str, threshold: float, *, linear: bool = Fals
     axes.set_ylabel(label)
     if linear:
         return
-    axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
     top = max((float(np.max(line.get_ydata(), initial=0.0)) for line in axes.lines), default=1.0)
+    if threshold > 1:  # the whole range is of interest, and a logarithm would have no room for it
+        axes.set_ylim(-0.03 * top, 1.05 * max(top, threshold))
+        return
+    axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
     decades = np.arange(np.floor(np.log10(threshold)), np.ceil(np.log10(max(top, threshold * 10))) + 1)
     axes.yaxis.set_major_locator(FixedLocator([0.0, *(value for value in 10.0**decades if value >= threshold)]))
     axes.yaxis.set_minor_locator(NullLocator())
