@@ -54,7 +54,7 @@ def draw_study(
     axes = figure.subplots()
     for index, name in enumerate(names):
         _draw_name(axes, [run for run in drawn if run.name == name], metric, COLOURS[index % len(COLOURS)], band)
-    finish_axes(axes, f"{heading} per validation sequence", threshold)
+    finish_axes(axes, f"{heading}{' ' if len(heading) < 12 else chr(10)}per validation sequence", threshold)
     axes.set_xlabel("sequences trained on")
     handles: list[Line2D | Patch] = []
     for index, name in enumerate(names):
