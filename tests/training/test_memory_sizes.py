@@ -8,7 +8,7 @@ from tapehead.nn import NTM
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
 from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run
-from tests.training.test_best_model import selections
+from tests.training.test_best_model import validations
 from tests.training.tiny import same, train, weights
 
 SIZES = "--training.memory_sizes=[5,8,13]"
@@ -105,7 +105,7 @@ def test_the_checkpoint_is_chosen_with_a_memory_of_its_own_size(tmp_path):
     assert train(tmp_path / "run", *options) == 0
     run = Run.open(tmp_path / "run")
     paths = sorted(run.checkpoints.glob("sequences-*"))
-    for path, (bits, selection) in zip(paths, selections(tmp_path / "run"), strict=True):
+    for path, row in zip(paths, validations(tmp_path / "run"), strict=True):
         model, size = run.load_model(path), {"length": 6}
         longer = score_size(model, run.config().task, size, 3, VALIDATION_STREAM, 0, memory_size=20).bits
-        assert selection == pytest.approx(bits + longer, rel=1e-5)
+        assert row["selection"] == pytest.approx(row["validation_bits"] + longer, rel=1e-5)
