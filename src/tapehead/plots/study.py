@@ -54,7 +54,8 @@ def draw_study(
     axes = figure.subplots()
     for index, name in enumerate(names):
         _draw_name(axes, [run for run in drawn if run.name == name], metric, COLOURS[index % len(COLOURS)], band)
-    finish_axes(axes, f"{heading}{' ' if len(heading) < 12 else chr(10)}per validation sequence", threshold)
+    separator = " " if len(heading) < 12 else "\n"  # a long label would reach into the title
+    finish_axes(axes, f"{heading}{separator}per validation sequence", threshold)
     axes.set_xlabel("sequences trained on")
     handles: list[Line2D | Patch] = []
     for index, name in enumerate(names):
