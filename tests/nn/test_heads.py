@@ -22,6 +22,44 @@ def test_an_ntms_keys(options, strength, addressing):
     torch.testing.assert_close(trace.write.key_strength, torch.full((1, 1, 1), strength))
 
 
+def test_an_ntms_gates_and_shifts():
+    options = {"read_interpolation_bias": 2.0, "write_interpolation_bias": -3.0}
+    shifts = {"read_shift_bias": [0, 1, 2, 3, 4], "write_shift_bias": (math.log(4), 0.0, 0.0, 0.0, math.log(2))}
+    layer = NTM(2, 3, num_read_heads=2, num_write_heads=3, max_shift=2, **options, **shifts)
+    trace = begin(layer)
+    torch.testing.assert_close(trace.read.interpolation_gate, torch.full((1, 1, 2), 1 / (1 + math.exp(-2))))
+    torch.testing.assert_close(trace.write.interpolation_gate, torch.full((1, 1, 3), 1 / (1 + math.exp(3))))
+    parts = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]).exp()
+    torch.testing.assert_close(trace.read.shift_weights, (parts / parts.sum()).expand(1, 1, 2, 5))
+    parts = torch.tensor([4.0, 1.0, 1.0, 1.0, 2.0])
+    torch.testing.assert_close(trace.write.shift_weights, (parts / 9).expand(1, 1, 3, 5))
+    for head in (trace.read, trace.write):
+        torch.testing.assert_close(head.gamma, torch.full_like(head.gamma, 1 + math.log(2)))
+    assert layer.arguments()["read_shift_bias"] == (0.0, 1.0, 2.0, 3.0, 4.0)
+
+
+def test_heads_that_walk_from_the_start():
+    walking = NTM(2, 3, write_interpolation_bias=-9.0, write_shift_bias=(0.0, 7.0, 9.0))
+    weights = walking.trace(torch.randn(40, 1, 2))[2].write.weights[:, 0, 0]
+    assert weights.argmax(-1).tolist() == list(range(1, 41))
+    assert weights.amax(-1).min() > 0.7
+
+
+def test_biases_without_effect_where_heads_address_by_content_alone():
+    options = {"read_interpolation_bias": 2.0, "write_interpolation_bias": -3.0, "write_shift_bias": (1, 2, 3)}
+    bias = NTM(2, 3, addressing="content", key_strength_bias=5.0, **options).cell.heads.bias
+    assert sorted(bias.tolist()) == [0.0] * (len(bias) - 2) + [5.0, 5.0]
+
+
+def test_a_shift_bias_has_a_number_for_each_offset():
+    with pytest.raises(ValueError, match=r"NTMCell: expected 5 numbers of write_shift_bias, got 3: \[0, 1, 2\]"):
+        NTM(2, 3, max_shift=2, write_shift_bias=[0, 1, 2])
+    with pytest.raises(TypeError, match=r"expected read_shift_bias to be None or 3 floats, got 1.0 of type float"):
+        NTM(2, 3, read_shift_bias=1.0)
+    with pytest.raises(ValueError, match=r"expected read_shift_bias\[2\] to be finite, got nan"):
+        NTM(2, 3, read_shift_bias=(0.0, 0.0, math.nan))
+
+
 @pytest.mark.parametrize(("options", "strength"), [({}, 15.0), ({"key_strength_bias": 0}, math.log(2))])
 @pytest.mark.parametrize("write", ["add", "key"])
 def test_a_manns_keys_and_gates(options, strength, write):
@@ -36,7 +74,14 @@ def test_gates_alone_where_keys_have_no_strength():
 
 
 @pytest.mark.parametrize(
-    ("layer", "name"), [(NTM, "key_strength_bias"), (MANN, "key_strength_bias"), (MANN, "write_gate_bias")]
+    ("layer", "name"),
+    [
+        (NTM, "key_strength_bias"),
+        (NTM, "read_interpolation_bias"),
+        (NTM, "write_interpolation_bias"),
+        (MANN, "key_strength_bias"),
+        (MANN, "write_gate_bias"),
+    ],
 )
 def test_biases_are_finite_numbers(layer, name):
     with pytest.raises(ValueError, match=f"{layer.__name__}Cell: expected {name} to be finite, got inf"):

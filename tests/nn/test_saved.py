@@ -35,6 +35,8 @@ OTHER = {
         "input_size": 2, "hidden_size": 3, "memory_size": 6, "word_size": 4, "num_read_heads": 2, "num_write_heads": 3,
         "max_shift": 0, "addressing": "content", "order": "write_read", "key_activation": "tanh",
         "add_activation": "tanh", "controller": "feedforward", "num_layers": 2, "key_strength_bias": 3.0,
+        "read_interpolation_bias": 4.0, "write_interpolation_bias": 5.0, "read_shift_bias": (6.0,),
+        "write_shift_bias": (7.0,),
         "initial": tapehead.Initial(memory="learned", reads="random", std=0.1), "batch_first": True,
         "backend": "reference", "checkpoint_every": 3, "gradient_limit": 7.0,
     },

@@ -76,12 +76,15 @@ def test_a_convolution_before_the_mann(tmp_path):
 
 
 def test_what_new_heads_begin_with_is_an_option(tmp_path):
-    for model, words in (("mann", ["--model.write_gate_bias=1.5"]), ("ntm", [])):
+    shift = ["--model.write_shift_bias=[0,7,9]", "--model.write_interpolation_bias=-9"]
+    for model, words in (("mann", ["--model.write_gate_bias=1.5"]), ("ntm", shift)):
         out = tmp_path / model
         assert tiny.train(out, "--model.key_strength_bias=2.5", *words, task="omniglot", model=model) == 0
         arguments = Run.open(out).load_model().core.arguments()
         assert arguments["key_strength_bias"] == 2.5
         assert arguments.get("write_gate_bias", 1.5) == 1.5
+        assert arguments.get("write_shift_bias", (0, 7, 9)) == (0, 7, 9)
+        assert arguments.get("write_interpolation_bias", -9) == -9
 
 
 def test_a_task_without_pictures_has_no_embedding(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from tapehead.backends import DTYPES
 
-__all__ = ["check_choice", "check_dtype", "check_number", "check_size", "check_tensor"]
+__all__ = ["check_choice", "check_dtype", "check_number", "check_numbers", "check_size", "check_tensor"]
 
 
 def check_size(owner: str, name: str, value: Any, minimum: int = 1) -> None:
@@ -27,6 +28,20 @@ def check_number(owner: str, name: str, value: Any) -> None:
         raise TypeError(f"{owner}: expected {name} to be a float, got {value!r} of type {type(value).__name__}.")
     if not math.isfinite(value):
         raise ValueError(f"{owner}: expected {name} to be finite, got {value}.")
+
+
+def check_numbers(owner: str, name: str, values: Any, count: int) -> None:
+    """Raise unless `values` is None or so many finite numbers."""
+    if values is None:
+        return
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(
+            f"{owner}: expected {name} to be None or {count} floats, got {values!r} of type {type(values).__name__}."
+        )
+    if len(values) != count:
+        raise ValueError(f"{owner}: expected {count} numbers of {name}, got {len(values)}: {list(values)}.")
+    for place, value in enumerate(values):
+        check_number(owner, f"{name}[{place}]", value)
 
 
 def check_choice(owner: str, name: str, value: Any, choices: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import backends
-from tapehead.nn.checks import check_choice, check_dtype, check_number, check_size, check_tensor
+from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
 from tapehead.nn.controller import Controller, ControllerKind
-from tapehead.nn.heads import Heads
+from tapehead.nn.heads import Heads, NTMBiases
 from tapehead.nn.initial import Initial, InitialNTM, check_initial
 from tapehead.nn.precision import outside_autocast
 from tapehead.nn.recurrent import (
@@ -57,6 +58,10 @@ class NTMCell(nn.Module):
         controller: "lstm" or "feedforward" (tanh)
         num_layers: depth of the controller
         key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus
+        read_interpolation_bias, write_interpolation_bias: of the interpolation gates; heads begin with its sigmoid
+        read_shift_bias, write_shift_bias: of a head's shift weights, one for each offset from -max_shift up, or None,
+            zeros; heads begin with its softmax. Write heads with a gate of -9 and shifts of (0, 7, 9) walk from slot
+            to slot before they have learned anything. Without effect, as the gates, where addressing is "content"
         initial: what starts a sequence, an `Initial`
         backend: "auto", "reference" or "fused"; see `tapehead.backends`
         checkpoint_every: what training keeps of the memory with the fused backend: M_t after every so many steps, the
@@ -106,6 +111,10 @@ class NTMCell(nn.Module):
         controller: ControllerKind = "lstm",
         num_layers: int = 1,
         key_strength_bias: float = 0.0,
+        read_interpolation_bias: float = 0.0,
+        write_interpolation_bias: float = 0.0,
+        read_shift_bias: Sequence[float] | None = None,
+        write_shift_bias: Sequence[float] | None = None,
         initial: Initial | None = None,
         backend: backends.Backend = "auto",
         checkpoint_every: int | None = None,
@@ -115,15 +124,9 @@ class NTMCell(nn.Module):
     ) -> None:
         super().__init__()
         owner = type(self).__name__
-        sizes = {
-            "input_size": input_size,
-            "hidden_size": hidden_size,
-            "memory_size": memory_size,
-            "word_size": word_size,
-            "num_read_heads": num_read_heads,
-            "num_write_heads": num_write_heads,
-            "num_layers": num_layers,
-        }
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
+        sizes |= {"memory_size": memory_size, "word_size": word_size}
+        sizes |= {"num_read_heads": num_read_heads, "num_write_heads": num_write_heads}
         for name, size in sizes.items():
             check_size(owner, name, size)
         check_size(owner, "max_shift", max_shift, minimum=0)
@@ -135,7 +138,8 @@ class NTMCell(nn.Module):
         check_choice(owner, "key_activation", key_activation, Activation)
         check_choice(owner, "add_activation", add_activation, Activation)
         check_choice(owner, "controller", controller, ControllerKind)
-        check_number(owner, "key_strength_bias", key_strength_bias)
+        interpolation, shift = (read_interpolation_bias, write_interpolation_bias), (read_shift_bias, write_shift_bias)
+        self.biases = NTMBiases(key_strength_bias, *interpolation, *shift).checked(owner, max_shift)
         check_dtype(owner, dtype)
         backends.check_name(backend, auto=True)
         initial = Initial() if initial is None else initial
@@ -157,12 +161,9 @@ class NTMCell(nn.Module):
         self.check_memory_size(memory_size)
         reads_size = num_read_heads * word_size
         self.output_size = hidden_size + reads_size
-        self.controller = Controller(
-            controller, input_size, reads_size, hidden_size, num_layers, device=device, dtype=dtype
-        )
-        head_sizes = self.settings.head_sizes
-        biases = [0.0, float(key_strength_bias), *[0.0] * (len(head_sizes) - 2)]
-        self.heads = Heads(hidden_size, head_sizes, biases, device=device, dtype=dtype)
+        where: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.controller = Controller(controller, input_size, reads_size, hidden_size, num_layers, **where)
+        self.heads = Heads(hidden_size, self.settings.head_sizes, self.biases.rows(self.settings), **where)
         self.initial = InitialNTM(
             initial,
             memory_size=memory_size,
@@ -170,8 +171,7 @@ class NTMCell(nn.Module):
             num_read_heads=num_read_heads,
             num_write_heads=num_write_heads,
             controller_shape=(num_layers, hidden_size) if controller == "lstm" else None,
-            device=device,
-            dtype=dtype,
+            **where,
         )
 
     def arguments(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class NTMCell(nn.Module):
             **self.settings._asdict(),
             "controller": self.controller.kind,
             "num_layers": len(self.controller.layers),
-            "key_strength_bias": self.heads.biases[1],
+            **self.biases._asdict(),
             "initial": self.initial.options,
             "backend": self.backend,
             "checkpoint_every": self.checkpoint_every,
@@ -304,6 +304,10 @@ class NTM(nn.Module):
         controller: ControllerKind = "lstm",
         num_layers: int = 1,
         key_strength_bias: float = 0.0,
+        read_interpolation_bias: float = 0.0,
+        write_interpolation_bias: float = 0.0,
+        read_shift_bias: Sequence[float] | None = None,
+        write_shift_bias: Sequence[float] | None = None,
         initial: Initial | None = None,
         batch_first: bool = False,
         backend: backends.Backend = "auto",
@@ -328,6 +332,10 @@ class NTM(nn.Module):
             controller=controller,
             num_layers=num_layers,
             key_strength_bias=key_strength_bias,
+            read_interpolation_bias=read_interpolation_bias,
+            write_interpolation_bias=write_interpolation_bias,
+            read_shift_bias=read_shift_bias,
+            write_shift_bias=write_shift_bias,
             initial=initial,
             backend=backend,
             checkpoint_every=checkpoint_every,

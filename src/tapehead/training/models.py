@@ -50,6 +50,12 @@ class NTMConfig:
         controller: the network that drives the memory
         num_layers: depth of the controller
         key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus
+        read_interpolation_bias: what the read heads' biases of the interpolation gates start with; they begin with its
+            sigmoid
+        write_interpolation_bias: the same of the write heads
+        read_shift_bias: what the read heads' biases of the shift weights start with, a number for each offset from
+            -max_shift to max_shift; they begin with its softmax
+        write_shift_bias: the same of the write heads
         initial: what starts a sequence
         backend: which implementation runs it
         checkpoint_every: steps between two memories that the fused backend keeps for the gradient; none lets it choose
@@ -70,6 +76,10 @@ class NTMConfig:
     controller: ControllerKind = "lstm"
     num_layers: int = 1
     key_strength_bias: float = 0.0
+    read_interpolation_bias: float = 0.0
+    write_interpolation_bias: float = 0.0
+    read_shift_bias: list[float] | None = None
+    write_shift_bias: list[float] | None = None
     initial: Initial = field(default_factory=Initial)
     backend: Backend = "auto"
     checkpoint_every: int | None = None
@@ -92,6 +102,10 @@ class NTMConfig:
             controller=self.controller,
             num_layers=self.num_layers,
             key_strength_bias=self.key_strength_bias,
+            read_interpolation_bias=self.read_interpolation_bias,
+            write_interpolation_bias=self.write_interpolation_bias,
+            read_shift_bias=self.read_shift_bias,
+            write_shift_bias=self.write_shift_bias,
             initial=self.initial,
             backend=self.backend,
             checkpoint_every=self.checkpoint_every,
