@@ -18,8 +18,15 @@ def make(**options):
     return ImageEmbedding(input_size=70, image_size=8, **{"channels": 3, "features": 5, **options})
 
 
+def seen(embedding):
+    """One that has been trained on a few pictures, whose means are therefore not those of a new one."""
+    for _ in range(3):
+        embedding(torch.randn(20, embedding.input_size, dtype=embedding.layers[0].weight.dtype))
+    return embedding
+
+
 def test_every_picture_on_its_own_and_the_rest_as_it_is():
-    embedding, input = make(), torch.randn(4, 2, 70)
+    embedding, input = seen(make()).eval(), torch.randn(4, 2, 70)
     output = embedding(input)
     assert output.shape == (4, 2, embedding.output_size) == (4, 2, 5 + 6)
     assert torch.equal(output[..., 5:], input[..., 64:])
@@ -27,7 +34,7 @@ def test_every_picture_on_its_own_and_the_rest_as_it_is():
 
 
 def test_the_layers_by_hand():
-    embedding, input = make(dtype=torch.float64), torch.randn(70, dtype=torch.float64)
+    embedding, input = seen(make(dtype=torch.float64)).eval(), torch.randn(70, dtype=torch.float64)
     parameters = [parameter.detach() for parameter in embedding.parameters()]
     picture = input[:64].view(1, 8, 8)  # row by row
     for layer, pooled in enumerate((True, True, False)):
@@ -39,8 +46,23 @@ def test_the_layers_by_hand():
         convolved = (torch.einsum("oik,ikhw->ohw", weight.flatten(2), shifted) + bias[:, None, None]).clamp(min=0)
         picture = convolved.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).amax((2, 4)) if pooled else convolved
     features = parameters[6] @ picture.flatten() + parameters[7]
-    normed = (features - features.mean()) / (features.var(correction=0) + 1e-5).sqrt()
+    mean, variance = embedding.layers[-1].running_mean, embedding.layers[-1].running_var
+    assert mean.abs().min() > 0
+    normed = (features - mean) / (variance + 1e-5).sqrt()
     torch.testing.assert_close(embedding(input)[:5], normed * parameters[8] + parameters[9])
+
+
+def test_normalised_over_the_pictures_in_training():
+    embedding = make()
+    features = embedding(30 * torch.randn(50, 2, 70))[..., :5].flatten(0, 1)
+    torch.testing.assert_close(features.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(features.std(0, correction=0), torch.full((5,), 0.35), atol=1e-3, rtol=0)
+
+
+def test_a_single_picture_in_training():
+    with pytest.raises(ValueError, match=r"expected two pictures or more in training.*got 1. Call eval\(\)"):
+        make()(torch.randn(70))
+    assert make().eval()(torch.randn(70)).shape == (11,)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +86,8 @@ def test_an_input_of_another_width():
 
 
 def test_a_model_looks_through_it():
-    embedding = make()
-    model = SequenceModel(MANN(11, 6, memory_size=8, word_size=4), 2, embedding)
+    embedding = seen(make())
+    model = SequenceModel(MANN(11, 6, memory_size=8, word_size=4), 2, embedding).eval()
     assert (model.input_size, model.core.input_size) == (70, 11)
     input = torch.randn(5, 2, 70)
     logits, _ = model(input)
@@ -93,7 +115,7 @@ def test_what_pads_a_row_reaches_neither_logits_nor_gradients():
 
 def test_batch_first_and_one_row():
     torch.manual_seed(0)
-    model, embedding = SequenceModel(LSTM(11, 4, batch_first=True), 2, make()), make()
+    model, embedding = SequenceModel(LSTM(11, 4, batch_first=True), 2, seen(make())).eval(), make().eval()
     embedding.load_state_dict(model.embedding.state_dict())
     input = torch.randn(2, 5, 70)
     logits, _ = model(input)
@@ -151,7 +173,7 @@ def test_a_core_of_another_width():
 
 
 def test_saved_and_loaded_to_the_bit(tmp_path):
-    model = SequenceModel(LSTM(11, 4), 2, make()).eval()
+    model = SequenceModel(LSTM(11, 4), 2, seen(make())).eval()
     model.save_pretrained(tmp_path / "model")
     again = tapehead.from_pretrained(tmp_path / "model")
     input = torch.randn(5, 2, 70)

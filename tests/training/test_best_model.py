@@ -20,8 +20,11 @@ def part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def test_the_mean_of_the_weights_is_an_exponential_one(tmp_path):
-    assert train(tmp_path / "run", *EVERY_UPDATE, "--optimiser.average=0.75") == 0
+@pytest.mark.usefixtures("signed")
+@pytest.mark.parametrize("words", [{}, {"task": "omniglot", "model": "mann"}], ids=["copy", "embedding"])
+def test_the_mean_of_the_weights_is_an_exponential_one(words, tmp_path):
+    options = ["--optimiser.average=0.75", *(["--task.data=x", "--embedding.kind=convolution"] if words else [])]
+    assert train(tmp_path / "run", *EVERY_UPDATE, *options, **words) == 0
     run = Run.open(tmp_path / "run")
     states = [run.load_checkpoint(path)["state_dict"] for path in sorted(run.checkpoints.glob("sequences-*"))]
     assert len(states) == 6

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
@@ -90,8 +91,14 @@ class SequenceModel(nn.Module):
         )
         if opened.packed is not None:
             return opened.packed._replace(data=self.embedding(opened.packed.data))
-        embedded: Tensor = self.embedding(opened.close_padded(opened.input))  # what pads a row is 0 there
-        return embedded
+        if opened.lengths is None:
+            embedded: Tensor = self.embedding(opened.close_padded(opened.input))
+            return embedded
+        inside = torch.arange(len(opened.input), device=opened.lengths.device).unsqueeze(1) < opened.lengths
+        pictures = self.embedding(opened.input[inside])  # alone: what pads a row has no part in a mean over them
+        embedded = pictures.new_zeros(*opened.input.shape[:2], pictures.shape[-1])
+        embedded[inside] = pictures
+        return opened.close_padded(embedded)
 
     def arguments(self) -> dict[str, Any]:
         """What makes another of these: the constructor's arguments."""

@@ -27,7 +27,7 @@ from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import MEMORY_STREAM, VALIDATION_STREAM, score_size
 from tapehead.training.instances import Instances
 from tapehead.training.metrics import TRAINING_ERRORS, Score, training_errors
-from tapehead.training.optimisers import build_optimiser, clip_gradients, rate_factor, solved_factor
+from tapehead.training.optimisers import averaged_tensors, build_optimiser, clip_gradients, rate_factor, solved_factor
 
 __all__ = ["Blocks", "NonFiniteError", "Progress", "TrainingModule"]
 
@@ -205,7 +205,7 @@ class TrainingModule(LightningModule):
         self._find_epoch_end()
         self._apply_options()
         self._model_parameters: list[Any] = list(self.model.parameters())
-        self._averaged_parameters: list[Any] = [] if self.average is None else list(self.average.parameters())
+        self._tensors, self._averages = (averaged_tensors(model) for model in (self.model, self.average))
         self._backward = self._choose_backward()
         self._observers = [
             callback.on_update
@@ -310,7 +310,7 @@ class TrainingModule(LightningModule):
             # The first mean is the first weights. torch's AveragedModel does the same in ten times as long.
             share = 1 - config.optimiser.average if progress.sequences else 1.0
             with torch.no_grad():
-                torch._foreach_lerp_(self._averaged_parameters, self._model_parameters, share)
+                torch._foreach_lerp_(self._averages, self._tensors, share)
         return norm if finite else 0.0
 
     def _tick(self) -> None:

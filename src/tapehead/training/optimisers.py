@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tapehead import core
 from tapehead.training.config import OptimiserConfig, ScheduleConfig
 
-__all__ = ["GravesRMSprop", "build_optimiser", "clip_gradients", "rate_factor", "solved_factor"]
+__all__ = ["GravesRMSprop", "averaged_tensors", "build_optimiser", "clip_gradients", "rate_factor", "solved_factor"]
 
 
 class GravesRMSprop(torch.optim.Optimizer):
@@ -244,3 +244,8 @@ def solved_factor(config: ScheduleConfig, seen: int, sequences: int) -> float:
     if config.solved_kind == "constant" or sequences == 0:
         return config.solved_fraction
     return config.solved_fraction * (1 + math.cos(math.pi * min(1.0, seen / sequences))) / 2
+
+
+def averaged_tensors(model: nn.Module | None) -> list[Any]:
+    """What a mean of a model's weights is a mean of: its parameters, and the means that an embedding keeps."""
+    return [] if model is None else [*model.parameters(), *model.buffers()]
