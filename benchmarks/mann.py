@@ -100,7 +100,7 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
     times = {name: {kind: statistics.median(all_) for kind, all_ in kinds.items()} for name, kinds in found.items()}
     inside = inside_core(contestants["fused"], 5 * rounds)
     product = product_peak(threads)
-    operations = product_operations(contestants["fused"].layer)
+    operations, fma = product_operations(contestants["fused"].layer), fma_peak(threads)
     return {
         "threads": threads,
         "times": times,
@@ -108,7 +108,11 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
         "processor": {name: statistics.median(all_) for name, all_ in processor.items()},
         "core": inside,
         "products": {"gflop": operations / 1e9, "ms": operations / product / 1e6},
-        "peaks": {"fma": fma_peak(threads), "product": product},
+        "bound": {  # the ratio of a kernel for which all but the products takes no time at all
+            "products at torch's speed": times["reference"]["both"] / (operations / product / 1e6),
+            "products at the peak": times["reference"]["both"] / (operations / fma / 1e6),
+        },
+        "peaks": {"fma": fma, "product": product},
     }
 
 
