@@ -1,9 +1,11 @@
 """The convolutional embedding, alone and in a `SequenceModel`."""
 
+import copy
 import json
 
 import pytest
 import torch
+from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_sequence
 
@@ -46,7 +48,7 @@ def test_the_layers_by_hand():
         convolved = (torch.einsum("oik,ikhw->ohw", weight.flatten(2), shifted) + bias[:, None, None]).clamp(min=0)
         picture = convolved.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).amax((2, 4)) if pooled else convolved
     features = parameters[6] @ picture.flatten() + parameters[7]
-    mean, variance = embedding.layers[-1].running_mean, embedding.layers[-1].running_var
+    mean, variance = embedding.normalisation.running_mean, embedding.normalisation.running_var
     assert mean.abs().min() > 0
     normed = (features - mean) / (variance + 1e-5).sqrt()
     torch.testing.assert_close(embedding(input)[:5], normed * parameters[8] + parameters[9])
@@ -111,6 +113,50 @@ def test_what_pads_a_row_reaches_neither_logits_nor_gradients():
         gradients.append(torch.autograd.grad(logits[~past].square().sum(), tuple(model.parameters())))
     for left, right in zip(*gradients, strict=True):
         torch.testing.assert_close(left, right)
+
+
+def test_what_pads_a_row_has_no_part_in_the_means():
+    lengths, input = torch.tensor([5, 2]), torch.randn(5, 2, 70)
+    packed = pack_sequence([input[:, 0], input[:2, 1]])
+    model, other = SequenceModel(LSTM(11, 4), 2, make()), SequenceModel(LSTM(11, 4), 2, make())
+    other.load_state_dict(model.state_dict())
+    model(input, None, lengths)
+    other(packed)
+    alone = make()
+    alone(packed.data)
+    for name, expected in alone.normalisation.named_buffers():
+        torch.testing.assert_close(model.embedding.normalisation.get_buffer(name), expected)
+        torch.testing.assert_close(other.embedding.normalisation.get_buffer(name), expected)
+
+
+def test_the_means_are_those_of_torch():
+    embedding, theirs = make(dtype=torch.float64), torch.nn.BatchNorm1d(5, dtype=torch.float64)
+    torch.nn.init.constant_(theirs.weight, 0.35)
+    for mode in (True, True, False):
+        embedding.train(mode), theirs.train(mode)
+        input = torch.randn(20, 70, dtype=torch.float64)
+        expected = theirs(embedding.layers(input[:, :64].view(-1, 1, 8, 8)))
+        torch.testing.assert_close(embedding(input)[:, :5], expected)
+    torch.testing.assert_close(embedding.normalisation.running_var, theirs.running_var)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_ragged_batches_in_one_graph_and_mapped(mode):
+    model = SequenceModel(MANN(11, 4, memory_size=8, word_size=4), 2, seen(make())).train(mode)
+    input, lengths = torch.randn(3, 5, 4, 70), torch.tensor([[5, 2, 1, 0]] * 3)
+    expected = copy.deepcopy(model)(input[0], None, lengths[0])[0]
+    compiled = torch.compile(copy.deepcopy(model), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(input[0], None, lengths[0])[0], expected)
+
+    models = [copy.deepcopy(model) for _ in range(3)]
+    stacked = stack_module_state(models)
+
+    def call(parameters, buffers, input, lengths):
+        return functional_call(model, (parameters, buffers), (input, None, lengths))[0]
+
+    mapped = vmap(call)(*stacked, input, lengths)
+    for place, alone in enumerate(models):
+        torch.testing.assert_close(mapped[place], alone(input[place], None, lengths[place])[0])
 
 
 def test_batch_first_and_one_row():

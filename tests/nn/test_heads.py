@@ -52,10 +52,16 @@ def test_biases_without_effect_where_heads_address_by_content_alone():
 
 
 def test_a_shift_bias_has_a_number_for_each_offset():
-    with pytest.raises(ValueError, match=r"NTMCell: expected 5 numbers of write_shift_bias, got 3: \[0, 1, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"write_shift_bias of length 5, one for .* max_shift=2, from -2 to 2, got 3: \[0, 1, 2\]"
+    ):
         NTM(2, 3, max_shift=2, write_shift_bias=[0, 1, 2])
-    with pytest.raises(TypeError, match=r"expected read_shift_bias to be None or 3 floats, got 1.0 of type float"):
+    with pytest.raises(
+        TypeError, match=r"NTMCell: expected read_shift_bias to be None or a list of floats, one .* got 1.0"
+    ):
         NTM(2, 3, read_shift_bias=1.0)
+    with pytest.raises(TypeError, match=r"expected write_shift_bias to be None or a list of floats.*of type bytes"):
+        NTM(2, 3, write_shift_bias=b"abc")
     with pytest.raises(ValueError, match=r"expected read_shift_bias\[2\] to be finite, got nan"):
         NTM(2, 3, read_shift_bias=(0.0, 0.0, math.nan))
 
@@ -88,3 +94,10 @@ def test_biases_are_finite_numbers(layer, name):
         layer(2, 3, **{name: math.inf})
     with pytest.raises(TypeError, match=f"{layer.__name__}Cell: expected {name} to be a float, got '1' of type str"):
         layer(2, 3, **{name: "1"})
+
+
+@pytest.mark.parametrize("layer", [NTM, MANN])
+def test_heads_on_a_device_of_their_own(layer):
+    with torch.device("meta"):
+        bias = layer(2, 3, key_strength_bias=7.0, device="cpu").cell.heads.bias
+    assert bias.max() == 7

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ import torch
 import tapehead
 from tapehead.cli import main
 from tapehead.tasks import Omniglot
-from tapehead.training.evaluate import evaluate
+from tapehead.training.evaluate import evaluate, score_size
 from tapehead.training.instances import Instances
+from tapehead.training.processes import SameBuffers
 from tapehead.training.runs import Run
 from tests.training import tiny
 
@@ -169,3 +171,25 @@ def test_missing_data_is_said_in_a_sentence(tmp_path, capsys, monkeypatch):
     status = tiny.train(tmp_path / "run", f"--task.data={tmp_path / 'nowhere'}", task="omniglot", model="mann")
     assert status == 1
     assert str(tmp_path / "nowhere") in capsys.readouterr().err
+
+
+def test_a_model_that_is_scored_learns_nothing_from_it():
+    task = Omniglot(way=2, length=4, validation_classes=2, data="somewhere")
+    embedding = tapehead.ImageEmbedding(task.input_size, 20, channels=2, features=3)
+    model = tapehead.SequenceModel(tapehead.LSTM(embedding.output_size, 4), task.target_size, embedding)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    score = score_size(model, task, task.sizes()[0], 4, 1, 0)
+    assert model.training
+    assert tiny.same(model.state_dict(), before)
+    assert score == score_size(model.eval(), task, task.sizes()[0], 4, 1, 0)
+    assert not model.training
+
+
+def test_processes_agree_on_the_means_of_an_embedding():
+    """Two processes are not started for it: what they hold, the strategy of the trainer says."""
+    strategy = SimpleNamespace(reduce=lambda tensor, reduce_op: {"mean": (tensor + 7) / 2}[reduce_op])
+    trainer = SimpleNamespace(world_size=2, strategy=strategy)
+    model = tapehead.ImageEmbedding(70, 8, channels=2, features=3)
+    SameBuffers().on_validation_epoch_start(trainer, model)
+    assert model.normalisation.running_mean.tolist() == [3.5] * 3
+    assert model.normalisation.running_var.tolist() == [4] * 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, get_args
 
 import torch
@@ -30,16 +29,17 @@ def check_number(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner}: expected {name} to be finite, got {value}.")
 
 
-def check_numbers(owner: str, name: str, values: Any, count: int) -> None:
-    """Raise unless `values` is None or so many finite numbers."""
+def check_numbers(owner: str, name: str, values: Any, count: int, meaning: str) -> None:
+    """Raise unless `values` is None or so many finite numbers; `meaning` says to the user what they are for."""
     if values is None:
         return
-    if isinstance(values, str) or not isinstance(values, Sequence):
+    if not isinstance(values, (list, tuple)):
         raise TypeError(
-            f"{owner}: expected {name} to be None or {count} floats, got {values!r} of type {type(values).__name__}."
+            f"{owner}: expected {name} to be None or a list of floats, {meaning}, got {values!r} of type "
+            f"{type(values).__name__}."
         )
     if len(values) != count:
-        raise ValueError(f"{owner}: expected {count} numbers of {name}, got {len(values)}: {list(values)}.")
+        raise ValueError(f"{owner}: expected {name} of length {count}, {meaning}, got {len(values)}: {list(values)}.")
     for place, value in enumerate(values):
         check_number(owner, f"{name}[{place}]", value)
 

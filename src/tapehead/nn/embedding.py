@@ -6,15 +6,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tapehead.nn.checks import check_dtype, check_size
 
 __all__ = ["ImageEmbedding"]
 
+EPSILON, MOMENTUM = 1e-5, 0.1
+"""Under the root of a variance, and of a batch in the running means: those of `torch.nn.BatchNorm1d`."""
+
 
 class _Normalisation(nn.Module):
-    """`torch.nn.BatchNorm1d` with other first weights, and without its count of batches, an integer among weights."""
+    """What `torch.nn.BatchNorm1d` does, over those rows that are asked for, and without its count of batches.
+
+    The count is an integer among the weights. Weights begin with another number.
+    """
 
     running_mean: Tensor
     running_var: Tensor
@@ -32,14 +37,30 @@ class _Normalisation(nn.Module):
         nn.init.zeros_(self.running_mean)
         nn.init.ones_(self.running_var)
 
-    def forward(self, input: Tensor) -> Tensor:
-        if self.training and len(input) < 2:
+    def forward(self, input: Tensor, inside: Tensor | None = None) -> Tensor:
+        """(pictures, features) -> the same; in training over the pictures that `inside` (pictures,) is true of."""
+        input = input.to(self.weight.dtype)  # also under autocast
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            mean, variance = self._observe(input, inside)
+        return (input - mean) * (variance + EPSILON).rsqrt() * self.weight + self.bias
+
+    def _observe(self, input: Tensor, inside: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and variance, of which the running ones take a tenth."""
+        if len(input) < 2:
             raise ValueError(
-                f"ImageEmbedding: expected two pictures or more in training, over which it normalises, got "
+                "ImageEmbedding: expected two pictures or more in training, over which it normalises, got "
                 f"{len(input)}. Call eval() to look at one."
             )
-        means = (self.running_mean, self.running_var)
-        return functional.batch_norm(input, *means, self.weight, self.bias, self.training)
+        shares = torch.ones_like(input[:, :1]) if inside is None else inside.unsqueeze(-1).to(input.dtype)
+        count = shares.sum().clamp(min=1)
+        mean = (input * shares).sum(0) / count
+        variance = ((input - mean).square() * shares).sum(0) / count
+        with torch.no_grad():
+            unbiased = variance * count / (count - 1).clamp(min=1)
+            self.running_mean.mul_(1 - MOMENTUM).add_(MOMENTUM * mean)
+            self.running_var.mul_(1 - MOMENTUM).add_(MOMENTUM * unbiased)
+        return mean, variance
 
 
 class ImageEmbedding(nn.Module):
@@ -48,7 +69,7 @@ class ImageEmbedding(nn.Module):
     Three layers of 3 x 3 convolutions with ReLU, the first two each followed by maximum pooling over 2 x 2, then a
     linear map and batch normalisation: in training over all pictures that are given, after `eval()` by running means
     of those, so that every step is then embedded on its own. A random network shows all pictures nearly alike; this
-    last layer takes the likeness away. Its weights begin with 0.35, which makes a picture little louder than a label.
+    last layer takes the likeness away. Its weights begin with 0.35, which makes a picture twice as loud as a label.
 
     Args:
         input_size: D, width of the input: `image_size` x `image_size` pixels, row by row, then anything
@@ -107,8 +128,8 @@ class ImageEmbedding(nn.Module):
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(channels * (image_size // 4) ** 2, features, **where),
-            _Normalisation(features, **where),
         )
+        self.normalisation = _Normalisation(features, **where)
 
     def arguments(self) -> dict[str, int]:
         """What makes another of these: the constructor's arguments, all but device and dtype."""
@@ -119,8 +140,11 @@ class ImageEmbedding(nn.Module):
             "features": self.features,
         }
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Pictures -> features: (..., D) -> (..., `output_size`)."""
+    def forward(self, input: Tensor, inside: Tensor | None = None) -> Tensor:
+        """Pictures -> features: (..., D) -> (..., `output_size`).
+
+        Of steps that `inside` (...) is false of, padding, nothing is learned: they have no part in the means.
+        """
         if input.shape[-1] != self.input_size:
             raise ValueError(
                 f"{type(self).__name__}: expected input (..., {self.input_size}), got {tuple(input.shape)}."
@@ -128,5 +152,6 @@ class ImageEmbedding(nn.Module):
         steps = input.reshape(-1, self.input_size)
         pixels = self.image_size**2
         pictures = steps[:, :pixels].reshape(-1, 1, self.image_size, self.image_size)
-        embedded = torch.cat([self.layers(pictures), steps[:, pixels:]], 1)
+        features = self.normalisation(self.layers(pictures), None if inside is None else inside.reshape(-1))
+        embedded = torch.cat([features, steps[:, pixels:]], 1)
         return embedded.view(*input.shape[:-1], self.output_size)

@@ -32,8 +32,9 @@ class NTMBiases(NamedTuple):
         """
         for name in ("key_strength_bias", "read_interpolation_bias", "write_interpolation_bias"):
             check_number(owner, name, getattr(self, name))
+        offsets = f"one for each offset of max_shift={max_shift}, from {-max_shift} to {max_shift}"
         for name in ("read_shift_bias", "write_shift_bias"):
-            check_numbers(owner, name, getattr(self, name), 2 * max_shift + 1)
+            check_numbers(owner, name, getattr(self, name), 2 * max_shift + 1, offsets)
         numbers = (self.key_strength_bias, self.read_interpolation_bias, self.write_interpolation_bias)
         strength, read, write = map(float, numbers)
         return NTMBiases(strength, read, write, _floats(self.read_shift_bias), _floats(self.write_shift_bias))
@@ -84,7 +85,7 @@ class Heads(nn.Module):
         nn.init.xavier_uniform_(self.weight)
         with torch.no_grad():
             for part, bias in zip(self.bias.split(self.head_sizes), self.biases, strict=True):
-                part.copy_(torch.tensor(bias, dtype=part.dtype))
+                part.copy_(torch.tensor(bias, dtype=part.dtype, device=part.device))
 
     def tensors(self) -> HeadParameters:
         """The parameters as the ops take them."""

@@ -91,14 +91,10 @@ class SequenceModel(nn.Module):
         )
         if opened.packed is not None:
             return opened.packed._replace(data=self.embedding(opened.packed.data))
-        if opened.lengths is None:
-            embedded: Tensor = self.embedding(opened.close_padded(opened.input))
-            return embedded
-        inside = torch.arange(len(opened.input), device=opened.lengths.device).unsqueeze(1) < opened.lengths
-        pictures = self.embedding(opened.input[inside])  # alone: what pads a row has no part in a mean over them
-        embedded = pictures.new_zeros(*opened.input.shape[:2], pictures.shape[-1])
-        embedded[inside] = pictures
-        return opened.close_padded(embedded)
+        inside = None
+        if opened.lengths is not None:
+            inside = torch.arange(len(opened.input), device=opened.lengths.device).unsqueeze(1) < opened.lengths
+        return opened.close_padded(self.embedding(opened.input, inside))
 
     def arguments(self) -> dict[str, Any]:
         """What makes another of these: the constructor's arguments."""

@@ -55,8 +55,9 @@ def score_size(
         memory_size: slots of the memory, when other than trained with
         observe: sees every batch, and the logits
     """
-    like = next(model.parameters())
+    like, mode = next(model.parameters()), model.training
     scores, counts = [], []
+    model.eval()  # an embedding would learn from what it is shown, and normalise over it
     for batch in batches(task, size, sequences, *numbers):
         rows = batch.input.shape[1]
         batch = Batch(*(None if part is None else part.to(like.device) for part in batch))  # type: ignore[arg-type]
@@ -67,6 +68,7 @@ def score_size(
         if observe is not None:
             observe(logits, batch)
         counts.append(rows)
+    model.train(mode)
     weighted = (
         sum(value * count for value, count in zip(values, counts, strict=True)) for values in zip(*scores, strict=True)
     )

@@ -24,6 +24,7 @@ from tapehead.training.bar import RunBar
 from tapehead.training.checkpoints import GracefulStop, SavingStop, WholeCheckpoints, model_checkpoints
 from tapehead.training.config import OptimiserConfig, RunConfig
 from tapehead.training.module import TrainingModule
+from tapehead.training.processes import SameBuffers
 from tapehead.training.progress import ProgressFile
 from tapehead.training.runs import Run
 
@@ -111,6 +112,8 @@ def _epoch_steps(steps: int, limit_train_batches: float | None, val_check_interv
 def _add_parts(options: dict[str, Any], config: RunConfig, run: Run) -> None:
     """Our callbacks, loggers and checkpoint writer, where the user has not turned them off."""
     callbacks: list[Callback] = [ProgressFile(run.path / "progress.json")]
+    if config.embedding.kind != "none":
+        callbacks.append(SameBuffers())
     if options.get("enable_progress_bar") is not False:
         callbacks.append(RunBar())
     if options.get("enable_checkpointing") is not False:
