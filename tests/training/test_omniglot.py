@@ -193,3 +193,23 @@ def test_processes_agree_on_the_means_of_an_embedding():
     SameBuffers().on_validation_epoch_start(trainer, model)
     assert model.normalisation.running_mean.tolist() == [3.5] * 3
     assert model.normalisation.running_var.tolist() == [4] * 3
+
+
+def test_a_run_of_another_embedding_is_not_gone_on_with(tmp_path, capsys):
+    out = tmp_path / "other"
+    assert tiny.train(out, "--task.data=x", "--embedding.kind=convolution", task="omniglot", model="lstm") == 0
+    path = Run.open(out).last_checkpoint()
+    contents = torch.load(path, weights_only=True)
+    del contents["state_dict"]["model.embedding.normalisation.running_mean"]
+    torch.save(contents, path)
+    assert main(["train", "--resume", str(out), "--training.sequences=64"]) == 1
+    error = capsys.readouterr().err
+    assert "of another model than this tapehead makes" in error
+    assert "running_mean" in error
+
+
+def test_processes_do_not_normalise_together(tmp_path, capsys):
+    words = ["--task.data=x", "--embedding.kind=convolution", "--trainer.sync_batchnorm=true"]
+    assert tiny.train(tmp_path / "run", *words, task="omniglot", model="lstm") == 2
+    assert "--trainer.sync_batchnorm: expected false with an embedding" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

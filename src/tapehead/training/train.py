@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from tapehead.errors import Interrupted, TrainingError, UsageError
+from tapehead.errors import Interrupted, RunError, TrainingError, UsageError
 from tapehead.tasks import TASKS
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import find_recipe, model_of_recipe, parse
@@ -54,17 +54,19 @@ def train(
         TrainingError: the loss is not finite.
         Interrupted: the user stopped it; the message says how to go on.
     """
-    checkpoint = None
+    checkpoint, contents = None, {}
     if resume is not None:
         run, config, options = _resumed(argv, task, model, recipe, resume)
         checkpoint = run.last_checkpoint()
-        run.load_checkpoint(checkpoint)
+        contents = run.load_checkpoint(checkpoint)
     else:
         run, config, options = _new(argv, task, model_of_recipe(task or "", model, recipe), recipe)
     with warnings.catch_warnings():
         _quiet_lightning()
         torch.manual_seed(config.seed)
         lightning_trainer, module = trainers.build(config, options, run)
+        if checkpoint is not None:
+            _check_fits(module, contents, checkpoint)
         # Only now, when every option has been accepted, is there anything to leave behind.
         if _is_first_process():
             os.environ[FOLDER_VARIABLE] = str(run.path)
@@ -139,6 +141,13 @@ def _resumed(
     if parsed.config.optimiser.name != old.optimiser.name:
         raise UsageError("--optimiser.name: cannot change when a run goes on. Start a new run instead.")
     return run, parsed.config, parsed.trainer
+
+
+def _check_fits(module: TrainingModule, contents: dict[str, Any], checkpoint: Path) -> None:
+    try:
+        module.load_state_dict(contents["state_dict"])
+    except RuntimeError as error:
+        raise RunError(f"{checkpoint}: of another model than this tapehead makes of its options: {error}") from error
 
 
 def _fit(trainer: Any, module: TrainingModule, run: Run, checkpoint: Path | None) -> None:

@@ -5,6 +5,7 @@
 | `log_every_n_steps` | the block: so many updates make a Lightning step, logged once |
 | `limit_train_batches`, `val_check_interval` | the updates between two validations, which is an epoch |
 | `accumulate_grad_batches`, `gradient_clip_val`, `gradient_clip_algorithm` | done by the training step |
+| `sync_batchnorm` | refused with an embedding, which each process normalises over its own pictures |
 | `overfit_batches` | the stream starts over after so many batches; so many sizes are validated |
 | `max_steps`, `min_steps`, `max_time`, `max_epochs`, `fast_dev_run` and the rest | Lightning's, unchanged |
 """
@@ -48,6 +49,11 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
         config = dataclasses.replace(config, optimiser=_clipping(config.optimiser, options))
     except ValueError as error:
         raise UsageError(f"--trainer.gradient_clip_val, --trainer.gradient_clip_algorithm: {error}") from error
+    if options.get("sync_batchnorm") and config.embedding.kind != "none":
+        raise UsageError(
+            "--trainer.sync_batchnorm: expected false with an embedding, which every process normalises over its own "
+            "pictures, got true. Leave it out."
+        )
     cycle = _cycle(options)
     block_steps = max(1, options.pop("log_every_n_steps", None) or 1)
     watch = {name: options.pop(name, None) for name in ("limit_train_batches", "val_check_interval")}
