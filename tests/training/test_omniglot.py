@@ -10,7 +10,9 @@ import torch
 
 import tapehead
 from tapehead.cli import main
+from tapehead.errors import DataError
 from tapehead.tasks import Omniglot
+from tapehead.tasks.omniglot import task as omniglot_task
 from tapehead.training.evaluate import evaluate, score_size
 from tapehead.training.instances import Instances
 from tapehead.training.processes import SameBuffers
@@ -213,3 +215,16 @@ def test_processes_do_not_normalise_together(tmp_path, capsys):
     assert tiny.train(tmp_path / "run", *words, task="omniglot", model="lstm") == 2
     assert "--trainer.sync_batchnorm: expected false with an embedding" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_without_drawings_nothing_is_left_in_the_way_of_another_try(tmp_path, monkeypatch, capsys):
+    def missing(data, cache):
+        raise DataError(f"{data}: no such folder.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(omniglot_task, "load", missing)
+        assert tiny.train(tmp_path / "run", "--task.data=nowhere", task="omniglot", model="lstm") == 1
+        assert "nowhere: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert tiny.train(tmp_path / "run", "--task.data=x", task="omniglot", model="lstm") == 0
+    assert "Done after" in capsys.readouterr().out

@@ -191,3 +191,18 @@ def test_random_numbers_that_a_model_draws_go_on_where_they_were(tmp_path):
     assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 0
     assert train(tmp_path / "whole") == 0
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
+def test_a_run_with_nothing_left_to_train_says_so(tmp_path, capsys):
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    assert "Nothing was left" not in capsys.readouterr().out
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert "Nothing was left to train. To go on, name more: --training.sequences." in capsys.readouterr().out
+
+
+def test_a_run_of_an_unknown_task(tmp_path, capsys):
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    path = tmp_path / "run" / "config.yaml"
+    path.write_text(path.read_text().replace("task_name: copy", "task_name: sing"))
+    assert main(["evaluate", str(tmp_path / "run")]) == 1
+    assert "of a task 'sing' that is not known here. Known are copy, " in capsys.readouterr().err

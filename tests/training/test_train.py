@@ -166,7 +166,14 @@ def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):
         (["train", "sing"], "expected a task of copy, repeat_copy, associative_recall"),
         (["train"], "expected a task of copy, repeat_copy, associative_recall"),
         (["train", "copy", "--model", "gru"], "expected one of ntm, mann, lstm"),
-        (["train", "copy", "--recipe", "copy/no-such"], "no recipe 'copy/no-such'"),
+        (
+            ["train", "copy", "--recipe", "copy/no-such"],
+            "no recipe 'copy/no-such', and no such file. Of copy there are",
+        ),
+        (
+            ["train", "copy", "--recipe", "omniglot/mann"],
+            "omniglot/mann is for omniglot. Of copy there are: copy/lstm, ",
+        ),
         (["train", "copy", "--task.colour", "red"], "task.colour"),
         (["train", "copy", "--task.max_length", "long"], "task.max_length"),
         (["train", "copy", "--task.max_length", "0"], "min_length <= max_length"),

@@ -75,7 +75,7 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str | No
     """The path of a recipe: the one named, "task/model" or a file, or the default one of task and model, if there is.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it is another task's.
     """
     name = recipe or f"{task_name}/{model_name}"
     if recipe and Path(recipe).is_file():
@@ -84,8 +84,11 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str | No
         name = f"{task_name}/{name}"
     if recipe is None and name not in recipe_names():
         return None
+    of_task = ", ".join(known for known in recipe_names() if known.startswith(f"{task_name}/"))
     if name not in recipe_names():
-        raise UsageError(f"--recipe: no recipe {name!r}, and no such file. There are: {', '.join(recipe_names())}.")
+        raise UsageError(f"--recipe: no recipe {name!r}, and no such file. Of {task_name} there are: {of_task}.")
+    if name.split("/")[0] != task_name:
+        raise UsageError(f"--recipe: {name} is for {name.split('/')[0]}. Of {task_name} there are: {of_task}.")
     return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
 
 
@@ -182,6 +185,8 @@ def config_from_dict(data: dict[str, Any]) -> RunConfig:
     Raises:
         UsageError: it is not one.
     """
+    if data.get("task_name") not in (None, *TASKS):
+        raise UsageError(f"of a task {data['task_name']!r} that is not known here. Known are {', '.join(TASKS)}.")
     try:
         task_name, model_name = data["task_name"], data["model_name"]
         parser = build_parser(task_name, model_name, trainer=False)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import time
 import warnings
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from tapehead.errors import Interrupted, RunError, TrainingError, UsageError
+from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from tapehead.tasks import TASKS
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import find_recipe, model_of_recipe, parse
@@ -54,11 +55,12 @@ def train(
         TrainingError: the loss is not finite.
         Interrupted: the user stopped it; the message says how to go on.
     """
-    checkpoint, contents = None, {}
+    checkpoint, contents, before = None, {}, 0
     if resume is not None:
         run, config, options = _resumed(argv, task, model, recipe, resume)
         checkpoint = run.last_checkpoint()
         contents = run.load_checkpoint(checkpoint)
+        before = contents["progress"]["sequences"]
     else:
         run, config, options = _new(argv, task, model_of_recipe(task or "", model, recipe), recipe)
     with warnings.catch_warnings():
@@ -75,8 +77,13 @@ def train(
             else:
                 run.reopen(config)
             warn_of_training_memories(module.model.core, config)
-        _fit(lightning_trainer, module, run, checkpoint)
-    _finish(module, run)
+        try:
+            _fit(lightning_trainer, module, run, checkpoint)
+        except DataError:
+            if resume is None and _is_first_process() and not any(run.checkpoints.glob("*.ckpt")):
+                shutil.rmtree(run.path, ignore_errors=True)  # nothing was trained: the name is free again
+            raise
+    _finish(module, run, before)
     return run.path
 
 
@@ -171,8 +178,8 @@ def _fit(trainer: Any, module: TrainingModule, run: Run, checkpoint: Path | None
         ) from error
 
 
-def _finish(module: TrainingModule, run: Run) -> None:
-    """Write what came out, and say it."""
+def _finish(module: TrainingModule, run: Run, before: int) -> None:
+    """Write what came out, and say it; the run had trained on so many sequences before."""
     if not module.trainer.is_global_zero:
         return
     config, progress = module.config, module.progress
@@ -204,7 +211,10 @@ def _finish(module: TrainingModule, run: Run) -> None:
         )
     else:
         found = "none" if error is None else f"{error:.3f} {measure} a sequence"
-        console.print(f"[bold]Not solved[/] after {progress.sequences:,} sequences. Latest validation: {found}.")
+        ended = "Not solved" if config.training.solved_below else "Done"  # there is nothing like solving it
+        console.print(f"[bold]{ended}[/] after {progress.sequences:,} sequences. Latest validation: {found}.")
+    if before and progress.sequences == before:
+        console.print("Nothing was left to train. To go on, name more: --training.sequences.")
     console.print(f"Run: {run.path}")
 
 

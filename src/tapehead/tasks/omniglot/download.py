@@ -76,7 +76,8 @@ def _retrieve(pooch: Any, folder: Path, half: Half, url: str) -> str:
             status = f" {error.response.status_code}" if error.response is not None else ""
             raise DataError(
                 f"{address}: cannot be downloaded: {type(error).__name__}{status}. What came is kept: try again to go "
-                "on from there. Or get the file by other means and name its folder with the option data."
+                "on from there. Or get the file by other means and name its folder: in the environment as "
+                "TAPEHEAD_OMNIGLOT, or with the option data."
             ) from error
         except ValueError as error:  # pooch's, of a wrong checksum; it has removed the file
             if not resumed:
