@@ -15,6 +15,10 @@ from tapehead.training.running import Running
 __all__ = ["RunBar"]
 
 
+WIDE = 110
+"""Columns of a terminal from which the bar says everything. A narrower one keeps the bar and the times."""
+
+
 class RunBar(ProgressBar):
     """One bar for the run, redrawn a few times a second, whatever the updates cost.
 
@@ -41,6 +45,8 @@ class RunBar(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module: Any = pl_module
         self._running = Running(module.progress.sequences)
+        if self._enabled and trainer.is_global_zero:
+            self.console.print(_beginning(module), highlight=False, soft_wrap=True)
         if not (self._enabled and self.console.is_terminal):
             return
         self._bar = Progress(
@@ -48,8 +54,9 @@ class RunBar(ProgressBar):
             BarColumn(bar_width=None),
             TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
-            TextColumn("[dim]left[/]"),
+            TextColumn("[dim]gone,[/]"),
             TimeRemainingColumn(),
+            TextColumn("[dim]left[/]"),
             console=self.console,
             auto_refresh=False,
             expand=True,
@@ -70,10 +77,13 @@ class RunBar(ProgressBar):
         running.look(sequences)
         if self._bar is None or self._task is None or running.bits is None:
             return
-        parts = [f"loss {running.bits:.2f} bits", f"{running.speed or 0:,.0f} sequences/s"]
-        measure = module.config.task.measure
+        parts, measure = [f"loss {running.bits:.2f} bits"], module.config.task.measure
         if TRAINING_ERRORS[measure] == measure:  # nobody works out an optimum in training
-            parts.insert(1, f"{MEASURES[measure]} {running.errors:.2f}")
+            parts.append(f"{MEASURES[measure]} {running.errors:.2f}")
+        if self.console.width < WIDE:
+            parts = parts[-1:]
+        else:
+            parts.append(f"{running.speed or 0:,.0f} sequences/s")
         state = "  ".join(parts)
         self._bar.update(self._task, completed=sequences, state=state, refresh=True)
 
@@ -85,7 +95,12 @@ class RunBar(ProgressBar):
         error = getattr(progress, measure)
         if error is None:
             return
+        self._draw(pl_module)
         solved = "  [bold green]solved[/]" if progress.solved_at_sequences is not None else ""
+        training = pl_module.config.training
+        if progress.solved_at_sequences == progress.sequences and training.stop_when_solved:
+            more = training.sequences_after_solved
+            solved += f", and goes on for {more:,} sequences" if more else ""
         text = (
             f"{progress.sequences:>9,} sequences  {progress.seconds:>7.1f} s  validation: "
             f"{progress.bits:8.3f} bits  {error:7.3f} {MEASURES[measure]}{solved}"
@@ -103,3 +118,14 @@ class RunBar(ProgressBar):
             self._draw(pl_module)
             self._bar.stop()
             self._bar = None
+
+
+def _beginning(module: Any) -> str:
+    """What is trained, and how far."""
+    config, seen = module.config, module.progress.sequences
+    parameters = sum(parameter.numel() for parameter in module.model.parameters())
+    went = f"goes on after {seen:,} sequences" if seen else f"seed {config.seed}"
+    return (
+        f"{config.task_name}, {config.model_name}: {parameters:,} parameters, {went}, at most "
+        f"{config.training.sequences:,} sequences"
+    )
