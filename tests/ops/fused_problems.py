@@ -122,20 +122,23 @@ def assert_as_good(
     together: bool = False,
     count: int = 1,
     found: list[Run] | None = None,
+    worst_ratio: float = 16.0,
     **options: Any,
 ) -> None:
     """The rule of `tapehead.testing`, for the typical problem: the geometric mean of the errors of several.
 
     Factor 2 for values, 3 for gradients. The largest error of the few numbers of one tensor is a matter of luck: over
     60 seeds the ratio is 0.9 on average, but 5 once. A wrong term is wrong every time; to be sure that none is wrong
-    only rarely, no error may be 16 times the largest of the reference's. Errors below tiny / eps count as none: the
-    core takes numbers below `tiny`, the smallest normal one, for zero, and others are multiplied by them.
+    only rarely, no error may be `worst_ratio` times the largest of the reference's. Errors below tiny / eps count as
+    none: the core takes numbers below `tiny`, the smallest normal one, for zero, and others are multiplied by them.
 
     Args:
         problems: of the same sizes
         together: take the mean over all values, or gradients, for tensors of a single number
         count: threads of the fused runs; the reference's small products would only wait for each other
         found: what the fused backend gave, a run a problem; None to run it
+        worst_ratio: 16; random configurations need more luck: now and then a key is short (0.03, in one that gave 25), and
+            its direction, which alone counts, is in good part the roundings of the numbers that it was summed from
         options: of the run
     """
     errors: dict[tuple[int, str], list[tuple[float, float]]] = {}
@@ -155,7 +158,7 @@ def assert_as_good(
     ratios: dict[tuple[int, str], list[float]] = {}
     for (kind, name), pairs in errors.items():
         worst, own = (max(several) for several in zip(*pairs, strict=True))
-        assert worst <= 16 * own, f"{name}: error {worst:.3g}, the reference's {own:.3g}"
+        assert worst <= worst_ratio * own, f"{name}: error {worst:.3g}, the reference's {own:.3g}"
         key = (kind, ("values", "gradients")[kind] if together else name)
         ratios.setdefault(key, []).extend(left / right for left, right in pairs)
     for (kind, name), several in ratios.items():
