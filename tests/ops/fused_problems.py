@@ -137,8 +137,8 @@ def assert_as_good(
         together: take the mean over all values, or gradients, for tensors of a single number
         count: threads of the fused runs; the reference's small products would only wait for each other
         found: what the fused backend gave, a run a problem; None to run it
-        worst_ratio: 16; random configurations need more luck: now and then a key is short (0.03, in one that gave 25), and
-            its direction, which alone counts, is in good part the roundings of the numbers that it was summed from
+        worst_ratio: 16; random configurations need more luck: now and then a key is short (0.03, in one that gave 25),
+            and its direction, which alone counts, is in good part the roundings of what it was summed from
         options: of the run
     """
     errors: dict[tuple[int, str], list[tuple[float, float]]] = {}
