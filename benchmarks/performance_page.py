@@ -142,13 +142,12 @@ def _mann(runs: list[dict[str, Any]]) -> str:
     lines = [["", "fused", "reference", "ratio", "in the core", "products at torch's speed", "ratio at most"]]
     for run in runs:
         times, inside, products = run["times"], sum(run["core"].values()), run["products"]["ms"]
-        bound = run["bound"]["products at the peak"]
         for kind, name in (("forward", "forward"), ("both", "forward + backward")):
             line = [f"{name}, {run['threads']} thr."]
             line += [f"{times[backend][kind]:,.1f}" for backend in ("fused", "reference")]
             line.append(f"{times['reference'][kind] / times['fused'][kind]:.1f}")
             both = kind == "both"
-            line += [f"{inside:.1f}", f"{products:.1f}", f"{bound:.1f}"] if both else ["", "", ""]
+            line += [f"{inside:.1f}", f"{products:.1f}", f"{run['bound']:.1f}"] if both else ["", "", ""]
             lines.append(line)
     return _rows(lines)
 

@@ -66,3 +66,9 @@ PUBLIC = [
     Public("SequenceModel-embedding", SequenceModel, _behind_an_embedding(MANN, **MANN_OPTIONS), input_size=18),
     Public("SequenceModel-LSTM", SequenceModel, _model(LSTM), **NO_LSTM),
 ]
+
+
+def without_running_means(module: nn.Module) -> None:
+    """In training an embedding normalises over the batch and keeps means of it, as its own tests show."""
+    if getattr(module, "embedding", None) is not None:
+        module.embedding.eval()

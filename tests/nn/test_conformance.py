@@ -14,7 +14,7 @@ import tapehead
 import tapehead.nn
 from tapehead.testing import assert_parity, error, named_tensors
 from tests.cases import by_name
-from tests.nn.modules import PUBLIC, Public
+from tests.nn.modules import PUBLIC, Public, without_running_means
 
 every_module = pytest.mark.parametrize("public", **by_name(PUBLIC))
 
@@ -34,12 +34,6 @@ def test_no_public_module_is_missing_from_the_list():
     modules = {value for value in values if inspect.isclass(value) and issubclass(value, nn.Module)}
     # The embedding is no recurrent layer, and has tests of its own.
     assert modules - {tapehead.ImageEmbedding} == {public.type for public in PUBLIC}
-
-
-def without_running_means(module: nn.Module) -> None:
-    """In training an embedding normalises over the batch and keeps means of it, as its own tests show."""
-    if getattr(module, "embedding", None) is not None:
-        module.embedding.eval()
 
 
 @every_module
@@ -94,7 +88,8 @@ def test_repr_tells_the_sizes(public: Public):
 @every_module
 @pytest.mark.parametrize("convert", [nn.Module.double, lambda module: module.to(torch.float64)], ids=["double", "to"])
 def test_converted_to_float64(public: Public, convert):
-    module, input = public.make().eval(), public.input()
+    module, input = public.make(), public.input()
+    without_running_means(module)
     single = results(module, input)
     double = results(convert(module), input.double())
     for name, tensor in double.items():

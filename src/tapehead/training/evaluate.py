@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tapehead.nn import SequenceModel
 from tapehead.tasks import Batch, Omniglot, Size, Task
@@ -34,6 +35,18 @@ def batches(task: Task, size: Size, sequences: int, *numbers: int) -> Iterator[B
         yield draw(min(ROWS, sequences - start), generator, size)
 
 
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Each part of a model as it is after `eval()`, and then as it was: an embedding learns from what it is shown."""
+    training = [part for part in model.modules() if part.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
 @torch.inference_mode()
 def score_size(
     model: SequenceModel,
@@ -55,20 +68,19 @@ def score_size(
         memory_size: slots of the memory, when other than trained with
         observe: sees every batch, and the logits
     """
-    like, mode = next(model.parameters()), model.training
+    like = next(model.parameters())
     scores, counts = [], []
-    model.eval()  # an embedding would learn from what it is shown, and normalise over it
     for batch in batches(task, size, sequences, *numbers):
         rows = batch.input.shape[1]
         batch = Batch(*(None if part is None else part.to(like.device) for part in batch))  # type: ignore[arg-type]
         batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
         state = None if memory_size is None else model.core.initial_state(rows, memory_size)  # type: ignore[operator]
-        logits, _ = model(batch.input, state)
+        with _evaluating(model):
+            logits, _ = model(batch.input, state)
         scores.append(Score.of(logits, batch, task))
         if observe is not None:
             observe(logits, batch)
         counts.append(rows)
-    model.train(mode)
     weighted = (
         sum(value * count for value, count in zip(values, counts, strict=True)) for values in zip(*scores, strict=True)
     )
