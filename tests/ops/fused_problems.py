@@ -147,9 +147,9 @@ def assert_as_good(
 
     Factor 2 for values, 3 for gradients. The largest error of the few numbers of one tensor is a matter of luck: over
     60 seeds the ratio is 0.9 on average, but 5 once. A wrong term is wrong every time; to be sure that none is wrong
-    only rarely, no error may be 16 times the largest of the reference's, unless the same factors of what nobody
-    can avoid (`unavoidable`) allow it. Errors below tiny / eps count as none: the core takes numbers below `tiny`, the smallest normal
-    one, for zero, and others are multiplied by them.
+    only rarely, no error may be 16 times the largest of the reference's, unless the same factors of what nobody can
+    avoid (`unavoidable`) allow it. Errors below tiny / eps count as none: the core takes numbers below `tiny`, the
+    smallest normal one, for zero, and others are multiplied by them.
 
     Args:
         problems: of the same sizes
