@@ -6,8 +6,8 @@ import yaml
 
 from tapehead.nn import NTM
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
-from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run
+from tapehead.training.updates import Updates
 from tests.training.test_best_model import validations
 from tests.training.tiny import same, train, weights
 
@@ -54,14 +54,14 @@ def test_without_sizes_the_models_own_is_taken(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("before", "after"), [("[]", "[5,13]"), ("[5]", "[13]"), ("[5,13]", "[]"), ("[5]", "null")])
 def test_other_sizes_once_solved(tmp_path, monkeypatch, before, after):
     seen: list[int] = []
-    original = TrainingModule._start
+    original = Updates.draw
 
-    def start(self, batch):
-        state = original(self, batch)
-        seen.append(8 if state is None else state.memory.shape[1])
-        return state
+    def draw(self):
+        batch, memory_size = original(self)
+        seen.append(memory_size or 8)
+        return batch, memory_size
 
-    monkeypatch.setattr(TrainingModule, "_start", start)
+    monkeypatch.setattr(Updates, "draw", draw)
     sizes = [f"--training.memory_sizes={before}", f"--training.solved_memory_sizes={after}"]
     solved = ["--training.solved_below=1000", "--training.stop_when_solved=false"]
     assert train(tmp_path / "run", *sizes, *solved, "--training.sequences=96") == 0

@@ -76,7 +76,7 @@ class GracefulStop(Callback):
             yield  # only the main thread may
             return
         numbers = (signal.SIGINT, signal.SIGTERM)
-        previous = [signal.signal(number, self._request) for number in numbers]
+        previous = [signal.signal(number, self.request) for number in numbers]
         self.handling = True
         try:
             yield
@@ -88,9 +88,10 @@ class GracefulStop(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning has put its own handler before this one, whose way out of a validation is to exit without saving.
         if self.handling:
-            signal.signal(signal.SIGTERM, self._request)
+            signal.signal(signal.SIGTERM, self.request)
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
+    def request(self, number: int, frame: FrameType | None) -> None:
+        """Ask for it, as a signal does."""
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True

@@ -35,6 +35,15 @@ def batches(task: Task, size: Size, sequences: int, *numbers: int) -> Iterator[B
         yield draw(min(ROWS, sequences - start), generator, size)
 
 
+def answer(
+    model: SequenceModel, input: Tensor, lengths: Tensor | None = None, memory_size: int | None = None
+) -> Tensor:
+    """A model's logits (T, B, O) from its start, with a memory of so many slots; None are its own."""
+    state = None if memory_size is None else model.core.initial_state(input.shape[1], memory_size)  # type: ignore[operator]
+    logits: Tensor = model(input, state, lengths)[0]
+    return logits
+
+
 @contextlib.contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
     """Each part of a model as it is after `eval()`, and then as it was: an embedding learns from what it is shown."""
@@ -56,6 +65,7 @@ def score_size(
     *numbers: int,
     memory_size: int | None = None,
     observe: Observe | None = None,
+    ask: Callable[[Tensor, int | None], Tensor] | None = None,
 ) -> Score:
     """Score a model on fixed sequences of one size.
 
@@ -67,6 +77,7 @@ def score_size(
         numbers: which ones: a stream and a seed
         memory_size: slots of the memory, when other than trained with
         observe: sees every batch, and the logits
+        ask: who gives the logits of an input (T, B, D) with so many slots; None is the model
     """
     like = next(model.parameters())
     scores, counts = [], []
@@ -74,9 +85,8 @@ def score_size(
         rows = batch.input.shape[1]
         batch = Batch(*(None if part is None else part.to(like.device) for part in batch))  # type: ignore[arg-type]
         batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
-        state = None if memory_size is None else model.core.initial_state(rows, memory_size)  # type: ignore[operator]
         with _evaluating(model):
-            logits, _ = model(batch.input, state)
+            logits = ask(batch.input, memory_size) if ask else answer(model, batch.input, None, memory_size)
         scores.append(Score.of(logits, batch, task))
         if observe is not None:
             observe(logits, batch)

@@ -74,10 +74,10 @@ def wrong_bits(logits: Tensor, batch: Batch) -> Tensor:
     return (wrong & batch.mask.unsqueeze(-1)).sum((0, 2))
 
 
-def training_errors(logits: Tensor, batch: Batch, task: Task) -> float:
-    """Errors of a training sequence, in the mean: what `TRAINING_ERRORS` names for the task."""
+def training_errors(logits: Tensor, batch: Batch, task: Task) -> Tensor:
+    """Errors of a training sequence, in the mean: what `TRAINING_ERRORS` names for the task; ()."""
     if TRAINING_ERRORS[task.measure] == "wrong_answers":
         wrong = (~task.right(logits, batch) & batch.mask).sum()
     else:
         wrong = wrong_bits(logits, batch).sum()
-    return wrong.item() / logits.shape[1]
+    return wrong / logits.shape[1]

@@ -11,33 +11,30 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.plugins.precision import Precision
-from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch import LightningModule
 
-from tapehead.tasks import Batch, Omniglot, Size, Stream
-from tapehead.tasks.stream import generator_for
-from tapehead.training.capacity import check_training_memories, memories_drawn
+from tapehead.tasks import Omniglot, Size, Stream
+from tapehead.training.capacity import check_training_memories
 from tapehead.training.config import RunConfig
-from tapehead.training.evaluate import MEMORY_STREAM, VALIDATION_STREAM, score_size
+from tapehead.training.evaluate import VALIDATION_STREAM, score_size
 from tapehead.training.instances import Instances
-from tapehead.training.metrics import TRAINING_ERRORS, Score, training_errors
-from tapehead.training.optimisers import averaged_tensors, build_optimiser, clip_gradients, rate_factor, solved_factor
+from tapehead.training.metrics import TRAINING_ERRORS, Score
+from tapehead.training.optimisers import build_optimiser
+from tapehead.training.updates import Update, Updates
 
-__all__ = ["Blocks", "NonFiniteError", "Progress", "TrainingModule"]
+if TYPE_CHECKING:
+    from tapehead.training.ensemble import Ensemble
+
+__all__ = ["Blocks", "Progress", "TrainingModule"]
 
 
 UNSOLVED = 1e5
 """Bits added to those of a validation that is not clean, so that a clean one always counts as better."""
-
-
-class NonFiniteError(Exception):
-    """The loss is NaN or infinite."""
 
 
 @dataclass
@@ -90,6 +87,9 @@ class TrainingModule(LightningModule):
         block_steps: updates in a Lightning step
         accumulate: batches whose gradients make one update
         cycle: repeat the first so many batches for ever (`overfit_batches`); None never repeats
+
+    Attributes:
+        companions: the runs that this one trains together with; None trains alone
     """
 
     def __init__(
@@ -109,13 +109,14 @@ class TrainingModule(LightningModule):
         self.average = None
         if config.optimiser.average:
             self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.companions: Ensemble | None = None
         self.progress = Progress()
         self.accumulate = accumulate
         self.cycle = cycle
         self.epoch_steps = epoch_steps
         self.block_steps = block_steps
         self.stream = Stream(config.task, config.training.batch_size, config.seed)
-        self._solved_task = config.solved_task()
+        self.solved_task = config.solved_task()
         self._scores: list[tuple[Size, Score]] = []
         self._instances: Instances | None = None
         self._metrics: dict[str, float] = {}
@@ -132,35 +133,13 @@ class TrainingModule(LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch
 
-    def _draw(self) -> Batch:
-        if self.cycle is not None:
-            self.stream.position %= self.cycle
-        curriculum = self.config.curriculum
-        task = self.config.task if self.progress.solved_at_sequences is None else self._solved_task
-        size = None
-        if curriculum.kind == "none":
-            size = task.sizes()[-1]
-        elif curriculum.kind == "incremental":
-            task = task.stage(self._limit())
-        self.stream.task = task
-        batch = self.stream.draw(size)
-        like = next(self.model.parameters())
-        if like.device.type != "cpu" or batch.input.dtype != like.dtype:
-            moved = (part if part is None else part.to(like.device) for part in batch)
-            batch = Batch(*moved)  # type: ignore[arg-type]
-            batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
-        return batch
+    @property
+    def solved(self) -> bool:
+        """Whether a validation has found the task solved."""
+        return self.progress.solved_at_sequences is not None
 
-    def _start(self, batch: Batch) -> Any:
-        """The state that a batch starts from, with a memory of a size drawn for it; None is the model's own start."""
-        sizes = memories_drawn(self.model.core, self.config.training, self.progress.solved_at_sequences is not None)
-        if not sizes:
-            return None
-        generator = generator_for(MEMORY_STREAM, self.config.seed, self.stream.rank, self.stream.position)
-        size = sizes[int(torch.randint(len(sizes), (), generator=generator))]
-        return self.model.core.initial_state(batch.input.shape[1], size)  # type: ignore[operator]
-
-    def _limit(self) -> int:
+    def limit(self) -> int:
+        """The longest length of the curriculum's stage."""
         stages = self.config.curriculum.stages
         return stages[self.progress.stage] if self.progress.stage < len(stages) else 2**31
 
@@ -168,12 +147,6 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         return build_optimiser(self.config.optimiser, self.model.parameters())
-
-    def _apply_options(self) -> None:
-        """Make a resumed optimiser follow the run's options, not those it was saved with."""
-        fresh = build_optimiser(self.config.optimiser, [torch.nn.Parameter(torch.empty(1))]).defaults
-        for group in self.optimizers().param_groups:  # type: ignore[union-attr]
-            group.update(fresh)
 
     @property
     def sequences_per_step(self) -> int:
@@ -203,27 +176,7 @@ class TrainingModule(LightningModule):
     def on_train_start(self) -> None:
         self._clock = time.perf_counter()
         self._find_epoch_end()
-        self._apply_options()
-        self._model_parameters: list[Any] = list(self.model.parameters())
-        self._tensors, self._averages = (averaged_tensors(model) for model in (self.model, self.average))
-        self._backward = self._choose_backward()
-        self._observers = [
-            callback.on_update
-            for callback in self.trainer.callbacks  # type: ignore[attr-defined]
-            if hasattr(callback, "on_update")
-        ]
-
-    def _choose_backward(self) -> Callable[[torch.Tensor], None]:
-        """Lightning's, or torch's own where Lightning's would go a long way to call nobody."""
-        hooks = ("on_before_backward", "on_after_backward")
-        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
-        heard = any(getattr(type(one), hook) is not getattr(Callback, hook) for one in callbacks for hook in hooks)
-        own = any(
-            getattr(type(self), name) is not getattr(LightningModule, name)
-            for name in ("manual_backward", "backward", *hooks)
-        )
-        plain = type(self.trainer.strategy) is SingleDeviceStrategy and type(self.trainer.precision_plugin) is Precision
-        return torch.Tensor.backward if plain and not heard and not own else self.manual_backward
+        self.updates = Updates(self)
 
     def on_train_epoch_start(self) -> None:
         self._find_epoch_end()
@@ -232,7 +185,7 @@ class TrainingModule(LightningModule):
         """Make a block of updates, and log their means."""
         steps = min(self.block_steps, self._epoch_end - self.trainer.global_step, self._steps_left())
         start = time.perf_counter()
-        results = [self._update() for _ in range(steps)]
+        results = self._make_updates(steps)
         self._tick()
         if steps and not self.trainer.barebones:
             loss, errors, norm = (sum(values) / steps for values in zip(*results, strict=True))
@@ -252,66 +205,15 @@ class TrainingModule(LightningModule):
         if self._steps_left() == 0:
             self.trainer.should_stop = True
 
+    def _make_updates(self, steps: int) -> list[Update]:
+        if self.companions is not None and steps:
+            return self.companions.train(steps)
+        return [self.updates.make() for _ in range(steps)]
+
     def on_train_epoch_end(self) -> None:
         # What callbacks may look at: those of the epoch's last block.
         if not self.trainer.barebones:
             self.log_dict(self._metrics, logger=False)
-
-    def _update(self) -> tuple[float, float, float]:
-        """One update; returns the loss in nats a sequence, the errors a sequence, and the gradients' norm."""
-        optimiser = self.optimizers()
-        optimiser.zero_grad()  # type: ignore[union-attr]
-        total_loss = total_errors = 0.0
-        for _ in range(self.accumulate):
-            batch = self._draw()
-            logits, _ = self.model(batch.input, self._start(batch), batch.lengths)
-            loss = self.stream.task.loss(logits, batch) / self.accumulate
-            value = loss.item()
-            if not math.isfinite(value):
-                raise NonFiniteError(
-                    f"the loss is {value} at update {self.trainer.global_step + 1}, after "
-                    f"{self.progress.sequences} sequences"
-                )
-            self._backward(loss)
-            total_loss += value
-            total_errors += training_errors(logits.detach(), batch, self.stream.task) / self.accumulate
-        norm = self._step(optimiser)
-        self.progress.sequences += self.sequences_per_step
-        for observe in self._observers:
-            observe(self, total_loss, total_errors)
-        return total_loss, total_errors, norm
-
-    def _step(self, optimiser: Any) -> float:
-        """Clip, set the learning rate and update; an update with gradients that are not finite is left out."""
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        if scaler is not None:
-            scaler.unscale_(optimiser.optimizer)
-        norm = clip_gradients(self._model_parameters, self.config.optimiser).item()
-        finite = math.isfinite(norm)
-        if not finite:
-            self.progress.skipped += 1
-            if scaler is None:  # which leaves such an update out by itself
-                optimiser.zero_grad()
-        config, progress = self.config, self.progress
-        solved_at, training = progress.solved_at_sequences, config.training
-        factor = rate_factor(config.schedule, progress.sequences, training.sequences)
-        weight_decay = config.optimiser.weight_decay
-        if solved_at is not None:
-            after = progress.sequences - solved_at
-            factor *= solved_factor(config.schedule, after, training.sequences_after_solved)
-        if solved_at is not None and config.schedule.solved_weight_decay is not None:
-            weight_decay = config.schedule.solved_weight_decay
-        for group in optimiser.param_groups:
-            group["lr"] = config.optimiser.learning_rate * factor
-            group["weight_decay"] = weight_decay
-        # Stepped all the same, so that Lightning counts it: without gradients nothing moves.
-        optimiser.step()
-        if self.average is not None and finite:
-            # The first mean is the first weights. torch's AveragedModel does the same in ten times as long.
-            share = 1 - config.optimiser.average if progress.sequences else 1.0
-            with torch.no_grad():
-                torch._foreach_lerp_(self._averages, self._tensors, share)
-        return norm if finite else 0.0
 
     def _tick(self) -> None:
         now = time.perf_counter()
@@ -332,7 +234,9 @@ class TrainingModule(LightningModule):
     def _score(self, size: Size, sequences: int, memory_size: int | None = None, observe: Any = None) -> Score:
         numbers = (VALIDATION_STREAM, self.config.seed)
         model = self.model if self.average is None else self.average
-        return score_size(model, self.config.task, size, sequences, *numbers, memory_size=memory_size, observe=observe)
+        ask = None if self.companions is None else self.companions.answer
+        options: dict[str, Any] = {"memory_size": memory_size, "observe": observe, "ask": ask}
+        return score_size(model, self.config.task, size, sequences, *numbers, **options)
 
     def _selection(self, bits: float, clean: bool) -> float:
         """What best.ckpt has the least of: bits, and where the task is solved those at longer lengths as well."""
@@ -377,7 +281,7 @@ class TrainingModule(LightningModule):
             return  # the last look at a run that was stopped in between: it must not change how the run goes on
         if curriculum.kind != "incremental" or progress.stage >= len(curriculum.stages):
             return
-        measure, limit = self.config.task.measure, self._limit()
+        measure, limit = self.config.task.measure, self.limit()
         inside = [getattr(score, measure) for size, score in scores if next(iter(size.values())) <= limit]
         if inside and sum(inside) / len(inside) <= curriculum.advance_below:
             progress.stage += 1
@@ -386,6 +290,8 @@ class TrainingModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._tick()
+        if self.companions is not None:  # a part of a tensor would be saved with all the rest of it
+            checkpoint["state_dict"] = {name: tensor.clone() for name, tensor in checkpoint["state_dict"].items()}
         checkpoint["progress"] = asdict(self.progress)
         checkpoint["stream_position"] = self.stream.position
         checkpoint["random_state"] = torch.get_rng_state()

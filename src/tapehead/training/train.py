@@ -10,6 +10,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import RunConfig
 from tapehead.training.metrics import MEASURES
 from tapehead.training.models import MODELS
-from tapehead.training.module import NonFiniteError, TrainingModule
+from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run, write_json
+from tapehead.training.updates import NonFiniteError
 
-__all__ = ["check", "train"]
+__all__ = ["Prepared", "begin", "check", "finish", "fit", "forget", "prepare", "quiet_lightning", "train"]
 
 FOLDER_VARIABLE = "TAPEHEAD_RUN_FOLDER"
 """Tells the further processes of a distributed run which folder the first one made."""
@@ -55,36 +57,69 @@ def train(
         TrainingError: the loss is not finite.
         Interrupted: the user stopped it; the message says how to go on.
     """
-    checkpoint, contents, before = None, {}, 0
-    if resume is not None:
+    with warnings.catch_warnings():
+        quiet_lightning()
+        prepared = prepare(argv, task=task, model=model, recipe=recipe, resume=resume)
+        begin(prepared)
+        try:
+            fit(prepared)
+        except DataError:
+            forget(prepared)
+            raise
+    finish(prepared)
+    return prepared.run.path
+
+
+@dataclass
+class Prepared:
+    """A run whose options have all been accepted."""
+
+    run: Run
+    config: RunConfig
+    trainer: Any
+    module: TrainingModule
+    checkpoint: Path | None
+    """to go on from; None for a new run"""
+    before: int
+    """sequences trained on so far"""
+
+
+def prepare(
+    argv: Sequence[str], *, task: str | None, model: str | None, recipe: str | None = None, resume: str | None = None
+) -> Prepared:
+    """Accept or refuse what `train` is told, which is what this takes; nothing is left behind."""
+    if resume is None:
+        run, config, options = _new(argv, task, model_of_recipe(task or "", model, recipe), recipe)
+        checkpoint, contents = None, {"progress": {"sequences": 0}}
+    else:
         run, config, options = _resumed(argv, task, model, recipe, resume)
         checkpoint = run.last_checkpoint()
         contents = run.load_checkpoint(checkpoint)
-        before = contents["progress"]["sequences"]
+    torch.manual_seed(config.seed)
+    trainer, module = trainers.build(config, options, run)
+    if checkpoint is not None:
+        _check_fits(module, contents, checkpoint)
+    return Prepared(run, config, trainer, module, checkpoint, contents["progress"]["sequences"])
+
+
+def begin(prepared: Prepared) -> None:
+    """Make the run's folder, or open it again."""
+    if not _is_first_process():
+        return
+    run, config = prepared.run, prepared.config
+    os.environ[FOLDER_VARIABLE] = str(run.path)
+    if prepared.checkpoint is None:
+        run.create(config)
     else:
-        run, config, options = _new(argv, task, model_of_recipe(task or "", model, recipe), recipe)
-    with warnings.catch_warnings():
-        _quiet_lightning()
-        torch.manual_seed(config.seed)
-        lightning_trainer, module = trainers.build(config, options, run)
-        if checkpoint is not None:
-            _check_fits(module, contents, checkpoint)
-        # Only now, when every option has been accepted, is there anything to leave behind.
-        if _is_first_process():
-            os.environ[FOLDER_VARIABLE] = str(run.path)
-            if resume is None:
-                run.create(config)
-            else:
-                run.reopen(config)
-            warn_of_training_memories(module.model.core, config)
-        try:
-            _fit(lightning_trainer, module, run, checkpoint)
-        except DataError:
-            if resume is None and _is_first_process() and not any(run.checkpoints.glob("*.ckpt")):
-                shutil.rmtree(run.path, ignore_errors=True)  # nothing was trained: the name is free again
-            raise
-    _finish(module, run, before)
-    return run.path
+        run.reopen(config)
+    warn_of_training_memories(prepared.module.model.core, config)
+
+
+def forget(prepared: Prepared) -> None:
+    """Remove the folder of a new run that has trained nothing: the name is free again."""
+    run = prepared.run
+    if prepared.checkpoint is None and _is_first_process() and not any(run.checkpoints.glob("*.ckpt")):
+        shutil.rmtree(run.path, ignore_errors=True)
 
 
 def check(argv: Sequence[str], *, task: str, model: str, recipe: str | None = None) -> RunConfig:
@@ -101,7 +136,7 @@ def check(argv: Sequence[str], *, task: str, model: str, recipe: str | None = No
     """
     parsed = parse(argv, task, model, find_recipe(task, model, recipe))
     with warnings.catch_warnings():
-        _quiet_lightning()
+        quiet_lightning()
         trainers.build(parsed.config, parsed.trainer, Run(parsed.out or "runs/none"))
     return parsed.config
 
@@ -157,13 +192,21 @@ def _check_fits(module: TrainingModule, contents: dict[str, Any], checkpoint: Pa
         raise RunError(f"{checkpoint}: of another model than this tapehead makes of its options: {error}") from error
 
 
-def _fit(trainer: Any, module: TrainingModule, run: Run, checkpoint: Path | None) -> None:
+def fit(prepared: Prepared) -> None:
+    """Have Lightning train it.
+
+    Raises:
+        DataError: what its task is made of is missing.
+        TrainingError: the loss is not finite.
+        Interrupted: the user stopped it; the message says how to go on.
+    """
+    trainer, run = prepared.trainer, prepared.run
     try:
         with contextlib.ExitStack() as stack:
             for callback in trainer.callbacks:
                 if isinstance(callback, GracefulStop):
                     stack.enter_context(callback.handling_signals())
-            trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
+            trainer.fit(prepared.module, ckpt_path=prepared.checkpoint, weights_only=True)
     except Interrupted:
         if not any(isinstance(callback, SavingStop) for callback in trainer.callbacks):
             raise Interrupted("Stopped; nothing is saved, because checkpoints are turned off.") from None
@@ -178,9 +221,10 @@ def _fit(trainer: Any, module: TrainingModule, run: Run, checkpoint: Path | None
         ) from error
 
 
-def _finish(module: TrainingModule, run: Run, before: int) -> None:
-    """Write what came out, and say it; the run had trained on so many sequences before."""
-    if not module.trainer.is_global_zero:
+def finish(prepared: Prepared) -> None:
+    """Write what came out, and say it."""
+    run, module, before = prepared.run, prepared.module, prepared.before
+    if not prepared.trainer.is_global_zero:
         return
     config, progress = module.config, module.progress
     solved = progress.solved_at_sequences is not None
@@ -227,7 +271,7 @@ class _Noise(logging.Filter):
         )
 
 
-def _quiet_lightning() -> None:
+def quiet_lightning() -> None:
     """Turn off what Lightning says of data loaders and folders that are not what it thinks they are."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
         logging.getLogger(name).addFilter(_Noise())

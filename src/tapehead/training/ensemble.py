@@ -1,0 +1,159 @@
+"""Runs that train in step: what their models compute is one call for all, and all else stays each run's own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tapehead.tasks import Batch
+from tapehead.training.metrics import training_errors
+from tapehead.training.module import TrainingModule
+from tapehead.training.stack import Stack
+from tapehead.training.turns import Turns
+from tapehead.training.updates import NonFiniteError, Update
+
+__all__ = ["Ensemble"]
+
+
+class _Training(NamedTuple):
+    """Asked for: so many updates."""
+
+    steps: int
+
+
+class _Answering(NamedTuple):
+    """Asked for: logits, without gradients."""
+
+    input: Tensor
+    memory_size: int | None
+
+
+class Ensemble:
+    """Runs that differ in nothing but their seeds.
+
+    Every run keeps its own trainer, random stream, clipping, optimiser, validation and files. The forward and backward
+    of their models are computed together, for all that want the same number of slots; batches shorter than the longest
+    are filled up, and their rows end where they did.
+
+    Args:
+        modules: of the runs
+    """
+
+    def __init__(self, modules: Sequence[TrainingModule]) -> None:
+        self._modules = list(modules)
+        self._turns = Turns(self._perform)
+        self._stacks: dict[str, Stack] = {}
+        for module in modules:
+            module.companions = self
+
+    def run(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Run jobs, each of which has Lightning train a module; returns what each returned, or what ended it."""
+        return self._turns.run(jobs)
+
+    def train(self, steps: int) -> list[Update]:
+        """Make so many updates: called by the module whose turn it is.
+
+        Raises:
+            NonFiniteError: its loss is not finite.
+        """
+        updates: list[Update] = self._turns.ask(_Training(steps))
+        return updates
+
+    def answer(self, input: Tensor, memory_size: int | None) -> Tensor:
+        """Logits (T, B, O), without gradients: called by the module whose turn it is."""
+        logits: Tensor = self._turns.ask(_Answering(input, memory_size))
+        return logits
+
+    def _perform(self, asked: Mapping[int, Any]) -> dict[int, Any]:
+        steps = {member: request.steps for member, request in asked.items() if isinstance(request, _Training)}
+        given: dict[int, Any] = {member: [] for member in steps}
+        for step in range(max(steps.values(), default=0)):
+            members = [member for member, count in steps.items() if count > step and isinstance(given[member], list)]
+            for member, update in self._update(members).items():
+                if isinstance(update, Update):
+                    given[member].append(update)
+                else:
+                    given[member] = update
+        return given | self._logits({member: request for member, request in asked.items() if member not in steps})
+
+    def _stack(self, name: str) -> Stack:
+        """Of what the modules have by that name: their models, or the means of their weights."""
+        if name not in self._stacks or not self._stacks[name].is_whole():
+            self._stacks[name] = Stack([getattr(module, name) for module in self._modules])
+        return self._stacks[name]
+
+    def _update(self, members: Sequence[int]) -> dict[int, Update | NonFiniteError]:
+        """An update of each member, or why it could make none."""
+        stack = self._stack("model")
+        stack.zero_grad()
+        losses, errors = dict.fromkeys(members, 0.0), dict.fromkeys(members, 0.0)
+        accumulate, task = self._modules[0].accumulate, self._modules[0].config.task
+
+        def learn(answer: Callable[..., Tensor], batch: Batch, memory_size: int | None) -> tuple[Tensor, Tensor]:
+            logits = answer(batch.input, batch.lengths, memory_size)
+            return task.loss(logits, batch) / accumulate, training_errors(logits.detach(), batch, task) / accumulate
+
+        for _ in range(accumulate):
+            drawn: dict[int | None, dict[int, Batch]] = defaultdict(dict)
+            for member in members:
+                batch, memory_size = self._modules[member].updates.draw()
+                drawn[memory_size][member] = batch
+            for memory_size, batches in drawn.items():
+                found = stack.map(learn, list(batches), _stacked(list(batches.values())), memory_size)
+                found[0].sum().backward()
+                for member, loss, error in zip(batches, *(values.tolist() for values in found), strict=True):
+                    losses[member] += loss
+                    errors[member] += error
+        stack.give_gradients(members)
+        made: dict[int, Update | NonFiniteError] = {}
+        for member in members:
+            updates = self._modules[member].updates
+            try:
+                updates.check(losses[member])
+                made[member] = updates.step(losses[member], errors[member])
+            except NonFiniteError as error:
+                made[member] = error
+        return made
+
+    def _logits(self, asked: Mapping[int, _Answering]) -> dict[int, Tensor]:
+        given: dict[int, Tensor] = {}
+        alike: dict[Any, list[int]] = defaultdict(list)
+        for member, request in asked.items():
+            alike[request.input.shape, request.memory_size].append(member)
+        with torch.inference_mode():
+            for (_, memory_size), members in alike.items():
+                stack = self._stack("model" if self._modules[0].average is None else "average")
+                inputs = torch.stack([asked[member].input for member in members])
+                logits = stack.map(_answer, members, inputs, memory_size)
+                given.update(zip(members, logits.unbind(), strict=True))
+        return given
+
+
+def _answer(answer: Callable[..., Tensor], input: Tensor, memory_size: int | None) -> Tensor:
+    return answer(input, None, memory_size)
+
+
+def _stacked(batches: Sequence[Batch]) -> Batch:
+    """Batches as one of tensors (batches, ...), as long as the longest."""
+    steps = [len(batch.input) for batch in batches]
+    lengths = None
+    if len(set(steps)) > 1 or batches[0].lengths is not None:
+        lengths = torch.stack([_lengths(batch) for batch in batches])
+
+    def filled(tensors: Sequence[Tensor]) -> Tensor:
+        longer = [(0, 0) * (tensor.dim() - 1) + (0, max(steps) - len(tensor)) for tensor in tensors]
+        return torch.stack([functional.pad(tensor, more) for tensor, more in zip(tensors, longer, strict=True)])
+
+    return Batch(*(filled([batch[part] for batch in batches]) for part in range(3)), lengths)  # type: ignore
+
+
+def _lengths(batch: Batch) -> Tensor:
+    """(B,)"""
+    if batch.lengths is not None:
+        return batch.lengths
+    return torch.full(batch.input.shape[1:2], len(batch.input), device=batch.input.device)

@@ -1,0 +1,102 @@
+"""Several models of one kind whose parameters lie in one tensor each, so that one call computes what all of them do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.utils import _pytree as pytree
+
+from tapehead.nn import SequenceModel
+from tapehead.training.evaluate import answer
+
+__all__ = ["Stack"]
+
+
+class _Answer(nn.Module):
+    """A model that is called as `answer` is."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *arguments: Any) -> Tensor:
+        return answer(self.model, *arguments)
+
+
+class Stack:
+    """Models whose parameters become parts of one tensor each.
+
+    The models go on as they are: they are called, trained, saved and loaded as before. What they share is where their
+    parameters lie, and `give_gradients` hands each its part of what all have.
+
+    Args:
+        models: of one kind, whose buffers nothing changes, as an embedding would
+
+    >>> from tapehead import NTM
+    >>> models = [SequenceModel(NTM(input_size=3, hidden_size=5), target_size=2) for _ in range(4)]
+    >>> stack = Stack(models)
+    >>> logits = stack.map(lambda answer, input: answer(input), [1, 2], torch.randn(2, 6, 1, 3))
+    >>> logits.shape
+    torch.Size([2, 6, 1, 2])
+    >>> logits.square().sum().backward()
+    >>> stack.give_gradients([1, 2])
+    >>> models[0].readout.bias.grad is None, models[2].readout.bias.grad.shape
+    (True, torch.Size([2]))
+    """
+
+    def __init__(self, models: Sequence[SequenceModel]) -> None:
+        self._parameters = [dict(model.named_parameters()) for model in models]
+        self._answer = _Answer(models[0])
+        self._stacked: dict[str, Tensor] = {}
+        for name, first in self._parameters[0].items():
+            own = [parameters[name] for parameters in self._parameters]
+            stacked = torch.stack([parameter.detach() for parameter in own])
+            for parameter, part in zip(own, stacked.unbind(), strict=True):
+                parameter.data = part
+            self._stacked[name] = stacked.requires_grad_(first.requires_grad)
+        buffers = [dict(model.named_buffers()) for model in models]
+        self._buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
+
+    def is_whole(self) -> bool:
+        """Whether the models' parameters still lie here; moving a model to a device takes them away."""
+        name, stacked = next(iter(self._stacked.items()))
+        places = [part.data_ptr() for part in stacked.detach().unbind()]
+        return places == [parameters[name].data_ptr() for parameters in self._parameters]
+
+    def map(self, function: Callable[..., Any], members: Sequence[int], *arguments: Any) -> Any:
+        """Call `function(answer, ...)` for several models at once: `answer` is `evaluate.answer` without its model.
+
+        Args:
+            function: what each model does with its share of the arguments; returns tensors
+            members: which models, by their places
+            arguments: tensors (members, ...), or tuples of such; what is no tensor is everybody's
+
+        Returns:
+            what the function returned, in tensors (members, ...)
+        """
+
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *own: Any) -> Any:
+            return function(lambda *given: functional_call(self._answer, (parameters, buffers), given), *own)
+
+        some = None if len(members) == len(self._parameters) else torch.tensor(members)
+        named = [
+            {f"model.{name}": tensor if some is None else tensor[some] for name, tensor in kind.items()}
+            for kind in (self._stacked, self._buffers)
+        ]
+        dimensions = pytree.tree_map(lambda part: 0 if isinstance(part, Tensor) else None, arguments)
+        return vmap(one, in_dims=(0, 0, *dimensions))(*named, *arguments)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all."""
+        for stacked in self._stacked.values():
+            stacked.grad = None
+
+    def give_gradients(self, members: Sequence[int]) -> None:
+        """Make the gradients of models' own parameters their share of what has been computed here."""
+        for name, stacked in self._stacked.items():
+            for member in members:
+                self._parameters[member][name].grad = None if stacked.grad is None else stacked.grad[member]

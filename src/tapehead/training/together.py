@@ -1,0 +1,130 @@
+"""Several runs trained together in one process, with the files that `tapehead train` makes of each alone."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TextIO
+
+from tapehead.errors import TapeheadError
+from tapehead.nn import MANN, NTM
+from tapehead.training.checkpoints import GracefulStop
+from tapehead.training.config import RunConfig
+from tapehead.training.ensemble import Ensemble
+from tapehead.training.train import Prepared, begin, finish, fit, forget, quiet_lightning
+
+__all__ = ["train_together", "why_not_together"]
+
+PLAIN: dict[str, tuple[Any, ...]] = {
+    "precision": (None, 32, "32", "32-true"),
+    "devices": (1, "1", "auto"),
+    "num_nodes": (1,),
+    "strategy": ("auto",),
+    "callbacks": (None, []),
+    "plugins": (None, []),
+}
+"""Trainer options that are done together with these values alone: others have Lightning step in where all compute."""
+
+
+def why_not_together(config: RunConfig) -> str | None:
+    """What keeps runs of a configuration from being trained together; None where nothing does.
+
+    Args:
+        config: of one of the runs, which differ in their seeds alone
+
+    >>> from tapehead.training.train import check
+    >>> why_not_together(check([], task="copy", model="ntm"))
+    >>> why_not_together(check([], task="copy", model="lstm"))
+    'LSTM layers are of torch, which compute one model at a time'
+    """
+    model = config.build_model()
+    if not isinstance(model.core, (NTM, MANN)):
+        return f"{type(model.core).__name__} layers are of torch, which compute one model at a time"
+    if model.embedding is not None:
+        return "an embedding keeps means of what it is shown, of one model at a time"
+    for name, values in PLAIN.items():
+        value = config.trainer.get(name, values[0])
+        if value not in values:
+            return f"--trainer.{name} {value} asks Lightning to step in where all compute together"
+    return None
+
+
+def train_together(runs: Sequence[Prepared], outputs: Sequence[TextIO]) -> list[BaseException | None]:
+    """Train runs to their ends.
+
+    Args:
+        runs: of one configuration but for their seeds, for which `why_not_together` has nothing to say
+        outputs: what each run prints goes here
+
+    Returns:
+        what ended each before its end, or None: an `Interrupted`, `TrainingError` or whatever else was raised
+    """
+    with warnings.catch_warnings(), _stopping(runs), _outputs() as own_output:
+        quiet_lightning()
+        for run in runs:
+            begin(run)
+        ensemble = Ensemble([run.module for run in runs])
+        jobs = [partial(_train, run, partial(own_output, output)) for run, output in zip(runs, outputs, strict=True)]
+        return [ended if isinstance(ended, BaseException) else None for ended in ensemble.run(jobs)]
+
+
+def _train(run: Prepared, begin_output: Callable[[], None]) -> None:
+    begin_output()
+    try:
+        fit(run)
+        finish(run)
+    except TapeheadError as error:
+        forget(run)
+        print(f"tapehead: {error}")
+        raise
+    except Exception:
+        traceback.print_exc(file=sys.stdout)
+        raise
+
+
+@contextlib.contextmanager
+def _stopping(runs: Sequence[Prepared]) -> Iterator[None]:
+    """Ctrl-C or SIGTERM: every run finishes the updates under way, saves, and stops. A second Ctrl-C stops at once."""
+    stops = [callback for run in runs for callback in run.trainer.callbacks if isinstance(callback, GracefulStop)]
+
+    def request(number: int, frame: Any) -> None:
+        for stop in stops:
+            stop.request(number, frame)
+
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Output:
+    """A standard output that is another one in threads that have their own."""
+
+    def __init__(self, otherwise: TextIO) -> None:
+        self.otherwise = otherwise
+        self.own = threading.local()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(self.own, "output", self.otherwise), name)
+
+
+@contextlib.contextmanager
+def _outputs() -> Iterator[Callable[[TextIO], None]]:
+    """Yields what a thread calls for an output of its own."""
+    before = sys.stdout
+    output = _Output(before)
+    sys.stdout = output
+    try:
+        yield partial(setattr, output.own, "output")
+    finally:
+        sys.stdout = before
