@@ -141,6 +141,9 @@ def _add_study(commands: Any) -> None:
     study.add_argument("--threads", type=int, default=1, metavar="N", help="of each run (default 1)")
     study.add_argument("--backend", choices=["joblib", "ray"], default="joblib", help="this machine, or a Ray cluster")
     study.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
+    study.add_argument(
+        "--together", action="store_true", help="train the seeds of a model in one process, in step: for a GPU"
+    )
     study.add_argument("--no-evaluation", action="store_true", help="only train")
     study.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
     study.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
@@ -202,6 +205,7 @@ def _study(arguments: argparse.Namespace, rest: list[str]) -> int:
         threads=arguments.threads,
         backend=arguments.backend,
         address=arguments.address,
+        together=arguments.together,
         band=arguments.band,
     )
     return 1 if any(run.state == "died" for run in runs) else 0

@@ -32,12 +32,16 @@ TRAINING = {
 }
 
 
+def options(task: str = "copy", model: str = "ntm") -> list[str]:
+    """What makes a run of a task and a model tiny."""
+    sizes = TASKS[task.replace("-", "_")]
+    named = {**sizes, **MODEL, **(MEMORY if model != "lstm" else {}), **TRAINING}
+    return [f"--{name}={value}" for name, value in named.items()]
+
+
 def train(out: Path, *extra: str, task: str = "copy", model: str = "ntm") -> int:
     """Train into a folder; returns the command's exit status."""
-    sizes = TASKS[task.replace("-", "_")]
-    options = {**sizes, **MODEL, **(MEMORY if model != "lstm" else {}), **TRAINING}
-    words = [f"--{name}={value}" for name, value in options.items()]
-    return main(["train", task, "--model", model, "--out", str(out), *words, *extra])
+    return main(["train", task, "--model", model, "--out", str(out), *options(task, model), *extra])
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ from tapehead.studies.progress import StudyProgress
 from tapehead.studies.summary import RunResult, measure_of
 from tapehead.studies.table import markdown, print_tables, results
 from tapehead.studies.worker import Order, is_done, run_order
+from tapehead.training.arguments import config_from_dict
 from tapehead.training.runs import replacing, write_json
 
 __all__ = ["run_study"]
@@ -37,6 +38,7 @@ def run_study(
     threads: int = 1,
     backend: str = "joblib",
     address: str | None = None,
+    together: bool = False,
     band: bool = False,
     console: Console | None = None,
 ) -> list[RunResult]:
@@ -49,6 +51,7 @@ def run_study(
         threads: of each run
         backend: "joblib" for this machine, "ray" for a cluster
         address: of the cluster: "auto", HOST:PORT, or "local" for one of this machine alone
+        together: train the runs of each recipe in one process, where that is possible
         band: draw mean and deviation instead of every seed and the median
         console: to print on
 
@@ -61,7 +64,7 @@ def run_study(
             no such cluster.
         Interrupted: the user stopped it; every run that had begun has saved, and the message says how to go on.
     """
-    _check(workers, threads, backend, address)
+    _check(workers, threads, backend, address, together)
     folder, console = StudyFolder(out), console or Console(highlight=False, soft_wrap=True)
     folder.check(plan)
     cores = workers or max(1, _cores() // threads)
@@ -81,14 +84,13 @@ def run_study(
             if cluster is not None:
                 records = cluster.perform(left, workers=workers)
             else:
-                from tapehead.studies.local import perform_here
-
-                records = perform_here(left, workers=cores, stop=stop, lock=lock)
+                ensembles = _ensembles(plan, left, console) if together else []
+                records = _perform(left, ensembles, workers=cores, threads=threads, stop=stop, lock=lock)
             _follow(records, progress, stop)
         found = _results(plan, orders)
         _write(plan, folder, found, band)
     if stop.level():
-        again = f"Go on with: {_command(plan, folder, workers, threads, backend, address)}"
+        again = f"Go on with: {_command(plan, folder, workers, threads, backend, address, together)}"
         how = "Every run under way has saved" if stop.level() == 1 else "Runs under way were killed"
         raise Interrupted(f"Stopped. {how}. {again}")
     print_tables(plan.task, found, console)
@@ -96,12 +98,43 @@ def run_study(
     return found
 
 
-def _check(workers: int | None, threads: int, backend: str, address: str | None) -> None:
+def _ensembles(plan: Plan, left: Sequence[Order], console: Console) -> list[list[Order]]:
+    """The orders that are trained together; says why others are not."""
+    from tapehead.training.together import why_not_together
+
+    found = []
+    for recipe in plan.recipes:
+        orders = [order for order in left if order.recipe == recipe.name]
+        why_not = why_not_together(config_from_dict({**recipe.config, "seed": plan.first_seed}))
+        if orders and why_not is None:
+            found.append(orders)
+        elif orders:
+            console.print(f"{recipe.name}: trained one by one: {why_not}.", markup=False)
+    return found
+
+
+def _perform(
+    left: Sequence[Order], ensembles: Sequence[Sequence[Order]], *, workers: int, threads: int, stop: _Stop, lock: Any
+) -> Iterator[tuple[Order, dict[str, Any]]]:
+    from tapehead.studies.local import perform_here
+    from tapehead.studies.together import perform_together
+
+    for orders in ensembles:
+        yield from perform_together(orders, workers=workers, threads=workers * threads, stop=stop, lock=lock)
+    together = {order for orders in ensembles for order in orders}
+    yield from perform_here([order for order in left if order not in together], workers=workers, stop=stop, lock=lock)
+
+
+def _check(workers: int | None, threads: int, backend: str, address: str | None, together: bool) -> None:
     for option, value in (("--workers", workers), ("--threads", threads)):
         if value is not None and value < 1:
             raise UsageError(f"{option}: expected at least 1, got {value}.")
     if backend not in BACKENDS:
         raise UsageError(f"--backend: expected one of {', '.join(BACKENDS)}, got {backend}.")
+    if together and backend != "joblib":
+        raise UsageError(
+            "--together: expected only with --backend joblib, which trains on this machine. Leave one out."
+        )
     if address is not None and backend != "ray":
         raise UsageError("--address: expected only with --backend ray. Leave it out, or add --backend ray.")
 
@@ -231,7 +264,13 @@ def _curves(path: Path, run: RunResult) -> RunCurves | None:
 
 
 def _command(
-    plan: Plan, folder: StudyFolder, workers: int | None, threads: int, backend: str, address: str | None
+    plan: Plan,
+    folder: StudyFolder,
+    workers: int | None,
+    threads: int,
+    backend: str,
+    address: str | None,
+    together: bool,
 ) -> str:
     """The command that goes on with a study."""
     words = ["tapehead", "study", plan.task, "--models", *(recipe.source for recipe in plan.recipes)]
@@ -240,6 +279,7 @@ def _command(
     words += [] if workers is None else ["--workers", str(workers)]
     words += [] if threads == 1 else ["--threads", str(threads)]
     words += ["--backend", backend] * (backend != "joblib") + (["--address", address] if address else [])
+    words += ["--together"] * together
     evaluation = plan.evaluation
     if evaluation is None:
         words.append("--no-evaluation")

@@ -22,7 +22,18 @@ from tapehead.studies.folder import StudyFolder, read_json
 from tapehead.studies.plan import Evaluation, PlannedRun
 from tapehead.training.runs import write_json
 
-__all__ = ["FileStop", "Order", "Stop", "is_done", "perform", "run_order"]
+__all__ = [
+    "FileStop",
+    "Order",
+    "Stop",
+    "ended",
+    "is_done",
+    "last_line",
+    "perform",
+    "run_order",
+    "run_process",
+    "training_words",
+]
 
 POLL_SECONDS = 0.2
 """Between two looks at a child, and at whether it should stop."""
@@ -125,7 +136,7 @@ def perform(order: Order, stop: Stop, *, node: str | None = None, lock: int | No
     try:
         status = 0
         if not (order.folder / "summary.json").is_file():
-            status = _run(_training(order), order, stop, lock)
+            status = _run(training_words(order), order, stop, lock)
         if status == 0 and order.evaluation is not None:
             if not is_done(order):
                 status = _run(_scoring(order, order.evaluation), order, stop, lock)
@@ -135,7 +146,7 @@ def perform(order: Order, stop: Stop, *, node: str | None = None, lock: int | No
         if status and stop.level():
             record["state"] = "stopped"
         elif status:
-            record.update(state="died", exit_status=status, message=f"{_ended(status)}: {_last_line(order.log)}")
+            record.update(state="died", exit_status=status, message=f"{ended(status)}: {last_line(order.log)}")
     except OSError as error:  # the disk, most of all
         record.update(state="died", exit_status=1, message=str(error))
     with contextlib.suppress(OSError):
@@ -143,7 +154,8 @@ def perform(order: Order, stop: Stop, *, node: str | None = None, lock: int | No
     return record
 
 
-def _training(order: Order) -> list[str]:
+def training_words(order: Order) -> list[str]:
+    """What follows `tapehead` in the command that trains a run, from whatever is there of it."""
     if list(order.folder.glob("checkpoints/sequences-*.ckpt")):
         return ["train", "--resume", str(order.folder)]
     if order.folder.exists():  # it died before its first checkpoint
@@ -178,17 +190,33 @@ def _scores(order: Order) -> dict[str, Any]:
 
 def _run(words: list[str], order: Order, stop: Stop, lock: int | None) -> int:
     """Run a command of tapehead to its end, its output going to the log; returns the exit status, or -SIGNAL."""
+    with order.log.open("a", encoding="utf-8") as log:
+        log.write(f"$ {shlex.join(['tapehead', *words])}\n")
+    return run_process([sys.executable, "-m", "tapehead", *words], order.log, order.threads, stop, lock)
+
+
+def run_process(command: list[str], log: Path, threads: int, stop: Stop, lock: int | None) -> int:
+    """Run a process to its end.
+
+    Args:
+        command: its words
+        log: takes its output, behind what is there
+        threads: of the process
+        stop: asked all along
+        lock: a file descriptor for it to inherit
+
+    Returns:
+        the exit status, or -SIGNAL
+    """
     environment = {name: value for name, value in os.environ.items() if name not in PRIVATE}
-    environment |= {"OMP_NUM_THREADS": str(order.threads), "PYTHONUNBUFFERED": "1"}
-    with order.log.open("ab") as log:
-        log.write(f"$ {shlex.join(['tapehead', *words])}\n".encode())
-        log.flush()
+    environment |= {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as output:
         # In a session of its own, so that a terminal's Ctrl-C reaches the study alone, which then asks every run.
         child = subprocess.Popen(
-            [sys.executable, "-m", "tapehead", *words],
+            command,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
             env=environment,
             start_new_session=True,
             pass_fds=() if lock is None else (lock,),
@@ -215,7 +243,8 @@ def _wait(child: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-def _ended(status: int) -> str:
+def ended(status: int) -> str:
+    """How a process ended, in words."""
     if status >= 0:
         return f"exit status {status}"
     try:
@@ -225,7 +254,7 @@ def _ended(status: int) -> str:
     return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
     """What was said last; of a command that said nothing, the command itself."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4000))

@@ -112,8 +112,8 @@ class Run:
                 f"the run in it: --resume {self.path}"
             )
 
-    def create(self, config: RunConfig) -> None:
-        """Make the folder, with the configuration.
+    def create(self, config: RunConfig, facts: dict[str, Any] | None = None) -> None:
+        """Make the folder, with the configuration, and an environment.json that says the facts besides.
 
         Raises:
             RunError: it exists, or cannot be made.
@@ -125,7 +125,7 @@ class Run:
             reason = f"{self.path}: cannot make the run's folder: {error.strerror}"
             raise RunError(f"{reason}. Name another with --out.") from error
         self.save_config(config)
-        write_json(self.path / "environment.json", environment())
+        write_json(self.path / "environment.json", environment() | (facts or {}))
 
     def reopen(self, config: RunConfig) -> None:
         """Go on in the folder: the configuration may have changed, and what came out is not known yet."""

@@ -88,7 +88,8 @@ class Stack:
             for kind in (self._stacked, self._buffers)
         ]
         dimensions = pytree.tree_map(lambda part: 0 if isinstance(part, Tensor) else None, arguments)
-        return vmap(one, in_dims=(0, 0, *dimensions))(*named, *arguments)
+        # What a start draws for slots that were not trained is the same for every model, alone as well.
+        return vmap(one, in_dims=(0, 0, *dimensions), randomness="same")(*named, *arguments)
 
     def zero_grad(self) -> None:
         """Forget the gradients of all."""

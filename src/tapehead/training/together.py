@@ -55,20 +55,23 @@ def why_not_together(config: RunConfig) -> str | None:
     return None
 
 
-def train_together(runs: Sequence[Prepared], outputs: Sequence[TextIO]) -> list[BaseException | None]:
+def train_together(
+    runs: Sequence[Prepared], outputs: Sequence[TextIO], facts: Sequence[dict[str, Any]] | None = None
+) -> list[BaseException | None]:
     """Train runs to their ends.
 
     Args:
         runs: of one configuration but for their seeds, for which `why_not_together` has nothing to say
         outputs: what each run prints goes here
+        facts: what the environment.json of each says besides
 
     Returns:
         what ended each before its end, or None: an `Interrupted`, `TrainingError` or whatever else was raised
     """
     with warnings.catch_warnings(), _stopping(runs), _outputs() as own_output:
         quiet_lightning()
-        for run in runs:
-            begin(run)
+        for run, more in zip(runs, facts or [{}] * len(runs), strict=True):
+            begin(run, more)
         ensemble = Ensemble([run.module for run in runs])
         jobs = [partial(_train, run, partial(own_output, output)) for run, output in zip(runs, outputs, strict=True)]
         return [ended if isinstance(ended, BaseException) else None for ended in ensemble.run(jobs)]

@@ -102,14 +102,14 @@ def prepare(
     return Prepared(run, config, trainer, module, checkpoint, contents["progress"]["sequences"])
 
 
-def begin(prepared: Prepared) -> None:
-    """Make the run's folder, or open it again."""
+def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
+    """Make the run's folder, or open it again; a new one's environment.json says the facts besides."""
     if not _is_first_process():
         return
     run, config = prepared.run, prepared.config
     os.environ[FOLDER_VARIABLE] = str(run.path)
     if prepared.checkpoint is None:
-        run.create(config)
+        run.create(config, facts)
     else:
         run.reopen(config)
     warn_of_training_memories(prepared.module.model.core, config)

@@ -1,0 +1,118 @@
+"""The runs of a study that differ in their seeds alone, trained in one process: `tapehead study --together`.
+
+`perform_together` is the study's side. The process it starts is this module as a program: it trains the runs that it is
+named, writes each one's log, and into the record of one that died why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import shlex
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tapehead.errors import Interrupted, TapeheadError
+from tapehead.studies.folder import StudyFolder, read_json
+from tapehead.studies.local import perform_here
+from tapehead.studies.worker import Order, Stop, ended, last_line, run_process, training_words
+from tapehead.training.runs import write_json
+
+if TYPE_CHECKING:
+    from tapehead.training.train import Prepared
+
+__all__ = ["perform_together"]
+
+
+def perform_together(
+    orders: Sequence[Order], *, workers: int, threads: int, stop: Stop, lock: int | None = None
+) -> Iterator[tuple[Order, dict[str, Any]]]:
+    """Train the runs of one recipe in one process, then score each; yields each with its record.
+
+    Args:
+        orders: the runs; those that are trained already are scored
+        workers: runs to score at a time
+        threads: of the process that trains
+        stop: asked all along
+        lock: what the children inherit
+    """
+    left = [order for order in orders if not _is_trained(order)]
+    status, log = 0, StudyFolder(orders[0].study).logs / f"{orders[0].recipe}-together.log"
+    if left and not stop.level():
+        for order in left:
+            write_json(order.record, {**(read_json(order.record) or {}), "state": "running", "node": platform.node()})
+        told = json.dumps([order._replace(evaluation=None) for order in left])
+        status = run_process([sys.executable, "-m", __name__, told], log, threads, stop, lock)
+    for order in left:
+        if not _is_trained(order):
+            record = read_json(order.record) or {}
+            if record.get("state") != "died":
+                record = {**record, "state": "stopped"}
+                if not stop.level():
+                    record |= {"state": "died", "exit_status": status, "message": f"{ended(status)}: {last_line(log)}"}
+            with contextlib.suppress(OSError):
+                write_json(order.record, record)
+            yield order, record
+    yield from perform_here([order for order in orders if _is_trained(order)], workers=workers, stop=stop, lock=lock)
+
+
+def _is_trained(order: Order) -> bool:
+    return (order.folder / "summary.json").is_file()
+
+
+def main(orders: Sequence[Order]) -> int:
+    """Train runs of one recipe to their ends; returns the exit status: 0 done, 1 where any died, 130 stopped."""
+    from tapehead.training.together import train_together
+    from tapehead.training.train import quiet_lightning
+
+    quiet_lightning()
+    ready: list[Order] = []
+    runs: list[Prepared] = []
+    outputs: list[TextIO] = []
+    facts: list[dict[str, Any]] = []
+    died = 0
+    with contextlib.ExitStack() as stack:
+        for order in orders:
+            words = training_words(order)
+            output = stack.enter_context(order.log.open("a", encoding="utf-8", buffering=1))
+            output.write(f"$ {shlex.join(['tapehead', *words])}  # in one process with {len(orders) - 1} more\n")
+            try:
+                runs.append(_prepare(order, words))
+            except TapeheadError as error:
+                died += 1
+                output.write(f"tapehead: {error}\n")
+                _record_death(order, error)
+            else:
+                ready.append(order)
+                outputs.append(output)
+                facts.append({"command": ["tapehead", *words], "together": len(orders)})
+        found = train_together(runs, outputs, facts)
+    for order, ended_by in zip(ready, found, strict=True):
+        if ended_by is not None and not isinstance(ended_by, Interrupted):
+            died += 1
+            _record_death(order, ended_by)
+    return 130 if any(isinstance(ended_by, Interrupted) for ended_by in found) else int(died > 0)
+
+
+def _prepare(order: Order, words: list[str]) -> Prepared:
+    from tapehead.training.train import prepare
+
+    if "--resume" in words:
+        return prepare([], task=None, model=None, resume=str(order.folder))
+    task_and_model = ["train", order.task, "--model", order.model]
+    assert words[: len(task_and_model)] == task_and_model
+    return prepare(words[len(task_and_model) :], task=order.task, model=order.model)
+
+
+def _record_death(order: Order, error: BaseException) -> None:
+    status = error.exit_status if isinstance(error, TapeheadError) else 1
+    message = f"exit status {status}: " + "".join(traceback.format_exception_only(error)).strip()
+    record = read_json(order.record) or {}
+    write_json(order.record, {**record, "state": "died", "exit_status": status, "message": message})
+
+
+if __name__ == "__main__":
+    sys.exit(main([Order(*fields) for fields in json.loads(sys.argv[1])]))

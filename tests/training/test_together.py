@@ -1,0 +1,336 @@
+"""Runs trained together: what each leaves is what it would have left alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tapehead.cli import main
+from tapehead.errors import Interrupted, TrainingError
+from tapehead.nn import MANN, NTM, Initial, SequenceModel
+from tapehead.ops import mann, ntm
+from tapehead.training.evaluate import answer
+from tapehead.training.module import TrainingModule
+from tapehead.training.runs import Run
+from tapehead.training.stack import Stack
+from tapehead.training.together import train_together, why_not_together
+from tapehead.training.train import Prepared, check, prepare
+from tapehead.training.turns import Turns
+from tests.training import tiny
+
+SEEDS = (4, 7, 5)
+CLOCKS = {"seconds", "sequences_per_second"}
+
+
+def prepared(folder: Path, *extra: str, task: str = "copy", model: str = "ntm") -> list[Prepared]:
+    words = [*tiny.options(task, model), *extra]
+    return [
+        prepare([*words, "--seed", str(seed), "--out", str(folder / f"{seed}")], task=task, model=model)
+        for seed in SEEDS
+    ]
+
+
+def together(runs: list[Prepared]) -> list[BaseException | None]:
+    return train_together(runs, [io.StringIO() for _ in runs])
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    found = []
+    for path in sorted((run / "logs" / "csv").glob("version_*/metrics.csv")):
+        with path.open() as file:
+            found += list(csv.DictReader(file))
+    return found
+
+
+def assert_nearly(one: float, other: float) -> None:
+    assert math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-4)
+
+
+def assert_alike(one: Path, other: Path) -> None:
+    """Two runs are the same but for rounding, and for how long they took."""
+    assert [path.name for path in sorted((one / "checkpoints").iterdir())] == [
+        path.name for path in sorted((other / "checkpoints").iterdir())
+    ]
+    left, right = (run.load_checkpoint(run.last_checkpoint()) for run in (Run(one), Run(other)))
+    assert left.keys() == right.keys()
+    assert left["state_dict"].keys() == right["state_dict"].keys()
+    for name, tensor in left["state_dict"].items():
+        assert torch.allclose(tensor, right["state_dict"][name], rtol=0, atol=1e-5), name
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes
+    for name in ("stream_position", "global_step", "epoch"):
+        assert left[name] == right[name]
+    for name, value in left["progress"].items():
+        if "seconds" not in name and value is not None:
+            assert_nearly(value, right["progress"][name])
+    for row, expected in zip(rows(one), rows(other), strict=True):
+        assert row.keys() == expected.keys()
+        for name, text in row.items():
+            if text and name not in CLOCKS:
+                assert_nearly(float(text), float(expected[name]))
+            assert bool(text) == bool(expected[name])
+
+
+CASES = {
+    "lengths of each their own": ("--training.solved_below=1000", "--training.stop_when_solved=false"),
+    "one length, a learned start": ("--task.min_length=3", "--model.initial.memory=learned"),
+    "rows of several lengths, Adam": ("--task.mixed_lengths=true", "--optimiser.name=adam"),
+    "memories of several sizes": ("--training.memory_sizes=[5,13]", "--model.controller=feedforward"),
+    "a mean of the weights": ("--optimiser.average=0.9", "--training.select_at=[4]", "--training.solved_below=1000"),
+    "batches that make one update": ("--trainer.accumulate_grad_batches=2", "--model.backend=reference"),
+    "stages": ("--curriculum.kind=incremental", "--curriculum.stages=[1,2]", "--curriculum.advance_below=100"),
+}
+
+
+@pytest.mark.parametrize("extra", CASES.values(), ids=CASES)
+def test_each_ends_as_it_would_alone(tmp_path: Path, extra: tuple[str, ...]):
+    assert together(prepared(tmp_path / "together", *extra)[:2]) == [None, None]
+    for seed in SEEDS[:2]:
+        alone = tmp_path / "alone" / str(seed)
+        assert tiny.train(alone, "--seed", str(seed), *extra) == 0
+        assert_alike(tmp_path / "together" / str(seed), alone)
+
+
+@pytest.mark.usefixtures("signed")
+@pytest.mark.parametrize("model", ["mann", "ntm"])
+def test_one_shot_learning(tmp_path: Path, model: str):
+    extra = "--task.labels=strings"
+    assert together(prepared(tmp_path / "together", extra, task="omniglot", model=model)[:2]) == [None, None]
+    for seed in SEEDS[:2]:
+        alone = tmp_path / "alone" / str(seed)
+        assert tiny.train(alone, "--seed", str(seed), extra, task="omniglot", model=model) == 0
+        assert_alike(tmp_path / "together" / str(seed), alone)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every call of the core for a sequence, by the function's name."""
+    found: list[str] = []
+    for cpu in (ntm.fused.cpu, mann.fused.cpu):
+        kernel = cpu._kernel
+        monkeypatch.setattr(cpu, "_kernel", lambda name, kernel=kernel: found.append(name) or kernel(name))
+    return found
+
+
+def test_one_call_for_all(tmp_path: Path, calls: list[str]):
+    assert together(prepared(tmp_path / "together")) == [None, None, None]
+    of_all, _ = list(calls), calls.clear()
+    assert tiny.train(tmp_path / "alone") == 0
+    assert sorted(of_all) == sorted(calls)
+
+
+def test_one_that_is_solved_stops_and_the_others_go_on(tmp_path: Path):
+    runs = prepared(tmp_path)
+    threshold = {}
+
+    class Solved(TrainingModule):
+        def on_validation_epoch_end(self) -> None:
+            super().on_validation_epoch_end()
+            if self.config.seed == SEEDS[1]:
+                threshold[self.progress.sequences] = self.progress.bit_errors
+                self.trainer.should_stop = True
+
+    runs[1].module.__class__ = Solved
+    assert together(runs) == [None, None, None]
+    assert list(threshold) == [16]
+    assert [run.module.progress.sequences for run in runs] == [48, 16, 48]
+    for seed in (SEEDS[0], SEEDS[2]):
+        alone = tmp_path / "alone" / str(seed)
+        assert tiny.train(alone, "--seed", str(seed)) == 0
+        assert_alike(tmp_path / str(seed), alone)
+
+
+def test_one_that_fails_leaves_the_others_alone(tmp_path: Path):
+    runs = prepared(tmp_path)
+    with torch.no_grad():
+        next(iter(runs[1].module.model.readout.parameters())).fill_(math.nan)
+    outputs = [io.StringIO() for _ in runs]
+    ended = train_together(runs, outputs)
+    assert ended[0] is ended[2] is None
+    assert isinstance(ended[1], TrainingError)
+    assert "the loss is nan at update 1" in outputs[1].getvalue()
+    assert not (tmp_path / str(SEEDS[1]) / "summary.json").exists()
+    for seed in (SEEDS[0], SEEDS[2]):
+        alone = tmp_path / "alone" / str(seed)
+        assert tiny.train(alone, "--seed", str(seed)) == 0
+        assert_alike(tmp_path / str(seed), alone)
+
+
+def test_what_is_no_fault_of_training_ends_its_run_alone_too(tmp_path: Path):
+    runs = prepared(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    runs[2].module.on_validation_epoch_end = fail  # type: ignore[method-assign]
+    outputs = [io.StringIO() for _ in runs]
+    ended = train_together(runs, outputs)
+    assert ended[:2] == [None, None]
+    assert isinstance(ended[2], OSError)
+    assert "Traceback" in outputs[2].getvalue()
+
+
+def test_what_each_prints_goes_to_its_own_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    outputs = [io.StringIO() for _ in SEEDS]
+    before = sys.stdout
+    train_together(prepared(tmp_path), outputs)
+    assert sys.stdout is before
+    for seed, output in zip(SEEDS, outputs, strict=True):
+        assert f"Run: {tmp_path / str(seed)}" in output.getvalue()
+    assert "Run:" not in capsys.readouterr().out
+
+
+def test_a_signal_saves_every_run_and_each_goes_on_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    words = ["--training.sequences=64", "--training.stop_when_solved=false"]
+    step = TrainingModule.training_step
+
+    def interrupted(self: TrainingModule, block: int, index: int) -> None:
+        step(self, block, index)
+        if self.progress.sequences == 22 and self.config.seed == SEEDS[1]:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", interrupted)
+        ended = together(prepared(tmp_path / "together", *words))
+    assert [type(error) for error in ended] == [Interrupted] * 3
+    assert "--resume" in str(ended[0])
+    assert signal.getsignal(signal.SIGTERM) is handler
+    for seed in SEEDS:
+        run, alone = tmp_path / "together" / str(seed), tmp_path / "alone" / str(seed)
+        assert 16 < Run(run).load_checkpoint(Run(run).last_checkpoint())["progress"]["sequences"] < 48
+        assert main(["train", "--resume", str(run)]) == 0
+        assert tiny.train(alone, "--seed", str(seed), *words) == 0
+        left, right = tiny.weights(run), tiny.weights(alone)
+        assert all(torch.allclose(left[name], right[name], rtol=0, atol=1e-5) for name in right)
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "said"),
+    [
+        ([], "lstm", "LSTM layers are of torch"),
+        (["--trainer.precision=bf16-mixed"], "ntm", "--trainer.precision bf16-mixed"),
+        (["--trainer.devices=2", "--trainer.accelerator=cpu"], "ntm", "--trainer.devices 2"),
+        (["--trainer.callbacks+=lightning.pytorch.callbacks.Timer"], "ntm", "--trainer.callbacks"),
+    ],
+)
+def test_what_cannot_be_trained_together_says_why(words: list[str], model: str, said: str):
+    assert said in (why_not_together(check(words, task="copy", model=model)) or "")
+
+
+def test_an_embedding_cannot(signed: None):
+    config = check(["--embedding.kind=convolution"], task="omniglot", model="mann")
+    assert "embedding" in (why_not_together(config) or "")
+    assert why_not_together(check([], task="omniglot", model="mann")) is None
+
+
+# A stack of models.
+
+
+def models_of(kind: type[NTM] | type[MANN], **options: object) -> list[SequenceModel]:
+    sizes = {"memory_size": 6, "word_size": 4, "dtype": torch.float64}
+    return [SequenceModel(kind(3, 5, **sizes, **options), 2) for _ in range(4)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [NTM, MANN])
+@pytest.mark.parametrize("members", [[0, 1, 2, 3], [2, 0]])
+@pytest.mark.parametrize("memory_size", [None, 9])
+def test_gradients_are_those_of_each_alone(kind: type[NTM] | type[MANN], members: list[int], memory_size: int | None):
+    start = Initial(memory="random", weights="random", reads="learned", controller="learned")
+    models = models_of(kind, initial=start)
+    input = torch.randn(len(members), 7, 2, 3, dtype=torch.float64)
+    lengths = torch.tensor([[7, 4], [5, 2], [6, 7], [1, 3]])[: len(members)]
+
+    def loss(answer: object, input: Tensor, lengths: Tensor, memory_size: int | None) -> Tensor:
+        return answer(input, lengths, memory_size).square().sum()  # type: ignore[operator,no-any-return]
+
+    stack = Stack(models)
+    for _ in range(2):  # of two batches
+        stack.map(loss, members, input, lengths, memory_size).sum().backward()
+    stack.give_gradients(members)
+    found = {place: [one.grad for one in models[place].parameters()] for place in members}
+    assert all(one.grad is None for place in {0, 1, 2, 3} - {*members} for one in models[place].parameters())
+    for place, own, length in zip(members, input, lengths, strict=True):
+        models[place].zero_grad()
+        alone = answer(models[place], own, length, memory_size).square().sum()
+        (2 * alone).backward()
+        for parameter, gradient in zip(models[place].parameters(), found[place], strict=True):
+            expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            assert gradient is not None
+            assert torch.allclose(gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_models_in_a_stack_are_changed_as_before():
+    models = models_of(NTM)
+    before = [{name: tensor.clone() for name, tensor in model.state_dict().items()} for model in models]
+    stack = Stack(models)
+    assert all(
+        torch.equal(own[name], tensor)
+        for own, model in zip(before, models, strict=True)
+        for name, tensor in model.state_dict().items()
+    )
+    input = torch.randn(4, 5, 1, 3, dtype=torch.float64)
+    models[2].load_state_dict(before[0])
+    logits = stack.map(lambda answer, own: answer(own), [0, 1, 2, 3], input)
+    assert torch.allclose(logits[2], answer(models[0], input[2]), rtol=1e-12, atol=1e-12)
+    assert stack.is_whole()
+    models[1].float()
+    assert not stack.is_whole()
+
+
+# Turns.
+
+
+def test_jobs_take_turns_and_meet():
+    seen: list[str] = []
+
+    def perform(asked):
+        seen.append(f"performed {sorted(asked.items())}")
+        return {job: -value for job, value in asked.items()}
+
+    def job(number, times):
+        given = []
+        for time in range(times):
+            seen.append(f"{number} asks")
+            given.append(turns.ask(10 * number + time))
+        seen.append(f"{number} ends")
+        return given
+
+    turns = Turns(perform)
+    assert turns.run([lambda: job(1, 1), lambda: job(2, 2)]) == [[-10], [-20, -21]]
+    assert seen == [
+        *("1 asks", "2 asks", "performed [(0, 10), (1, 20)]"),
+        *("1 ends", "2 asks", "performed [(1, 21)]", "2 ends"),
+    ]
+
+
+def test_an_exception_is_raised_where_it_belongs():
+    def perform(asked):
+        return {job: ValueError("odd") if value % 2 else value for job, value in asked.items()}
+
+    def catching():
+        with pytest.raises(ValueError, match="odd"):
+            turns.ask(3)
+        return turns.ask(4)
+
+    turns = Turns(perform)
+    first, second, third = turns.run([lambda: turns.ask(1), catching, lambda: turns.ask(2)])
+    assert (type(first), second, third) == (ValueError, 4, 2)
+
+
+def test_where_performing_fails_the_caller_hears_of_it():
+    def perform(asked):
+        raise MemoryError("no room")
+
+    turns = Turns(perform)
+    with pytest.raises(MemoryError, match="no room"):
+        turns.run([lambda: turns.ask(1), lambda: turns.ask(2)])
+    assert Turns(perform).run([]) == []
