@@ -43,14 +43,14 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def process_of(run: Path) -> int | None:
-    """The process that trains a run."""
+def process_of(run: Path | str, command: str = "train") -> int | None:
+    """The process that trains a run: both are among its words."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if str(run) in words and "train" in words:
+        if str(run) in words and command in words:
             return int(folder.name)
     return None
 

@@ -1,0 +1,101 @@
+"""`tapehead study --together`: the same study, the seeds of a recipe in one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+
+import pytest
+import torch
+
+from tapehead.cli import main
+from tapehead.studies import together
+from tapehead.studies.folder import StudyFolder
+from tapehead.studies.worker import Order
+from tapehead.training.runs import Run
+from tests.studies.tiny_study import LONG, SCORED, has_checkpoint, process_of, study, when
+from tests.training.tiny import weights
+
+
+def test_a_study_is_the_same_together(finished, tmp_path, capsys):
+    folder = tmp_path / "study"
+    assert study(folder, "--models", "ntm", "--seeds", "2", "--together", *SCORED) == 0
+    said = capsys.readouterr().out
+    assert all(f"ntm-seed{seed}  not solved" in said for seed in (0, 1))
+    assert "$ tapehead train" not in (folder / "logs" / "ntm-together.log").read_text()
+    left = {path.name for path in finished.iterdir() if not path.name.startswith("lstm")}
+    assert {path.name for path in folder.iterdir()} == left
+    there, here = (json.loads((path / "results.json").read_text())["runs"] for path in (finished, folder))
+    for expected, run in zip(there[:2], here, strict=True):
+        assert (run["name"], run["state"]) == (expected["name"], "done")
+        assert run["scores"].keys() == expected["scores"].keys()
+        alone, own = weights(finished / run["name"]), weights(folder / run["name"])
+        assert all(torch.allclose(own[name], alone[name], rtol=0, atol=1e-5) for name in alone)
+        facts = json.loads((folder / run["name"] / "environment.json").read_text())
+        assert facts["command"][:3] == ["tapehead", "train", "copy"]
+        assert facts["together"] == 2
+        log = (folder / "logs" / f"{run['name']}.log").read_text()
+        assert re.findall(r"^\$ tapehead (\w+)", log, re.MULTILINE) == ["train", "evaluate"]
+
+
+def test_what_cannot_be_trained_together_is_trained_all_the_same(tmp_path, in_process, capsys):
+    words = ["--models", "lstm", "--seeds", "1", "--workers", "1", "--no-evaluation"]
+    assert study(tmp_path / "study", *words, "--together") == 0
+    assert "lstm: trained one by one: LSTM layers are of torch" in capsys.readouterr().out
+    assert [words[:2] for words in in_process] == [["train", "copy"]]
+
+
+def test_ctrl_c_saves_all_and_a_killed_process_is_told(tmp_path, capsys):
+    folder = tmp_path / "study"
+    words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *LONG]
+    run = folder / "ntm-seed1"
+    stopper = when(lambda: has_checkpoint(run), lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert study(folder, *words) == 130
+    stopper.join()
+    for seed in range(2):
+        assert "Stopped and saved" in (folder / "logs" / f"ntm-seed{seed}.log").read_text()
+        assert json.loads((folder / "logs" / f"ntm-seed{seed}.json").read_text())["state"] == "stopped"
+    again = shlex.split(re.search(r"Go on with: tapehead (.*)", capsys.readouterr().err)[1])
+    assert "--together" in again
+
+    def begun():
+        return (run / "progress.json").is_file() and process() is not None
+
+    def process():
+        return process_of(json.dumps([order(folder, seed) for seed in range(2)]), "tapehead.studies.together")
+
+    killer = when(begun, lambda: os.kill(process(), signal.SIGKILL))
+    assert main(again) == 1
+    killer.join()
+    assert "ntm-seed0  died: killed by SIGKILL" in capsys.readouterr().out
+    assert main(again) == 0
+    assert [Run.open(folder / f"ntm-seed{seed}").summary()["sequences"] for seed in range(2)] == [700, 700]
+
+
+def order(folder, seed):
+    return Order(str(folder.resolve()), "copy", f"ntm-seed{seed}", "ntm", "ntm", seed, 1, True, None)
+
+
+def test_a_damaged_run_dies_and_the_others_go_on(tmp_path):
+    folder = tmp_path / "study"
+    assert study(folder, "--models", "ntm", "--seeds", "2", "--together", "--no-evaluation") == 0
+    for seed in range(2):
+        (folder / f"ntm-seed{seed}" / "summary.json").unlink()
+    for checkpoint in (folder / "ntm-seed0" / "checkpoints").iterdir():
+        checkpoint.write_bytes(b"half")
+    assert together.main([order(folder, seed) for seed in range(2)]) == 1
+    record = json.loads((StudyFolder(folder).logs / "ntm-seed0.json").read_text())
+    assert record["state"] == "died"
+    assert "damaged" in record["message"]
+    assert "damaged" in (folder / "logs" / "ntm-seed0.log").read_text()
+    assert Run.open(folder / "ntm-seed1").summary()["sequences"] == 48
+
+
+@pytest.mark.parametrize("words", [["--backend", "ray"], ["--backend", "ray", "--address", "local"]])
+def test_only_on_this_machine(tmp_path, capsys, words):
+    assert study(tmp_path / "study", "--together", *words) == 2
+    assert "--together: expected only with --backend joblib" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
