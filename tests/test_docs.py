@@ -280,7 +280,7 @@ def test_a_wrong_command_would_be_found(text: str, elsewhere, tiny_run, capsys):
 
 def test_commands_are_found_where_a_shell_finds_them():
     text = (
-        "pip install tapehead\n"
+        "pip install .\n"
         "$ tapehead info 2>&1 | head\n"
         "tapehead train copy \\\n    --seed 3  # a comment; tapehead plot\n"
         "for seed in 0 1; do tapehead train copy --out 'a; b' --seed $seed; done\n"
