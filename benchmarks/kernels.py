@@ -13,6 +13,7 @@ Nothing else may run on the machine meanwhile.
 from __future__ import annotations
 
 import argparse
+import datetime
 import gc
 import json
 import os
@@ -284,6 +285,7 @@ def main() -> None:
     points = [BASE, BASE._replace(rows=1)] if arguments.quick else POINTS
     result: dict[str, Any] = {
         "command": "python -m benchmarks.kernels" + "".join(f" {word}" for word in sys.argv[1:]),
+        "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}",
         "machine": {"processor": cpu_name(), "isa": core.isa(), "python": platform.python_version()},
         "torch": torch.__version__,
         "parity": not arguments.no_parity,

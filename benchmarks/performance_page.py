@@ -1,9 +1,13 @@
-"""docs/performance.md and its pictures, from what benchmarks/kernels.py measured."""
+"""docs/performance.md and its pictures, from what benchmarks/kernels.py measured.
+
+What is measured stands on the page between `<!-- name -->` and `<!-- end of name -->`, and is written anew. All else
+there is written by hand, and stays.
+"""
 
 from __future__ import annotations
 
-import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +15,52 @@ from matplotlib.figure import Figure
 
 __all__ = ["write"]
 
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+
 COLOURS = {"fused": "#1b6ca8", "reference": "#c1440e", "compiled": "#7a7a7a"}
 
 
 def write(result: dict[str, Any], page: Path) -> None:
-    """Write the page, its pictures and the figures themselves beside it."""
-    images = page.parent / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    text = (Path(__file__).parent / "performance.md.in").read_text("utf-8")
-    parts = {
-        "DATE": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
-        "MACHINE": _machine(result),
-        "TABLE": _table(result),
-        "SUMMARY": _summary(result),
-        "COMMAND": result["command"],
-        "CALL": _call(result["call"]),
-        "PARTS": _parts(result["parts"]),
-        "SHORTCUTS": _shortcuts(result["shortcuts"]),
-        "PROFILE": _profile(result["profile"]),
-        "LINEAR": _linear(result["linear"]),
-        "MANN": _mann(result["mann"]),
-    }
-    for name, part in parts.items():
-        text = text.replace(f"@{name}@", part)
-    page.write_text(text, "utf-8")
+    """Write the figures themselves, the pictures and the page: docs/performance.md with its measured parts replaced.
+
+    Args:
+        result: what was measured
+        page: where it goes, docs/performance.md or another file; the rest goes beside it
+
+    Raises:
+        ValueError: the page lacks a part.
+    """
+    images, results = page.parent / "images", page.parent / "results"
+    for folder in (images, results):
+        folder.mkdir(parents=True, exist_ok=True)
+    (results / "performance.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     _draw_steps(result, images / "performance.png")
     if result["linear"]:
         _draw_linear(result["linear"], images / "performance-linear.png")
-    results = page.parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / "performance.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    parts = {
+        "machine": _machine(result),
+        "table": _table(result),
+        "summary": _summary(result),
+        "call": _call(result["call"]),
+        "parts": _parts(result["parts"]),
+        "shortcuts": _shortcuts(result["shortcuts"]),
+        "profile": _profile(result["profile"]),
+        "linear": _linear(result["linear"]),
+        "mann": _mann(result["mann"]),
+    }
+    text = PAGE.read_text("utf-8")
+    for name, part in parts.items():
+        text = _replaced(text, name, part)
+    page.write_text(text, "utf-8")
+
+
+def _replaced(text: str, name: str, part: str) -> str:
+    """The page with one measured part replaced."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    found = re.split(f"{begin}.*?{end}", text, flags=re.DOTALL)
+    if len(found) != 2:
+        raise ValueError(f"{PAGE.name}: expected one {begin} and {end} after it, got {len(found) - 1}. Put them in.")
+    return f"{begin}\n\n{part}\n\n{end}".join(found)
 
 
 def _rows(lines: list[list[str]], left: int = 1) -> str:
@@ -57,7 +77,8 @@ def _machine(result: dict[str, Any]) -> str:
     about = (
         f"{machine['processor']}; kernels of `{machine['isa']}`; torch {result['torch']}, Python {machine['python']}."
     )
-    return f"{about}\n\n{_rows(lines)}"
+    parity = "after green parity tests of the kernels in the same run" if result["parity"] else "without parity tests"
+    return f"`{result['command']}` on {result['date']}, {parity}.\n\n{about}\n\n{_rows(lines)}"
 
 
 def _name(point: dict[str, int]) -> str:

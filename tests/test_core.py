@@ -136,7 +136,7 @@ def test_a_missing_library_says_what_to_do(present, checkout, fresh):
             assert way in reason
     else:
         assert f"There is a C++ compiler on this machine now, /somewhere/{present}: " in reason
-    again = "`make core`" if checkout else "`pip install --force-reinstall --no-deps --no-cache-dir -v tapehead`"
+    again = "`make core`" if checkout else "`pip install --force-reinstall --no-deps --no-cache-dir -v .` in a checkout"
     assert again in reason
     with pytest.raises(BackendError, match="no C\\+\\+ core"):
         core.library()

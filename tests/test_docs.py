@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import doctest
+import importlib
 import itertools
 import re
 import shlex
 import shutil
+import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 
@@ -57,7 +60,10 @@ def _blocks(page: Path) -> list[Block]:
 
 
 def _commands(block: Block) -> list[Block]:
-    """Every `tapehead ...` of a shell block, out of loops and pipes, its lines joined and its variables filled in."""
+    """Every `tapehead ...` of a shell block, out of loops and pipes, its lines joined and its variables filled in.
+
+    `python task.py ...` is one as well, where the file hands its words to tapehead's command line.
+    """
     found = []
     for match in re.finditer(r"(?:.*\\\n)*.+", block.text):
         text = re.sub(r"\s\d>&\d", "", match[0].replace("\\\n", " "))
@@ -65,7 +71,7 @@ def _commands(block: Block) -> list[Block]:
         words.whitespace_split = True
         for operator, group in itertools.groupby(words, lambda word: bool(word) and not set(word) - set("();<>|&")):
             command = [] if operator else list(itertools.dropwhile(_is_no_command, group))
-            if command and command[0] == "tapehead":
+            if re.match(r"tapehead( |$)|python \w+\.py( |$)", " ".join(command)):
                 line = block.line + 1 + block.text.count("\n", 0, match.start())
                 found.append(block._replace(line=line, text=shlex.join(command)))
     return found
@@ -96,9 +102,28 @@ def tiny_run(tmp_path_factory) -> Callable[[str, Path], None]:
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
+def elsewhere(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A folder of its own to work in and to import from; what was imported, and the tasks it named, go with it."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.syspath_prepend(tmp_path)
+    with mock.patch.dict(TASKS):
+        yield tmp_path
+    for path in tmp_path.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def _file_name(block: Block) -> str | None:
+    """What a block that begins with `# name.yaml` or `# name.py` is the whole file of."""
+    suffix = {"yaml": "ya?ml", "yml": "ya?ml", "python": "py"}.get(block.language)
+    named = re.match(rf"#\s*(\S+\.{suffix})\n", block.text) if suffix else None
+    return named and named[1]
+
+
+def _write_files(page: Path, folder: Path) -> None:
+    for block in _blocks(page):
+        name = _file_name(block)
+        if name:
+            (folder / name).write_text(block.text)
 
 
 def _ids(blocks: list[Block]) -> list[str]:
@@ -109,6 +134,11 @@ def _ids(blocks: list[Block]) -> list[str]:
 def test_python_runs(block: Block, elsewhere, tiny_run):
     for name in re.findall(r"[\"'](RUN|runs/[^\"'/]+)", block.text):
         tiny_run("copy", elsewhere / name)
+    _write_files(block.page, elsewhere)
+    name = _file_name(block)
+    if name:
+        importlib.import_module(name.removesuffix(".py"))
+        return
     namespace = types.ModuleType("__main__").__dict__
     if ">>>" not in block.text:
         exec(compile("\n" * block.line + block.text, str(block.page), "exec"), namespace)
@@ -127,11 +157,10 @@ def runs_in_process(monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
 def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed):
-    for block in _blocks(command.page):  # a YAML block that begins with `# name.yaml` is that file
-        named = re.match(r"#\s*(\S+\.ya?ml)\n", block.text)
-        if named and block.language in ("yaml", "yml"):
-            (elsewhere / named[1]).write_text(block.text)
-    words = shlex.split(command.text)[1:]
+    _write_files(command.page, elsewhere)
+    program, *words = shlex.split(command.text)
+    if program == "python":
+        importlib.import_module(words.pop(0).removesuffix(".py"))
     _put_runs(words, elsewhere, tiny_run)
     words += _tiny_options(words)
     try:
@@ -251,11 +280,12 @@ def test_a_wrong_command_would_be_found(text: str, elsewhere, tiny_run, capsys):
 
 def test_commands_are_found_where_a_shell_finds_them():
     text = (
-        "pip install tapehead\n"
+        "pip install .\n"
         "$ tapehead info 2>&1 | head\n"
         "tapehead train copy \\\n    --seed 3  # a comment; tapehead plot\n"
         "for seed in 0 1; do tapehead train copy --out 'a; b' --seed $seed; done\n"
         "OMP_NUM_THREADS=1 tapehead plot runs/* > pictures && tapehead info\n"
+        "python task.py train mine && python -m benchmarks.kernels\n"
     )
     found = _commands(Block(ROOT / "README.md", 1, "sh", text))
     assert [(command.line, shlex.split(command.text)[1:]) for command in found] == [
@@ -264,6 +294,7 @@ def test_commands_are_found_where_a_shell_finds_them():
         (6, ["train", "copy", "--out", "a; b", "--seed", "0"]),
         (7, ["plot", "runs/*"]),
         (7, ["info"]),
+        (8, ["task.py", "train", "mine"]),
     ]
 
 

@@ -47,10 +47,7 @@ HOW_TO_GET_A_COMPILER = (
     "or Visual Studio's Build Tools (Windows)"
 )
 BUILD_A_CHECKOUT = "build it with `make core`, or `pip install --no-deps --editable .`"
-INSTALL_AGAIN = (
-    "install again with `pip install --force-reinstall --no-deps --no-cache-dir -v tapehead` "
-    "(`.` in place of `tapehead` in its source folder)"
-)
+INSTALL_AGAIN = "install again with `pip install --force-reinstall --no-deps --no-cache-dir -v .` in a checkout of it"
 
 
 def library() -> ctypes.CDLL:

@@ -32,4 +32,5 @@ TASKS: dict[str, type[Task]] = {
     "priority_sort": PrioritySort,
     "omniglot": Omniglot,
 }
-"""Every task by the name it has on the command line."""
+"""Every task by the name it has on the command line, a word without `-`. A task of your own is added with
+`TASKS["mine"] = Mine`, before `tapehead.cli.main` or what is below `tapehead.training` looks for it."""
