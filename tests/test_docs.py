@@ -6,6 +6,7 @@ import argparse
 import doctest
 import importlib
 import itertools
+import json
 import re
 import shlex
 import shutil
@@ -20,7 +21,7 @@ import pytest
 
 from tapehead import pretrained
 from tapehead.cli import _build_parser, main
-from tapehead.studies import worker
+from tapehead.studies import together, worker
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import build_parser
 from tapehead.training.models import MODELS
@@ -154,6 +155,11 @@ def runs_in_process(monkeypatch):
     """The runs of a study start no processes here: tests/studies has them start some."""
     monkeypatch.setattr(worker, "_run", lambda words, order, stop, lock: main(words))
 
+    def train(command: list[str], *_: object) -> int:
+        return together.main([worker.Order(*fields) for fields in json.loads(command[-1])])
+
+    monkeypatch.setattr(together, "run_process", train)
+
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
 def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed):
@@ -218,7 +224,7 @@ def _tiny_options(words: list[str]) -> list[str]:
 
 def _tiny_study_options(words: list[str]) -> list[str]:
     """One seed, on this machine, with options that every model has; `runs_in_process` runs it."""
-    task = tiny.TASKS[words[1].replace("-", "_")]
+    task = tiny.TASKS.get(words[1].replace("-", "_"), tiny.TASKS["copy"])
     options = [f"--{name}={value}" for name, value in {**task, **tiny.MODEL, **tiny.TRAINING}.items()]
     for name in ("--address", "--out"):  # of machines and folders that are not here
         if name in words:

@@ -90,8 +90,8 @@ def make_plan(
     return Plan(task, tuple(recipes), first_seed, seeds, tuple(options), evaluation)
 
 
-def _find(task: str, source: str) -> tuple[str, str, str]:
-    """Name, model and recipe of what the user named."""
+def _find(task: str, source: str) -> tuple[str, str, str | None]:
+    """Name, model and recipe of what the user named; None is no recipe."""
     path = Path(source)
     if path.suffix in (".yaml", ".yml") and path.is_file():
         try:
@@ -102,6 +102,8 @@ def _find(task: str, source: str) -> tuple[str, str, str]:
         begins = path.stem.split("-")[0]
         return path.stem, told or (begins if begins in MODELS else default_model(task)), source
     name = source.removeprefix(f"{task}/")
+    if name in MODELS and f"{task}/{name}" not in recipe_names():
+        return name, name, None  # with the defaults
     if f"{task}/{name}" not in recipe_names():
         there = [other.removeprefix(f"{task}/") for other in recipe_names() if other.startswith(f"{task}/")]
         raise UsageError(f"--models: expected recipes of {task} ({', '.join(there)}) or YAML files, got {source}.")

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from tapehead.studies.folder import StudyFolder, read_json
 from tapehead.studies.plan import Evaluation, PlannedRun
+from tapehead.tasks import TASKS
 from tapehead.training.runs import write_json
 
 __all__ = [
@@ -40,6 +41,10 @@ POLL_SECONDS = 0.2
 
 PRIVATE = ("LOCAL_RANK", "TAPEHEAD_RUN_FOLDER")
 """Environment variables that would tell a child it belongs to another run."""
+
+
+TAPEHEAD = ("-m", "tapehead")
+"""Python's words that start tapehead itself."""
 
 
 class Stop(Protocol):
@@ -81,6 +86,8 @@ class Order(NamedTuple):
     threads: int
     has_memory: bool
     evaluation: Evaluation | None
+    program: tuple[str, ...] = TAPEHEAD
+    """Python's words that start the commands of its runs"""
 
     @property
     def folder(self) -> Path:
@@ -102,7 +109,21 @@ def run_order(folder: StudyFolder, task: str, run: PlannedRun, evaluation: Evalu
     """The order for a planned run."""
     has_memory = "memory_size" in run.recipe.config["model"]
     path = str(folder.path.resolve())
-    return Order(path, task, run.name, run.recipe.model, run.recipe.name, run.seed, threads, has_memory, evaluation)
+    recipe = run.recipe
+    return Order(
+        path, task, run.name, recipe.model, recipe.name, run.seed, threads, has_memory, evaluation, _program(task)
+    )
+
+
+def _program(task: str) -> tuple[str, ...]:
+    """Python's words that start a program which knows a task: for a user's own, the one that is running."""
+    program = sys.modules["__main__"]
+    if TASKS[task].__module__.partition(".")[0] == "tapehead":
+        return TAPEHEAD
+    if program.__spec__ is not None:
+        return ("-m", program.__spec__.name.removesuffix(".__main__"))
+    path = getattr(program, "__file__", None)
+    return TAPEHEAD if path is None else (str(Path(path).resolve()),)
 
 
 def is_done(order: Order) -> bool:
@@ -192,7 +213,7 @@ def _run(words: list[str], order: Order, stop: Stop, lock: int | None) -> int:
     """Run a command of tapehead to its end, its output going to the log; returns the exit status, or -SIGNAL."""
     with order.log.open("a", encoding="utf-8") as log:
         log.write(f"$ {shlex.join(['tapehead', *words])}\n")
-    return run_process([sys.executable, "-m", "tapehead", *words], order.log, order.threads, stop, lock)
+    return run_process([sys.executable, *order.program, *words], order.log, order.threads, stop, lock)
 
 
 def run_process(command: list[str], log: Path, threads: int, stop: Stop, lock: int | None) -> int:
