@@ -69,10 +69,11 @@ def _build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train a model on a task, or go on with a run",
-        usage="tapehead train [TASK] [--model MODEL] [--recipe RECIPE] [--resume RUN] [options]",
+        usage="tapehead train TASK [--model MODEL] [--recipe RECIPE] [options]\n"
+        "       tapehead train --resume RUN [options]",
         description="Train a model on a task: copy, repeat_copy, associative_recall, ngrams, priority_sort or "
-        "omniglot. `tapehead train TASK --help` lists every option of task, model, "
-        "optimiser, training and Lightning's Trainer.",
+        "omniglot. `tapehead train TASK --help` lists every option of task, model, optimiser and training, "
+        "`tapehead train TASK --help-all` those of Lightning's Trainer as well.",
         add_help=False,
         **exact,
     )
@@ -125,33 +126,38 @@ def _add_study(commands: Any) -> None:
     study = commands.add_parser(
         "study",
         help="train many seeds of several models side by side; one table and one picture at the end",
-        usage="tapehead study TASK [--models MODEL ...] [--seeds K] [--out DIR] [options of train]",
+        usage="tapehead study TASK [--models MODEL ...] [--seeds K] [options]",
         description="Train seeds x models side by side, evaluate each, and compare them in a table and a picture. "
         "Repeating the command goes on where it stopped. Options of `tapehead train`, such as "
         "--training.sequences 2000, are passed to every run; `tapehead train TASK --help` lists them.",
         allow_abbrev=False,
     )
-    study.add_argument(
+    what = study.add_argument_group("what is trained")
+    what.add_argument(
         "--models", nargs="+", metavar="MODEL", help="models, recipes or YAML files (default ntm; omniglot: mann)"
     )
-    study.add_argument("--seeds", type=int, default=10, metavar="K", help="how many (default 10)")
-    study.add_argument("--first-seed", type=int, default=0, metavar="S", help="the lowest (default 0)")
-    study.add_argument("--out", metavar="DIR", help="the study's folder (default runs/TASK-study-DATE-TIME)")
-    study.add_argument("--workers", type=int, metavar="N", help="runs at a time (default: as many as cores)")
-    study.add_argument("--threads", type=int, default=1, metavar="N", help="of each run (default 1)")
-    study.add_argument("--backend", choices=["joblib", "ray"], default="joblib", help="this machine, or a Ray cluster")
-    study.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
-    study.add_argument("--no-evaluation", action="store_true", help="only train")
-    study.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
-    study.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
-    study.add_argument(
-        "--memory-size",
-        type=int,
-        metavar="N",
-        help="slots of models with a memory (default: as for evaluate)",
+    what.add_argument("--seeds", type=int, default=10, metavar="K", help="how many (default 10)")
+    what.add_argument("--first-seed", type=int, default=0, metavar="S", help="the lowest (default 0)")
+    what.add_argument("--out", metavar="DIR", help="the study's folder (default runs/TASK-study-DATE-TIME)")
+    where = study.add_argument_group("where it runs")
+    where.add_argument("--workers", type=int, metavar="N", help="runs at a time (default: as many as cores)")
+    where.add_argument("--threads", type=int, default=1, metavar="N", help="of each run (default 1)")
+    where.add_argument(
+        "--backend",
+        choices=["joblib", "ray"],
+        default="joblib",
+        help="this machine (joblib, the default) or a cluster",
     )
-    study.add_argument("--sequences", type=int, metavar="K", help="to evaluate, of each length")
-    study.add_argument("--band", action="store_true", help="draw mean and deviation in place of every seed and median")
+    where.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
+    scored = study.add_argument_group("how each run is scored, and drawn")
+    scored.add_argument("--no-evaluation", action="store_true", help="only train")
+    scored.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
+    scored.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
+    scored.add_argument(
+        "--memory-size", type=int, metavar="N", help="slots of models with a memory (default: as for evaluate)"
+    )
+    scored.add_argument("--sequences", type=int, metavar="K", help="to evaluate, of each length")
+    scored.add_argument("--band", action="store_true", help="draw mean and deviation, not every seed and the median")
     study.set_defaults(run=_study)
 
 
@@ -162,7 +168,7 @@ def _take_task(rest: list[str]) -> str | None:
 
 def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
     task = _take_task(rest)
-    if arguments.help and task is None:
+    if task is None and (arguments.help or "--help-all" in rest):
         arguments.parser.print_help()
         return 0
     from tapehead.training.train import train

@@ -27,6 +27,7 @@ ELSEWHERE = {
     "--resume": "give the study's folder to --out",
     "--print_config": "ask `tapehead train` for it",
     "--help": "ask `tapehead train TASK --help`",
+    "--help-all": "ask `tapehead train TASK --help-all`",
 }
 """Options of `tapehead train` that a study decides for every run by itself."""
 

@@ -15,18 +15,12 @@ from jsonargparse.typing import restricted_number_type
 
 from tapehead.errors import UsageError
 from tapehead.tasks import TASKS
-from tapehead.training.config import CurriculumConfig, OptimiserConfig, RunConfig, ScheduleConfig, TrainingConfig
-from tapehead.training.models import MODELS, EmbeddingConfig, default_model
+from tapehead.training.config import RunConfig
+from tapehead.training.help import BriefHelp, Elsewhere, ShowFullHelp
+from tapehead.training.kinds import GROUPS, option_kinds, placeholder
+from tapehead.training.models import MODELS, default_model
 
 __all__ = ["config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
-
-GROUPS: dict[str, type] = {
-    "embedding": EmbeddingConfig,
-    "optimiser": OptimiserConfig,
-    "schedule": ScheduleConfig,
-    "curriculum": CurriculumConfig,
-    "training": TrainingConfig,
-}
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "accelerator": "auto",
@@ -52,6 +46,18 @@ BATCH_COUNTS: dict[str, Any] = {
 }
 """Trainer options in which 1 is one batch and 1.0 all of them. Lightning annotates them with typing.Union, whose cache
 hands out int and float in whatever order was asked for first in the process; these types keep theirs."""
+
+
+TAKEN_BEFORE = {
+    "--recipe": ("RECIPE", "what the defaults come from: task/model of the package, or a YAML file"),
+    "--resume": ("RUN", "go on with the run in this folder"),
+}
+"""Options that the command line's first parser takes (`tapehead.cli`); they are in the help of this one as well."""
+
+TRAINER_HELP = (
+    "Every option of lightning.pytorch.Trainer is there as --trainer.NAME, such as --trainer.accelerator cpu, "
+    "--trainer.precision 64-true and --trainer.max_time 00:01:00:00. --help-all lists them."
+)
 
 
 class Parsed(NamedTuple):
@@ -119,39 +125,66 @@ def build_parser(
     """
     parser = ArgumentParser(
         prog=f"tapehead train {task_name}",
-        description=(
-            f"Train a model on {task_name}. Recipe: {defaults or 'none, the defaults below'}. "
-            "`tapehead train --help` tells of --recipe and --resume, which come beside these options."
-        ),
+        usage=f"tapehead train {task_name} [options]",
+        description=f"Train a model on {task_name}. {_where_defaults_are_from(defaults)}",
         default_config_files=[defaults] if defaults else [],
         exit_on_error=False,
+        formatter_class=BriefHelp,
     )
-    parser.add_argument("--config", action="config", help="A YAML file with any of the options below.")
+    for name, (metavar, text) in TAKEN_BEFORE.items():
+        parser.add_argument(name, action=Elsewhere, metavar=metavar, help=text)
+    parser.add_argument("--help-all", action=ShowFullHelp, help="this, and every option of Lightning's Trainer")
+    parser.add_argument("--config", action="config", metavar="FILE", help="a YAML file with any of the options below")
     # In the files of runs, so that one can be given to --config: another task's or model's is refused.
     parser.add_argument("--task_name", choices=[task_name], default=task_name, help=SUPPRESS)
     parser.add_argument("--model_name", choices=[model_name], default=model_name, help=SUPPRESS)
-    parser.add_argument("--seed", type=Seed, default=0, help="Of parameters and data; a run repeats to the bit on CPU.")
-    parser.add_argument("--out", type=str | None, default=None, help="The run's folder; must not exist.")
-    parser.add_class_arguments(TASKS[task_name], "task", help=f"The task: {task_name}")
-    parser.add_class_arguments(MODELS[model_name], "model", help=f"The model: {model_name}")
-    for action in parser._actions:
-        if action.dest == "model":  # cli.py has taken --model before this parser sees the line
-            action.metavar, action.help = "{" + ",".join(MODELS) + "}", "Which model; each has options of its own."
+    parser.add_argument(
+        "--seed", type=Seed, default=0, help="of parameters and data; on a CPU a run repeats to the bit"
+    )
+    parser.add_argument("--out", type=str | None, default=None, help="the run's folder; must not exist")
+    parser.add_class_arguments(TASKS[task_name], "task", help=f"Task {task_name}")
+    parser.add_class_arguments(MODELS[model_name], "model", help=f"Model {model_name}")
+    groups: Any = parser.groups
     for name, group in GROUPS.items():
-        parser.add_class_arguments(group, name, help=(group.__doc__ or "").splitlines()[0])
+        title, _, text = (group.__doc__ or "").splitlines()[0].rstrip(".").partition(". ")
+        parser.add_class_arguments(group, name, help=title)
+        groups[name].description = text or None
+    if "model.initial" in groups:
+        groups["model.initial"].title = f"Model {model_name}: what starts a sequence"
     if trainer:
-        from lightning.pytorch import Trainer
-
-        parser.add_class_arguments(
-            Trainer, "trainer", instantiate=False, skip=set(BATCH_COUNTS), help="Lightning's Trainer"
-        )
-        for name, kind in BATCH_COUNTS.items():
-            default = inspect.signature(Trainer.__init__).parameters[name].default
-            parser.add_argument(
-                f"--trainer.{name}", type=kind, default=default, help="A number of batches, or a share."
-            )
-        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+        _add_trainer(parser)
+    kinds = option_kinds(task_name, model_name, trainer=trainer)
+    for action in parser._actions:
+        if action.dest in kinds and action.dest != "config":
+            action.metavar = "DIR" if action.dest == "out" else placeholder(kinds[action.dest])
+        elif action.dest == "model":  # cli.py has taken --model before this parser sees the line
+            action.metavar, action.help = "{" + ",".join(MODELS) + "}", "which model; each has options of its own"
+        elif action.dest == "print_config":
+            action.help = "print the configuration that the options come to, and train nothing"
     return parser
+
+
+def _add_trainer(parser: ArgumentParser) -> None:
+    from lightning.pytorch import Trainer
+
+    parser.add_class_arguments(
+        Trainer, "trainer", instantiate=False, skip=set(BATCH_COUNTS), help="Lightning's Trainer"
+    )
+    group: Any = (parser.groups or {})["trainer"]
+    group.description = TRAINER_HELP
+    for name, kind in BATCH_COUNTS.items():
+        default = inspect.signature(Trainer.__init__).parameters[name].default
+        text = "A number of batches, or with a point a share of them."
+        group.add_argument(f"--trainer.{name}", type=kind, default=default, help=text)
+    parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+
+
+def _where_defaults_are_from(path: str | None) -> str:
+    if path is None:
+        return "There is no recipe for it; what is left out is as the code has it."
+    names = {find_recipe(name.split("/")[0], "", name): name for name in recipe_names()}
+    source = f"the recipe {names[path]}" if path in names else path
+    return f"What is left out comes from {source}, and so do the defaults below."
 
 
 def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str | None) -> Parsed:

@@ -35,7 +35,7 @@ class OptimiserConfig:
         learning_rate: at its highest
         decay: of the running means of rmsprop_graves and rmsprop
         momentum: of rmsprop_graves and rmsprop
-        eps: joins the root of the optimiser; None takes 1e-4 for both RMSprops and 1e-8 for Adam and AdamW
+        eps: joins the root of the optimiser; null takes 1e-4 for both RMSprops and 1e-8 for Adam and AdamW
         betas: decay of the running means of Adam and AdamW
         weight_decay: of AdamW decoupled, of the others added to the gradient
         clip: the gradients' norm over all parameters, or each element's value, or not at all
@@ -84,7 +84,7 @@ class ScheduleConfig:
         solved_fraction: of all that, once the task is solved: a lower rate keeps it so
         solved_kind: what happens to it from there on: nothing, or a decay to 0 along a cosine over
             `training.sequences_after_solved`
-        solved_weight_decay: in place of the optimiser's weight decay once the task is solved; None keeps that one
+        solved_weight_decay: in place of the optimiser's weight decay once the task is solved; null keeps that one
     """
 
     kind: Literal["constant", "cosine", "linear"] = "constant"
@@ -137,13 +137,13 @@ class TrainingConfig:
         solved_below: mean error of a validation at which the task counts as solved, in the task's measure: wrong bits a
             sequence, for ngrams bits above the optimum
         stop_when_solved: or go on to the end
-        memory_sizes: slots of the memory, a size drawn for each batch; none always takes the model's own
-        solved_memory_sizes: in place of those once the task is solved; None keeps them, and so does a model that
+        memory_sizes: slots of the memory, a size drawn for each batch; [] always takes the model's own
+        solved_memory_sizes: in place of those once the task is solved; null keeps them, and so does a model that
             something learned slot by slot ties to its own size
         select_at: lengths beyond those trained on that a validation at which the task is solved looks at as well:
             best.ckpt is then the one of these with the fewest bits at both
         select_sequences: of each of those lengths
-        select_memory_size: slots of the memory for those lengths; none takes those trained with
+        select_memory_size: slots of the memory for those lengths; null takes those trained with
         sequences_after_solved: to go on for, at the rate of `schedule.solved_fraction`, before stopping when solved
         keep_last: checkpoints of the latest validations to keep, beside the best one
     """
