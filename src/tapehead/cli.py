@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tapehead
-from tapehead.errors import TapeheadError
+from tapehead.errors import TapeheadError, UnknownNameError, did_you_mean
 
 __all__ = ["main"]
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _build_parser()
     arguments, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if rest and arguments.command not in TAKING_OPTIONS:
-        parser.error(f"unknown options: {' '.join(rest)}. `tapehead {arguments.command} --help` lists what there is.")
+        arguments.parser.refuse(rest[0])
     try:
         return arguments.run(arguments, rest)
     except ModuleNotFoundError as error:
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return _fail("Stopped.", 130)
+    except UnknownNameError as error:  # it may be near an option of the command's own as well
+        return _fail(error.message + did_you_mean(error.name, [*error.known, *arguments.parser.options()]), 2)
     except TapeheadError as error:
         return _fail(str(error), error.exit_status)
     except Exception as error:
@@ -51,13 +54,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's, whose errors are sentences that say what there is; its subcommands are of the same class."""
+
+    def options(self) -> list[str]:
+        """The names of its options, as the help has them."""
+        return re.findall(r"^ +(?:-\w, )?(--[\w-]+)", self.format_help(), re.MULTILINE)
+
+    def refuse(self, word: str) -> NoReturn:
+        """Stop because of a word that is none of its own."""
+        name = word.partition("=")[0]
+        text = f"{name}: no such option." if name.startswith("-") else f"{name}: one word too many."
+        self.error(f"{text}{did_you_mean(name, self.options())} `{self.prog} --help` lists what there is.")
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.match(r"argument (\S+): invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message):
+            option, value, choices = found[1], found[2], re.findall(r"[\w.-]+", found[3])
+            message = f"{option}: expected one of {', '.join(choices)}, got {value}.{did_you_mean(value, choices)}"
+        elif found := re.match(r"argument (\S+): invalid int value: (.*)", message):
+            message = f"{found[1]}: expected a whole number, got {found[2].strip(chr(39))}."
+        super().error(message)
+
+
 def _fail(message: str, status: int) -> int:
     print(f"tapehead: {message}", file=sys.stderr)
     return status
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _build_parser() -> _Parser:
+    parser = _Parser(
         prog="tapehead",
         description="Neural Turing Machines: train them on the paper's tasks, evaluate them, look inside.",
         allow_abbrev=False,
@@ -81,7 +106,7 @@ def _build_parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", help="a recipe of the package, task/model, or a YAML file")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     train.add_argument("-h", "--help", action="store_true", help="this, and with TASK every option")
-    train.set_defaults(run=_train, parser=train)
+    train.set_defaults(run=_train)
 
     _add_study(commands)
 
@@ -119,6 +144,8 @@ def _build_parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="versions, devices, and which backends can run here", **exact)
     info.set_defaults(run=_info)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 

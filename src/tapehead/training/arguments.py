@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import restricted_number_type
 
-from tapehead.errors import UsageError
+from tapehead.errors import UnknownNameError, UsageError
 from tapehead.tasks import TASKS
 from tapehead.training.config import RunConfig
 from tapehead.training.help import BriefHelp, Elsewhere, ShowFullHelp
-from tapehead.training.kinds import GROUPS, option_kinds, placeholder
+from tapehead.training.kinds import GROUPS, Seed, option_kinds, placeholder
 from tapehead.training.models import MODELS, default_model
+from tapehead.training.refusals import check_files, config_files, refusal, with_option
 
 __all__ = ["config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
 
@@ -31,9 +31,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
     "enable_model_summary": False,
 }
 """What differs from Lightning's own defaults."""
-
-
-Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**63)])
 
 
 BATCH_COUNTS: dict[str, Any] = {
@@ -92,7 +89,8 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str | No
         return None
     of_task = ", ".join(known for known in recipe_names() if known.startswith(f"{task_name}/"))
     if name not in recipe_names():
-        raise UsageError(f"--recipe: no recipe {name!r}, and no such file. Of {task_name} there are: {of_task}.")
+        message = f"--recipe: no recipe {name!r}, and no such file. Of {task_name} there are: {of_task}."
+        raise UnknownNameError(message, name, recipe_names())
     if name.split("/")[0] != task_name:
         raise UsageError(f"--recipe: {name} is for {name.split('/')[0]}. Of {task_name} there are: {of_task}.")
     return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
@@ -193,12 +191,15 @@ def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str | 
     Raises:
         UsageError: an option that does not exist, or a value that does not fit.
     """
+    kinds, own = option_kinds(task_name, model_name), config_files(argv)
+    files = own if defaults is None else [defaults, *own]
+    check_files(files, kinds)
     parser = build_parser(task_name, model_name, defaults=defaults)
     try:
         namespace = parser.parse_args(list(argv))
         objects = parser.instantiate(namespace)
     except Exception as error:
-        raise UsageError(str(error).strip()) from error
+        raise refusal(error, kinds, argv, files) from error
     trainer = namespace.trainer.as_dict()
     return Parsed(
         _config(objects, task_name, model_name, trainer),
@@ -218,15 +219,18 @@ def config_from_dict(data: dict[str, Any]) -> RunConfig:
     Raises:
         UsageError: it is not one.
     """
-    if data.get("task_name") not in (None, *TASKS):
-        raise UsageError(f"of a task {data['task_name']!r} that is not known here. Known are {', '.join(TASKS)}.")
+    task_name, model_name = (str(data.get(key)) for key in ("task_name", "model_name"))
+    for what, name, known in (("task", task_name, TASKS), ("model", model_name, MODELS)):
+        if name not in known:
+            message = f"of a {what} {name!r} that is not known here. Known are {', '.join(known)}."
+            raise UnknownNameError(message, name, known)
+    kinds = option_kinds(task_name, model_name, trainer=False)
     try:
-        task_name, model_name = data["task_name"], data["model_name"]
         parser = build_parser(task_name, model_name, trainer=False)
         plain = {key: value for key, value in data.items() if key != "trainer"}
         objects = parser.instantiate(parser.parse_object(plain))
     except Exception as error:
-        raise UsageError(f"not a configuration of tapehead: {type(error).__name__}: {error}") from error
+        raise UsageError(f"not a configuration of this tapehead: {refusal(error, kinds)}") from error
     return _config(objects, task_name, model_name, data.get("trainer") or {})
 
 
@@ -243,4 +247,5 @@ def _config(objects: Namespace, task_name: str, model_name: str, trainer: dict[s
             **groups,
         )
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        kinds = option_kinds(task_name, model_name, trainer=False)
+        raise UsageError(with_option(str(error), kinds)) from error

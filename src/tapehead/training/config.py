@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tapehead.errors import did_you_mean
 from tapehead.nn import SequenceModel
 from tapehead.nn.checks import check_choice
 from tapehead.tasks import Task
@@ -18,6 +19,10 @@ __all__ = [
     "ScheduleConfig",
     "TrainingConfig",
 ]
+
+
+SIMPLE_KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+"""What the kinds of a task's options are called."""
 
 
 def _positive(owner: str, **values: float) -> None:
@@ -210,14 +215,18 @@ class RunConfig:
             if name not in known:
                 raise ValueError(
                     f"CurriculumConfig: expected options of {self.task_name} in solved_task, got {name!r}; "
-                    f"it has {', '.join(known)}."
+                    f"it has {', '.join(known)}.{did_you_mean(name, known)}"
                 )
             value, kind = options[name], type(getattr(self.task, name))
             if type(value) is not kind and not (kind is float and type(value) is int):
                 raise ValueError(
-                    f"CurriculumConfig: expected {name} of solved_task to be of type {kind.__name__}, got {value!r}."
+                    f"CurriculumConfig: expected {name} of solved_task to be "
+                    f"{SIMPLE_KINDS.get(kind, kind.__name__)}, got {value!r}."
                 )
-        task = dataclasses.replace(self.task, **options)
+        try:
+            task = dataclasses.replace(self.task, **options)
+        except ValueError as error:
+            raise ValueError(f"CurriculumConfig: expected a solved_task that can be, got another: {error}") from error
         for name in ("input_size", "target_size"):
             if getattr(task, name) != getattr(self.task, name):
                 raise ValueError(

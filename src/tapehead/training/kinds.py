@@ -7,11 +7,13 @@ import types
 from collections.abc import Iterable
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from jsonargparse.typing import restricted_number_type
+
 from tapehead.tasks import TASKS
 from tapehead.training.config import CurriculumConfig, OptimiserConfig, ScheduleConfig, TrainingConfig
 from tapehead.training.models import MODELS, EmbeddingConfig
 
-__all__ = ["GROUPS", "describe", "option_kinds", "placeholder"]
+__all__ = ["GROUPS", "Seed", "describe", "option_kinds", "placeholder", "takes_null"]
 
 GROUPS: dict[str, type] = {
     "embedding": EmbeddingConfig,
@@ -22,8 +24,11 @@ GROUPS: dict[str, type] = {
 }
 """What a run can be told besides its task and model: the names that options begin with, and what they make."""
 
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**63)])
+
 WORDS: dict[Any, tuple[str, str]] = {
     int: ("a whole number", "N"),
+    Seed: ("a whole number from 0 to 2^63 - 1", "N"),
     float: ("a number", "X"),
     bool: ("true or false", "{true,false}"),
     str: ("a text", "TEXT"),
@@ -48,7 +53,7 @@ def option_kinds(task_name: str, model_name: str, *, trainer: bool = True) -> di
         "config": str,
         "task_name": Literal[task_name],
         "model_name": Literal[model_name],
-        "seed": int,
+        "seed": Seed,
         "out": str | None,
     }
     for name, kind in {"task": TASKS[task_name], "model": MODELS[model_name], **GROUPS}.items():
@@ -93,14 +98,14 @@ def _described(kind: Any) -> list[str]:
     if isinstance(origin, type) and issubclass(origin, Iterable):
         item = arguments[0] if arguments else Any
         if item not in (int, float):
-            return ["a list of " + describe(item).removeprefix("a ").removeprefix("an ")]
+            return [f"a list of {describe(item).removeprefix('a ')}s"]
         count = len(arguments) if origin is tuple and arguments[-1] is not Ellipsis else None
         example = ", ".join(["1, 2", "0.5, 0.9"][item is float].split(", ")[: count or 2])
         counted = "" if count is None else f"{count} "
         return [f"a list of {counted}{WORDS[item][0].removeprefix('a ')}s, such as [{example}]"]
     if kind in WORDS:
         return [WORDS[kind][0]]
-    return [f"the name of a {getattr(kind, '__name__', kind)}"]
+    return [f"a {getattr(kind, '__name__', kind)}"]
 
 
 def placeholder(kind: Any) -> str:
@@ -131,6 +136,15 @@ def _alternatives(kind: Any) -> list[Any]:
         return [kind]
     parts = [one for part in get_args(kind) for one in _alternatives(part)]
     return [part for part in parts if part is not int or float not in parts]
+
+
+def takes_null(kind: Any) -> bool:
+    """Whether None is a value of this kind.
+
+    >>> takes_null(int | None), takes_null(int)
+    (True, False)
+    """
+    return type(None) in _alternatives(kind)
 
 
 def _without_null(kind: Any) -> Any:
