@@ -216,7 +216,8 @@ def _finish(module: TrainingModule, run: Run, before: int) -> None:
         ended = "Not solved" if config.training.solved_below else "Done"  # there is nothing like solving it
         console.print(f"[bold]{ended}[/] after {progress.sequences:,} sequences. Latest validation: {found}.")
     if before and progress.sequences == before:
-        console.print("Nothing was left to train. To go on, name more: --training.sequences.")
+        more = "add --training.stop_when_solved false" if progress.finished else "name more: --training.sequences"
+        console.print(f"Nothing was left to train. To go on, {more}.")
     console.print(f"Run: {run.path}")
 
 
