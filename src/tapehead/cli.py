@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tapehead
-from tapehead.errors import TapeheadError
+from tapehead.errors import TapeheadError, UnknownNameError, did_you_mean
 
 __all__ = ["main"]
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _build_parser()
     arguments, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     if rest and arguments.command not in TAKING_OPTIONS:
-        parser.error(f"unknown options: {' '.join(rest)}. `tapehead {arguments.command} --help` lists what there is.")
+        arguments.parser.refuse(rest[0])
     try:
         return arguments.run(arguments, rest)
     except ModuleNotFoundError as error:
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return _fail("Stopped.", 130)
+    except UnknownNameError as error:  # it may be near an option of the command's own as well
+        return _fail(error.message + did_you_mean(error.name, [*error.known, *arguments.parser.options()]), 2)
     except TapeheadError as error:
         return _fail(str(error), error.exit_status)
     except Exception as error:
@@ -51,13 +54,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's, whose errors are sentences that say what there is; its subcommands are of the same class."""
+
+    def options(self) -> list[str]:
+        """The names of its options, as the help has them."""
+        return re.findall(r"^ +(?:-\w, )?(--[\w-]+)", self.format_help(), re.MULTILINE)
+
+    def refuse(self, word: str) -> NoReturn:
+        """Stop because of a word that is none of its own."""
+        name = word.partition("=")[0]
+        text = f"{name}: no such option." if name.startswith("-") else f"{name}: one word too many."
+        self.error(f"{text}{did_you_mean(name, self.options())} `{self.prog} --help` lists what there is.")
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.match(r"argument (\S+): invalid choice: '?([^' ]*)'? \(choose from (.*)\)", message):
+            option, value, choices = found[1], found[2], re.findall(r"[\w.-]+", found[3])
+            message = f"{option}: expected one of {', '.join(choices)}, got {value}.{did_you_mean(value, choices)}"
+        elif found := re.match(r"argument (\S+): invalid int value: (.*)", message):
+            message = f"{found[1]}: expected a whole number, got {found[2].strip(chr(39))}."
+        super().error(message)
+
+
 def _fail(message: str, status: int) -> int:
     print(f"tapehead: {message}", file=sys.stderr)
     return status
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _build_parser() -> _Parser:
+    parser = _Parser(
         prog="tapehead",
         description="Neural Turing Machines: train them on the paper's tasks, evaluate them, look inside.",
         allow_abbrev=False,
@@ -69,10 +94,11 @@ def _build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train a model on a task, or go on with a run",
-        usage="tapehead train [TASK] [--model MODEL] [--recipe RECIPE] [--resume RUN] [options]",
+        usage="tapehead train TASK [--model MODEL] [--recipe RECIPE] [options]\n"
+        "       tapehead train --resume RUN [options]",
         description="Train a model on a task: copy, repeat_copy, associative_recall, ngrams, priority_sort or "
-        "omniglot. `tapehead train TASK --help` lists every option of task, model, "
-        "optimiser, training and Lightning's Trainer.",
+        "omniglot. `tapehead train TASK --help` lists every option of task, model, optimiser and training, "
+        "`tapehead train TASK --help-all` those of Lightning's Trainer as well.",
         add_help=False,
         **exact,
     )
@@ -80,7 +106,7 @@ def _build_parser() -> argparse.ArgumentParser:
     train.add_argument("--recipe", help="a recipe of the package, task/model, or a YAML file")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     train.add_argument("-h", "--help", action="store_true", help="this, and with TASK every option")
-    train.set_defaults(run=_train, parser=train)
+    train.set_defaults(run=_train)
 
     _add_study(commands)
 
@@ -118,6 +144,8 @@ def _build_parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="versions, devices, and which backends can run here", **exact)
     info.set_defaults(run=_info)
+    for command in commands.choices.values():
+        command.set_defaults(parser=command)
     return parser
 
 
@@ -125,36 +153,41 @@ def _add_study(commands: Any) -> None:
     study = commands.add_parser(
         "study",
         help="train many seeds of several models side by side; one table and one picture at the end",
-        usage="tapehead study TASK [--models MODEL ...] [--seeds K] [--out DIR] [options of train]",
+        usage="tapehead study TASK [--models MODEL ...] [--seeds K] [options]",
         description="Train seeds x models side by side, evaluate each, and compare them in a table and a picture. "
         "Repeating the command goes on where it stopped. Options of `tapehead train`, such as "
         "--training.sequences 2000, are passed to every run; `tapehead train TASK --help` lists them.",
         allow_abbrev=False,
     )
-    study.add_argument(
+    what = study.add_argument_group("what is trained")
+    what.add_argument(
         "--models", nargs="+", metavar="MODEL", help="models, recipes or YAML files (default ntm; omniglot: mann)"
     )
-    study.add_argument("--seeds", type=int, default=10, metavar="K", help="how many (default 10)")
-    study.add_argument("--first-seed", type=int, default=0, metavar="S", help="the lowest (default 0)")
-    study.add_argument("--out", metavar="DIR", help="the study's folder (default runs/TASK-study-DATE-TIME)")
-    study.add_argument("--workers", type=int, metavar="N", help="runs at a time (default: as many as cores)")
-    study.add_argument("--threads", type=int, default=1, metavar="N", help="of each run (default 1)")
-    study.add_argument("--backend", choices=["joblib", "ray"], default="joblib", help="this machine, or a Ray cluster")
-    study.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
-    study.add_argument(
+    what.add_argument("--seeds", type=int, default=10, metavar="K", help="how many (default 10)")
+    what.add_argument("--first-seed", type=int, default=0, metavar="S", help="the lowest (default 0)")
+    what.add_argument("--out", metavar="DIR", help="the study's folder (default runs/TASK-study-DATE-TIME)")
+    where = study.add_argument_group("where it runs")
+    where.add_argument("--workers", type=int, metavar="N", help="runs at a time (default: as many as cores)")
+    where.add_argument("--threads", type=int, default=1, metavar="N", help="of each run (default 1)")
+    where.add_argument(
+        "--backend",
+        choices=["joblib", "ray"],
+        default="joblib",
+        help="this machine (joblib, the default) or a cluster",
+    )
+    where.add_argument(
         "--together", action="store_true", help="train the seeds of a model in one process, in step: for a GPU"
     )
-    study.add_argument("--no-evaluation", action="store_true", help="only train")
-    study.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
-    study.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
-    study.add_argument(
-        "--memory-size",
-        type=int,
-        metavar="N",
-        help="slots of models with a memory (default: as for evaluate)",
+    where.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
+    scored = study.add_argument_group("how each run is scored, and drawn")
+    scored.add_argument("--no-evaluation", action="store_true", help="only train")
+    scored.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
+    scored.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
+    scored.add_argument(
+        "--memory-size", type=int, metavar="N", help="slots of models with a memory (default: as for evaluate)"
     )
-    study.add_argument("--sequences", type=int, metavar="K", help="to evaluate, of each length")
-    study.add_argument("--band", action="store_true", help="draw mean and deviation in place of every seed and median")
+    scored.add_argument("--sequences", type=int, metavar="K", help="to evaluate, of each length")
+    scored.add_argument("--band", action="store_true", help="draw mean and deviation, not every seed and the median")
     study.set_defaults(run=_study)
 
 
@@ -165,7 +198,7 @@ def _take_task(rest: list[str]) -> str | None:
 
 def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
     task = _take_task(rest)
-    if arguments.help and task is None:
+    if task is None and (arguments.help or "--help-all" in rest):
         arguments.parser.print_help()
         return 0
     from tapehead.training.train import train

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "BackendError",
     "DataError",
@@ -10,8 +13,33 @@ __all__ = [
     "RunError",
     "TapeheadError",
     "TrainingError",
+    "UnknownNameError",
     "UsageError",
+    "did_you_mean",
 ]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question to follow a sentence about a name that does not exist; empty where no known one is near.
+
+    Names with parts, as options have, are near as well where their last part is.
+
+    >>> did_you_mean("coppy", ["copy", "ngrams"]), did_you_mean("--batch_sise", ["--training.batch_size"])
+    (' Did you mean copy?', ' Did you mean --training.batch_size?')
+    >>> did_you_mean("sing", ["copy", "ngrams"])
+    ''
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 3, 0.6 if len(name) < 8 else 0.8)
+    near = [one for one in near if difflib.SequenceMatcher(None, _last(name), _last(one)).ratio() >= 0.6]
+    if not near and len(name) >= 8:
+        lasts = {_last(one): one for one in known}
+        near = [lasts[last] for last in difflib.get_close_matches(_last(name), lasts, 1, 0.85)]
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2].removeprefix("--")
 
 
 class TapeheadError(Exception):
@@ -29,6 +57,20 @@ class UsageError(TapeheadError):
     """What the user asked for cannot be."""
 
     exit_status = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that does not exist.
+
+    Args:
+        message: what to say
+        name: as the user wrote it
+        known: what there is
+    """
+
+    def __init__(self, message: str, name: str, known: Iterable[str]) -> None:
+        self.message, self.name, self.known = message, name, list(known)
+        super().__init__(message + did_you_mean(name, self.known))
 
 
 class RunError(TapeheadError):

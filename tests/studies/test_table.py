@@ -86,6 +86,30 @@ def test_a_terminal_shows_every_number_whatever_its_width(width):
     assert max(map(len, text.splitlines())) <= width
 
 
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 120])
+@pytest.mark.parametrize(
+    "recipe", ["ntm", "ntm-feedforward-paper", "a-recipe-with-a-name-of-a-line-and-more-to-itself"]
+)
+def test_no_column_is_cut(width, recipe):
+    sizes = ["10x10", "20x10", "30x10", "50x10", "80x10", "120x10"]
+    scores = {size: 1234.0 * index + 0.5 for index, size in enumerate(sizes)}
+    runs = [run(seed, 10000 + 4321 * seed, recipe=recipe, errors=7.25, scores=scores) for seed in range(3)]
+    runs.append(run(3, None, recipe=recipe, errors=7.25, scores=scores))
+    console = Console(file=io.StringIO(), width=width)
+    print_tables("copy", runs, console)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    words = [word.strip("[],") for line in lines for word in line.split()]
+    for size in sizes:
+        assert words.count(size) == 2  # a heading in each table
+    for seed in range(3):
+        assert f"{10000 + 4321 * seed:,}" in words
+    assert words.count("7.25") == 4 + 1
+    assert words.count("6,170") == 4 + 1
+    assert "".join(recipe.split()) in "".join(words) or len(recipe) > 28
+    assert "…" not in " ".join(words)
+
+
 def test_results_hold_no_infinity():
     found = results("copy", RUNS)
     assert found["measure"] == "bit_errors"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import yaml
 from tapehead.cli import main
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import build_parser, config_from_dict, config_to_dict, find_recipe, parse, recipe_names
+from tapehead.training.kinds import option_kinds
 from tapehead.training.models import MODELS
 from tests.training import tiny
 
@@ -27,14 +30,65 @@ def test_every_field_is_an_option_with_help(task, model):
             assert action.help, f"{group}.{field.name} has no help"
 
 
-def test_help_lists_everything(capsys):
+def help_of(words, capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["train", "copy", "--help"])
+        main(words)
     assert stopped.value.code == 0
-    text = capsys.readouterr().out
+    return capsys.readouterr().out
+
+
+@pytest.fixture
+def columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model", MODELS)
+def test_help_lists_every_option_of_tapehead_and_no_type_of_python(task, model, columns, capsys):
+    text = help_of(["train", task, "--model", model, "--help"], capsys)
+    names = set(re.findall(r"^  --([\w.]+)(?: [\[{A-Z]|$)", text, re.MULTILINE))
+    wanted = option_kinds(task, model, trainer=False).keys() - {"task_name", "model_name"}
+    assert wanted <= names <= wanted | {"model", "recipe", "resume"}
     assert "--model {ntm,mann,lstm}" in text
-    for option in ("--task.max_length", "--model.initial.memory", "--optimiser.clip_limit", "--trainer.precision"):
-        assert option in text
+    for python in ("Optional", "Literal", "Union", "tuple", "None", "class ", "type:", "CONFIG"):
+        assert python not in text
+    usage, _, rest = text.partition("\n\n")
+    assert usage.count("\n") <= 1
+    assert len(rest.splitlines()) < 260
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_tells_defaults_of_the_recipe_choices_and_kinds(columns, capsys):
+    text = " ".join(help_of(["train", "copy", "--help"], capsys).split())
+    assert "comes from the recipe copy/ntm" in text
+    assert "--training.sequences N to train on at the most (default: 30000)" in text
+    assert "--optimiser.clip {norm,value,none}" in text
+    assert "--optimiser.betas [X,X] decay of the running means of Adam and AdamW (default: [0.9, 0.999])" in text
+    assert "--training.solved_memory_sizes [N,...]|null" in text
+    assert '{"density": "random"}' in text
+    assert "--trainer.NAME" in text
+    assert "--trainer.max_epochs" not in text
+    own = " ".join(help_of(["train", "copy", "--recipe", "copy/ntm-paper", "--help"], capsys).split())
+    assert "comes from the recipe copy/ntm-paper" in own
+
+
+def test_full_help_lists_every_option_of_the_trainer_as_well(columns, capsys):
+    text = help_of(["train", "copy", "--help-all"], capsys)
+    for name in ("config", *option_kinds("copy", "ntm")):
+        assert f"  --{name} " in text or name in ("task_name", "model_name"), name
+    for markup in ("``", ":class:", "Union["):
+        assert markup not in text
+    assert main(["train", "--help-all"]) == 0
+    assert "TASK --help-all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["study", "--help"], ["study", "copy", "--help"]])
+def test_help_fits_a_terminal(words, columns, capsys):
+    with contextlib.suppress(SystemExit):
+        main(words)
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert 10 < len(text.splitlines()) < 50
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -89,8 +90,25 @@ def test_the_command_prints_a_table_and_writes_a_file(runs, capsys):
     assert data.keys() >= {"memory_size", "lengths"}
     assert data["memory_size"] == 8
     assert data["lengths"].keys() == {"2", "5"}
-    assert data["lengths"]["5"].keys() == {"bit_errors", "bits", "perfect", "excess_bits", "wrong_answers"}
+    names = {"bit_errors", "bits", "perfect", "excess_bits", "wrong_answers", "answer_bits"}
+    assert data["lengths"]["5"].keys() == names
     assert 0 < data["lengths"]["2"]["bit_errors"] <= 4
+    assert [data["lengths"][length]["answer_bits"] for length in ("2", "5")] == [2 * 2, 5 * 2]
+    assert re.search(r"^\W*5\W+[\d.]+\W+10\W+[\d.]+\W+\d+%\W*$", out, re.MULTILINE)
+
+
+def test_the_bits_that_could_be_wrong_are_those_that_count(runs, capsys):
+    options = ["--lengths", "3", "--sequences", "2"]
+    assert main(["evaluate", str(runs / "repeat"), *options, "--repeats", "2"]) == 0
+    assert main(["evaluate", str(runs / "recall"), *options]) == 0
+    found = {
+        name: json.loads((runs / name / "evaluation.json").read_text())["lengths"] for name in ("repeat", "recall")
+    }
+    assert found["repeat"]["3x2"]["answer_bits"] == (3 * 2 + 1) * 3  # a step and a channel for the end
+    assert found["recall"]["3"]["answer_bits"] == 1 * 2  # an item of one vector of two bits
+    assert main(["evaluate", str(runs / "ngrams"), *options]) == 0
+    score = json.loads((runs / "ngrams" / "evaluation.json").read_text())["lengths"]["3"]
+    assert "answer_bits" not in score
 
 
 def test_without_lengths_the_tasks_own_are_taken(runs, capsys):

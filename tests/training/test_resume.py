@@ -11,6 +11,7 @@ import torch
 from tapehead.cli import main
 from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.module import TrainingModule
+from tapehead.training.runs import Run
 from tests.training.tiny import same, train, weights
 
 VARIANTS = {
@@ -198,6 +199,41 @@ def test_a_run_with_nothing_left_to_train_says_so(tmp_path, capsys):
     assert "Nothing was left" not in capsys.readouterr().out
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
     assert "Nothing was left to train. To go on, name more: --training.sequences." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("after", [0, 16])
+def test_a_solved_run_has_nothing_left_to_train_and_says_so(tmp_path, capsys, after):
+    run, resume = tmp_path / "run", ["train", "--resume", str(tmp_path / "run")]
+    assert train(run, "--training.solved_below=1000", f"--training.sequences_after_solved={after}") == 0
+    ended = Run.open(run).summary()["sequences"]
+    assert ended == 16 + after
+    before = weights(run)
+    capsys.readouterr()
+    for _ in range(2):
+        assert main(resume) == 0
+        said = "Nothing was left to train. To go on, add --training.stop_when_solved false."
+        assert said in capsys.readouterr().out
+        assert Run.open(run).summary()["sequences"] == ended
+        assert same(weights(run), before)
+    assert main([*resume, "--training.stop_when_solved", "false"]) == 0
+    assert "Nothing was left" not in capsys.readouterr().out
+    assert Run.open(run).summary()["sequences"] == 48
+
+
+def test_a_solved_run_goes_on_for_longer_when_told_to(tmp_path):
+    assert train(tmp_path / "run", "--training.solved_below=1000", "--training.sequences_after_solved=0") == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences_after_solved=16"]) == 0
+    assert Run.open(tmp_path / "run").summary()["sequences"] == 32
+
+
+def test_a_run_stopped_after_it_was_solved_still_comes_to_its_validation(tmp_path, monkeypatch):
+    options = ["--training.solved_below=1000", "--training.sequences_after_solved=8"]
+    assert train(tmp_path / "whole", *options) == 0
+    interrupt_at(monkeypatch, 13)  # 26 sequences: solved at 16, 10 ago
+    assert train(tmp_path / "run", *options) == 130
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert Run.open(tmp_path / "run").summary()["sequences"] == 32
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 
 def test_a_run_of_an_unknown_task(tmp_path, capsys):

@@ -64,9 +64,9 @@ def test_with_the_largest_size_alone_and_in_stages(tmp_path, drawn, options):
     [
         ('{"densty": "random"}', "expected options of copy in solved_task, got 'densty'; it has bits, "),
         ('{"density": "odd"}', "Copy: expected density 'even' or 'random', got 'odd'"),
-        ('{"max_length": null}', "expected max_length of solved_task to be of type int, got None"),
-        ('{"max_length": 2.5}', "expected max_length of solved_task to be of type int, got 2.5"),
-        ('{"mixed_lengths": 1}', "expected mixed_lengths of solved_task to be of type bool, got 1"),
+        ('{"max_length": null}', "expected max_length of solved_task to be a whole number, got None"),
+        ('{"max_length": 2.5}', "expected max_length of solved_task to be a whole number, got 2.5"),
+        ('{"mixed_lengths": 1}', "expected mixed_lengths of solved_task to be true or false, got 1"),
         ('{"bits": 9}', "expected a solved_task with the task's input_size of "),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tapehead.errors import PretrainedError
+from tapehead.errors import PretrainedError, did_you_mean
 from tapehead.pretrained.folder import CONFIG_NAME
 from tapehead.pretrained.hub import download
 
@@ -76,5 +76,5 @@ def locate(name_or_folder: str | Path, *, revision: str | None = None, token: st
         return download(name_or_folder, revision, token)
     raise PretrainedError(
         f"{name_or_folder}: expected a folder or the name of a pretrained model, got neither. "
-        f"There are: {', '.join(names())}."
+        f"There are: {', '.join(names())}.{did_you_mean(str(name_or_folder), names())}"
     )

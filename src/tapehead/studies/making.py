@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from tapehead.errors import UsageError
+from tapehead.errors import UnknownNameError, UsageError
 from tapehead.studies.plan import Evaluation, Plan, Recipe
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import model_of_recipe, recipe_names
@@ -27,6 +27,7 @@ ELSEWHERE = {
     "--resume": "give the study's folder to --out",
     "--print_config": "ask `tapehead train` for it",
     "--help": "ask `tapehead train TASK --help`",
+    "--help-all": "ask `tapehead train TASK --help-all`",
 }
 """Options of `tapehead train` that a study decides for every run by itself."""
 
@@ -62,7 +63,9 @@ def make_plan(
         UsageError: something does not fit.
     """
     if task not in TASKS:
-        raise UsageError(f"study: expected a task of {', '.join(TASKS)} as the first word, got {task}.")
+        got = task or (options[0] if options else "nothing")
+        message = f"study: expected a task of {', '.join(TASKS)} as the first word, got {got}."
+        raise UnknownNameError(message, got, TASKS)
     for option, value, least in (("--seeds", seeds, 1), ("--first-seed", first_seed, 0), ("--sequences", sequences, 1)):
         if value is not None and value < least:
             raise UsageError(f"{option}: expected at least {least}, got {value}.")
@@ -106,7 +109,8 @@ def _find(task: str, source: str) -> tuple[str, str, str | None]:
         return name, name, None  # with the defaults
     if f"{task}/{name}" not in recipe_names():
         there = [other.removeprefix(f"{task}/") for other in recipe_names() if other.startswith(f"{task}/")]
-        raise UsageError(f"--models: expected recipes of {task} ({', '.join(there)}) or YAML files, got {source}.")
+        message = f"--models: expected recipes of {task} ({', '.join(there)}) or YAML files, got {source}."
+        raise UnknownNameError(message, name, there)
     return name, model_of_recipe(task, None, f"{task}/{name}"), f"{task}/{name}"
 
 

@@ -20,6 +20,9 @@ NOTE = (
     "Mean ± standard deviation: of the solved runs alone. {measure}: a sequence, of the last validation{sizes}."
 )
 
+LONGEST_NAME = 28
+"""Characters of a model's name in a line of a terminal that is narrow; the rest goes on below"""
+
 
 class Block(NamedTuple):
     """A table before it is drawn: the first `keys` columns name a row, the others hold numbers."""
@@ -49,7 +52,8 @@ def _runs_block(runs: Sequence[RunResult], measure: Measure, sizes: Sequence[str
 
 
 def _recipes_block(recipes: Sequence[RecipeResult], measure: Measure, sizes: Sequence[str]) -> Block:
-    headings = ["model", "solved", "sequences until solved", "mean", "seconds until solved", "mean", measure.heading]
+    headings = ["model", "solved", "sequences until solved", "mean sequences", "seconds until solved", "mean seconds"]
+    headings.append(measure.heading)
     rows = []
     for recipe in recipes:
         solved = f"{recipe.solved} of {recipe.finished}" + (f", {recipe.died} died" if recipe.died else "")
@@ -116,9 +120,9 @@ def print_tables(task: str, runs: Sequence[RunResult], console: Console) -> None
     measure, sizes = measure_of(task), _sizes(runs)
     recipes = summarise(runs, measure)
     for block in (_runs_block(runs, measure, sizes), _recipes_block(recipes, measure, sizes)):
-        for part in _parts(block, console.width):
+        for part in _parts(block, console):
             console.print()
-            console.print(_rich(part))
+            console.print(_rich(part, narrow=not _fits(part, console, narrow=False)))
     for run in runs:
         if run.state == "died":
             console.print(f"{run.name} died: {run.message}", style="red", markup=False, soft_wrap=True)
@@ -130,31 +134,44 @@ def _width(block: Block, column: int) -> int:
     return max(map(len, [*(row[column] for row in block.rows), *block.headings[column].split()]), default=0)
 
 
-def _parts(block: Block, width: int) -> list[Block]:
-    """A table cut into such as fit a width, those of model and seed naming the rows of each."""
+def _parts(block: Block, console: Console) -> list[Block]:
+    """A table cut into such as fit a terminal, model and seed naming the rows of each."""
     names = [0, 1] if block.keys == 3 else [0]
     parts, columns = [], list(range(block.keys))
     for column in range(block.keys, len(block.headings)):
-        if sum(_width(block, one) + 2 for one in [*columns, column]) > width and len(columns) > len(names):
+        if len(columns) > len(names) and not _fits(_of_columns(block, [*columns, column]), console):
             parts.append(columns)
             columns = [*names]
         columns.append(column)
     parts.append(columns)
     return [
-        Block(
-            block.title if index == 0 else f"{block.title}, continued",
-            [block.headings[column] for column in columns],
-            [[row[column] for column in columns] for row in block.rows],
-            sum(column < block.keys for column in columns),
-        )
+        _of_columns(block, columns, block.title if index == 0 else f"{block.title}, continued")
         for index, columns in enumerate(parts)
     ]
 
 
-def _rich(block: Block) -> Table:
+def _of_columns(block: Block, columns: Sequence[int], title: str = "") -> Block:
+    return Block(
+        title,
+        [block.headings[column] for column in columns],
+        [[row[column] for column in columns] for row in block.rows],
+        sum(column < block.keys for column in columns),
+    )
+
+
+def _fits(block: Block, console: Console, *, narrow: bool = True) -> bool:
+    unlimited = console.options.update_width(10_000)
+    return console.measure(_rich(block, narrow=narrow), options=unlimited).maximum <= console.width
+
+
+def _rich(block: Block, *, narrow: bool) -> Table:
+    """The table for a terminal; narrow, with headings broken between words. Left to itself rich cuts columns off."""
     table = Table(title=block.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for index, heading in enumerate(block.headings):
-        table.add_column(heading, justify="left" if index < block.keys else "right", min_width=_width(block, index))
+        width = _width(block, index) if narrow else None
+        if index == 0 and width is not None:
+            width = min(width, LONGEST_NAME)
+        table.add_column(heading, justify="left" if index < block.keys else "right", width=width, overflow="fold")
     colours = {"solved": "[green]solved[/]", "died": "[bold red]died[/]"}
     for row in block.rows:
         table.add_row(*(colours.get(cell, cell.replace("[", r"\[")) for cell in row))

@@ -11,22 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jsonargparse import ArgumentParser, Namespace
-from jsonargparse.typing import restricted_number_type
 
-from tapehead.errors import UsageError
+from tapehead.errors import UnknownNameError, UsageError
 from tapehead.tasks import TASKS
-from tapehead.training.config import CurriculumConfig, OptimiserConfig, RunConfig, ScheduleConfig, TrainingConfig
-from tapehead.training.models import MODELS, EmbeddingConfig, default_model
+from tapehead.training.config import RunConfig
+from tapehead.training.help import BriefHelp, Elsewhere, ShowFullHelp
+from tapehead.training.kinds import GROUPS, Seed, option_kinds, placeholder
+from tapehead.training.models import MODELS, default_model
+from tapehead.training.refusals import check_files, config_files, refusal, with_option
 
 __all__ = ["config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
-
-GROUPS: dict[str, type] = {
-    "embedding": EmbeddingConfig,
-    "optimiser": OptimiserConfig,
-    "schedule": ScheduleConfig,
-    "curriculum": CurriculumConfig,
-    "training": TrainingConfig,
-}
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "accelerator": "auto",
@@ -39,9 +33,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 """What differs from Lightning's own defaults."""
 
 
-Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**63)])
-
-
 BATCH_COUNTS: dict[str, Any] = {
     "limit_train_batches": int | float | None,
     "limit_val_batches": int | float | None,
@@ -52,6 +43,18 @@ BATCH_COUNTS: dict[str, Any] = {
 }
 """Trainer options in which 1 is one batch and 1.0 all of them. Lightning annotates them with typing.Union, whose cache
 hands out int and float in whatever order was asked for first in the process; these types keep theirs."""
+
+
+TAKEN_BEFORE = {
+    "--recipe": ("RECIPE", "what the defaults come from: task/model of the package, or a YAML file"),
+    "--resume": ("RUN", "go on with the run in this folder"),
+}
+"""Options that the command line's first parser takes (`tapehead.cli`); they are in the help of this one as well."""
+
+TRAINER_HELP = (
+    "Every option of lightning.pytorch.Trainer is there as --trainer.NAME, such as --trainer.accelerator cpu, "
+    "--trainer.precision 64-true and --trainer.max_time 00:01:00:00. --help-all lists them."
+)
 
 
 class Parsed(NamedTuple):
@@ -86,7 +89,8 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str | No
         return None
     of_task = ", ".join(known for known in recipe_names() if known.startswith(f"{task_name}/"))
     if name not in recipe_names():
-        raise UsageError(f"--recipe: no recipe {name!r}, and no such file. Of {task_name} there are: {of_task}.")
+        message = f"--recipe: no recipe {name!r}, and no such file. Of {task_name} there are: {of_task}."
+        raise UnknownNameError(message, name, recipe_names())
     if name.split("/")[0] != task_name:
         raise UsageError(f"--recipe: {name} is for {name.split('/')[0]}. Of {task_name} there are: {of_task}.")
     return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
@@ -119,39 +123,66 @@ def build_parser(
     """
     parser = ArgumentParser(
         prog=f"tapehead train {task_name}",
-        description=(
-            f"Train a model on {task_name}. Recipe: {defaults or 'none, the defaults below'}. "
-            "`tapehead train --help` tells of --recipe and --resume, which come beside these options."
-        ),
+        usage=f"tapehead train {task_name} [options]",
+        description=f"Train a model on {task_name}. {_where_defaults_are_from(defaults)}",
         default_config_files=[defaults] if defaults else [],
         exit_on_error=False,
+        formatter_class=BriefHelp,
     )
-    parser.add_argument("--config", action="config", help="A YAML file with any of the options below.")
+    for name, (metavar, text) in TAKEN_BEFORE.items():
+        parser.add_argument(name, action=Elsewhere, metavar=metavar, help=text)
+    parser.add_argument("--help-all", action=ShowFullHelp, help="this, and every option of Lightning's Trainer")
+    parser.add_argument("--config", action="config", metavar="FILE", help="a YAML file with any of the options below")
     # In the files of runs, so that one can be given to --config: another task's or model's is refused.
     parser.add_argument("--task_name", choices=[task_name], default=task_name, help=SUPPRESS)
     parser.add_argument("--model_name", choices=[model_name], default=model_name, help=SUPPRESS)
-    parser.add_argument("--seed", type=Seed, default=0, help="Of parameters and data; a run repeats to the bit on CPU.")
-    parser.add_argument("--out", type=str | None, default=None, help="The run's folder; must not exist.")
-    parser.add_class_arguments(TASKS[task_name], "task", help=f"The task: {task_name}")
-    parser.add_class_arguments(MODELS[model_name], "model", help=f"The model: {model_name}")
-    for action in parser._actions:
-        if action.dest == "model":  # cli.py has taken --model before this parser sees the line
-            action.metavar, action.help = "{" + ",".join(MODELS) + "}", "Which model; each has options of its own."
+    parser.add_argument(
+        "--seed", type=Seed, default=0, help="of parameters and data; on a CPU a run repeats to the bit"
+    )
+    parser.add_argument("--out", type=str | None, default=None, help="the run's folder; must not exist")
+    parser.add_class_arguments(TASKS[task_name], "task", help=f"Task {task_name}")
+    parser.add_class_arguments(MODELS[model_name], "model", help=f"Model {model_name}")
+    groups: Any = parser.groups
     for name, group in GROUPS.items():
-        parser.add_class_arguments(group, name, help=(group.__doc__ or "").splitlines()[0])
+        title, _, text = (group.__doc__ or "").splitlines()[0].rstrip(".").partition(". ")
+        parser.add_class_arguments(group, name, help=title)
+        groups[name].description = text or None
+    if "model.initial" in groups:
+        groups["model.initial"].title = f"Model {model_name}: what starts a sequence"
     if trainer:
-        from lightning.pytorch import Trainer
-
-        parser.add_class_arguments(
-            Trainer, "trainer", instantiate=False, skip=set(BATCH_COUNTS), help="Lightning's Trainer"
-        )
-        for name, kind in BATCH_COUNTS.items():
-            default = inspect.signature(Trainer.__init__).parameters[name].default
-            parser.add_argument(
-                f"--trainer.{name}", type=kind, default=default, help="A number of batches, or a share."
-            )
-        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+        _add_trainer(parser)
+    kinds = option_kinds(task_name, model_name, trainer=trainer)
+    for action in parser._actions:
+        if action.dest in kinds and action.dest != "config":
+            action.metavar = "DIR" if action.dest == "out" else placeholder(kinds[action.dest])
+        elif action.dest == "model":  # cli.py has taken --model before this parser sees the line
+            action.metavar, action.help = "{" + ",".join(MODELS) + "}", "which model; each has options of its own"
+        elif action.dest == "print_config":
+            action.help = "print the configuration that the options come to, and train nothing"
     return parser
+
+
+def _add_trainer(parser: ArgumentParser) -> None:
+    from lightning.pytorch import Trainer
+
+    parser.add_class_arguments(
+        Trainer, "trainer", instantiate=False, skip=set(BATCH_COUNTS), help="Lightning's Trainer"
+    )
+    group: Any = (parser.groups or {})["trainer"]
+    group.description = TRAINER_HELP
+    for name, kind in BATCH_COUNTS.items():
+        default = inspect.signature(Trainer.__init__).parameters[name].default
+        text = "A number of batches, or with a point a share of them."
+        group.add_argument(f"--trainer.{name}", type=kind, default=default, help=text)
+    parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+
+
+def _where_defaults_are_from(path: str | None) -> str:
+    if path is None:
+        return "There is no recipe for it; what is left out is as the code has it."
+    names = {find_recipe(name.split("/")[0], "", name): name for name in recipe_names()}
+    source = f"the recipe {names[path]}" if path in names else path
+    return f"What is left out comes from {source}, and so do the defaults below."
 
 
 def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str | None) -> Parsed:
@@ -160,12 +191,15 @@ def parse(argv: Sequence[str], task_name: str, model_name: str, defaults: str | 
     Raises:
         UsageError: an option that does not exist, or a value that does not fit.
     """
+    kinds, own = option_kinds(task_name, model_name), config_files(argv)
+    files = own if defaults is None else [defaults, *own]
+    check_files(files, kinds)
     parser = build_parser(task_name, model_name, defaults=defaults)
     try:
         namespace = parser.parse_args(list(argv))
         objects = parser.instantiate(namespace)
     except Exception as error:
-        raise UsageError(str(error).strip()) from error
+        raise refusal(error, kinds, argv, files) from error
     trainer = namespace.trainer.as_dict()
     return Parsed(
         _config(objects, task_name, model_name, trainer),
@@ -185,15 +219,18 @@ def config_from_dict(data: dict[str, Any]) -> RunConfig:
     Raises:
         UsageError: it is not one.
     """
-    if data.get("task_name") not in (None, *TASKS):
-        raise UsageError(f"of a task {data['task_name']!r} that is not known here. Known are {', '.join(TASKS)}.")
+    task_name, model_name = (str(data.get(key)) for key in ("task_name", "model_name"))
+    for what, name, known in (("task", task_name, TASKS), ("model", model_name, MODELS)):
+        if name not in known:
+            message = f"of a {what} {name!r} that is not known here. Known are {', '.join(known)}."
+            raise UnknownNameError(message, name, known)
+    kinds = option_kinds(task_name, model_name, trainer=False)
     try:
-        task_name, model_name = data["task_name"], data["model_name"]
         parser = build_parser(task_name, model_name, trainer=False)
         plain = {key: value for key, value in data.items() if key != "trainer"}
         objects = parser.instantiate(parser.parse_object(plain))
     except Exception as error:
-        raise UsageError(f"not a configuration of tapehead: {type(error).__name__}: {error}") from error
+        raise UsageError(f"not a configuration of this tapehead: {refusal(error, kinds)}") from error
     return _config(objects, task_name, model_name, data.get("trainer") or {})
 
 
@@ -210,4 +247,5 @@ def _config(objects: Namespace, task_name: str, model_name: str, trainer: dict[s
             **groups,
         )
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        kinds = option_kinds(task_name, model_name, trainer=False)
+        raise UsageError(with_option(str(error), kinds)) from error

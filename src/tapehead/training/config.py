@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tapehead.errors import did_you_mean
 from tapehead.nn import SequenceModel
 from tapehead.nn.checks import check_choice
 from tapehead.tasks import Task
@@ -18,6 +19,10 @@ __all__ = [
     "ScheduleConfig",
     "TrainingConfig",
 ]
+
+
+SIMPLE_KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+"""What the kinds of a task's options are called."""
 
 
 def _positive(owner: str, **values: float) -> None:
@@ -35,7 +40,7 @@ class OptimiserConfig:
         learning_rate: at its highest
         decay: of the running means of rmsprop_graves and rmsprop
         momentum: of rmsprop_graves and rmsprop
-        eps: joins the root of the optimiser; None takes 1e-4 for both RMSprops and 1e-8 for Adam and AdamW
+        eps: joins the root of the optimiser; null takes 1e-4 for both RMSprops and 1e-8 for Adam and AdamW
         betas: decay of the running means of Adam and AdamW
         weight_decay: of AdamW decoupled, of the others added to the gradient
         clip: the gradients' norm over all parameters, or each element's value, or not at all
@@ -84,7 +89,7 @@ class ScheduleConfig:
         solved_fraction: of all that, once the task is solved: a lower rate keeps it so
         solved_kind: what happens to it from there on: nothing, or a decay to 0 along a cosine over
             `training.sequences_after_solved`
-        solved_weight_decay: in place of the optimiser's weight decay once the task is solved; None keeps that one
+        solved_weight_decay: in place of the optimiser's weight decay once the task is solved; null keeps that one
     """
 
     kind: Literal["constant", "cosine", "linear"] = "constant"
@@ -137,13 +142,13 @@ class TrainingConfig:
         solved_below: mean error of a validation at which the task counts as solved, in the task's measure: wrong bits a
             sequence, for ngrams bits above the optimum
         stop_when_solved: or go on to the end
-        memory_sizes: slots of the memory, a size drawn for each batch; none always takes the model's own
-        solved_memory_sizes: in place of those once the task is solved; None keeps them, and so does a model that
+        memory_sizes: slots of the memory, a size drawn for each batch; [] always takes the model's own
+        solved_memory_sizes: in place of those once the task is solved; null keeps them, and so does a model that
             something learned slot by slot ties to its own size
         select_at: lengths beyond those trained on that a validation at which the task is solved looks at as well:
             best.ckpt is then the one of these with the fewest bits at both
         select_sequences: of each of those lengths
-        select_memory_size: slots of the memory for those lengths; none takes those trained with
+        select_memory_size: slots of the memory for those lengths; null takes those trained with
         sequences_after_solved: to go on for, at the rate of `schedule.solved_fraction`, before stopping when solved
         keep_last: checkpoints of the latest validations to keep, beside the best one
     """
@@ -210,14 +215,18 @@ class RunConfig:
             if name not in known:
                 raise ValueError(
                     f"CurriculumConfig: expected options of {self.task_name} in solved_task, got {name!r}; "
-                    f"it has {', '.join(known)}."
+                    f"it has {', '.join(known)}.{did_you_mean(name, known)}"
                 )
             value, kind = options[name], type(getattr(self.task, name))
             if type(value) is not kind and not (kind is float and type(value) is int):
                 raise ValueError(
-                    f"CurriculumConfig: expected {name} of solved_task to be of type {kind.__name__}, got {value!r}."
+                    f"CurriculumConfig: expected {name} of solved_task to be "
+                    f"{SIMPLE_KINDS.get(kind, kind.__name__)}, got {value!r}."
                 )
-        task = dataclasses.replace(self.task, **options)
+        try:
+            task = dataclasses.replace(self.task, **options)
+        except ValueError as error:
+            raise ValueError(f"CurriculumConfig: expected a solved_task that can be, got another: {error}") from error
         for name in ("input_size", "target_size"):
             if getattr(task, name) != getattr(self.task, name):
                 raise ValueError(

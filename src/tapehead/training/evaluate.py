@@ -105,7 +105,6 @@ def evaluate(
     sequences: int = 100,
     seed: int = 0,
     memory_size: int | None = None,
-    report: Callable[[str, Score], None] | None = None,
 ) -> dict[str, Any]:
     """Score a model at each size.
 
@@ -116,32 +115,39 @@ def evaluate(
         sequences: of each size
         seed: of the sequences
         memory_size: slots of the memory, when other than trained with
-        report: called with each size's name and score as soon as they are there
 
     Returns:
         what `evaluation.json` holds: {"memory_size": N or None for a model without one, "sequences": ..., "seed": ...,
         "lengths": {"20": {"bit_errors": ..., "bits": ..., "perfect": ..., "excess_bits": ...,
         "wrong_answers": ...}, ...}}; a size of several
-        numbers is named "20x10". A score of Omniglot holds "instances" besides, as `Instances.rows` gives them
+        numbers is named "20x10". Where wrong bits count, a score holds "answer_bits" besides, the bits of a sequence's
+        answer, any of which could be wrong; one of Omniglot "instances", as `Instances.rows` gives them
     """
-    results: dict[str, dict[str, Any]] = {}
-    for size in sizes:
-        name = "x".join(map(str, size.values()))
-        instances = Instances(task) if isinstance(task, Omniglot) else None
-        score = score_size(
-            model,
-            task,
-            size,
-            sequences,
-            EVALUATION_STREAM,
-            seed,
-            memory_size=memory_size,
-            observe=None if instances is None else instances.add,
-        )
-        results[name] = score._asdict()
-        if instances is not None:
-            results[name]["instances"] = instances.rows()
-        if report is not None:
-            report(name, score)
+    results = {
+        "x".join(map(str, size.values())): _evaluate_size(model, task, size, sequences, seed, memory_size)
+        for size in sizes
+    }
     slots = memory_size or getattr(model.core, "memory_size", None)
     return {"memory_size": slots, "sequences": sequences, "seed": seed, "lengths": results}
+
+
+def _evaluate_size(
+    model: SequenceModel, task: Task, size: Size, sequences: int, seed: int, memory_size: int | None
+) -> dict[str, Any]:
+    instances = Instances(task) if isinstance(task, Omniglot) else None
+    counted: list[int] = []
+
+    def observe(logits: Tensor, batch: Batch) -> None:
+        counted.append(int(batch.mask.sum()) * batch.target.shape[-1])
+        if instances is not None:
+            instances.add(logits, batch)
+
+    numbers = EVALUATION_STREAM, seed
+    result: dict[str, Any] = score_size(
+        model, task, size, sequences, *numbers, memory_size=memory_size, observe=observe
+    )._asdict()
+    if task.measure == "bit_errors":
+        result["answer_bits"] = sum(counted) / sequences
+    if instances is not None:
+        result["instances"] = instances.rows()
+    return result

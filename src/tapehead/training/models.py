@@ -58,8 +58,8 @@ class NTMConfig:
         write_shift_bias: the same of the write heads
         initial: what starts a sequence
         backend: which implementation runs it
-        checkpoint_every: steps between two memories that the fused backend keeps for the gradient; none lets it choose
-        gradient_limit: of the elements of a gradient that flows from a step to the head weights of the one before; none
+        checkpoint_every: steps between two memories that the fused backend keeps for the gradient; null lets it choose
+        gradient_limit: of the elements of a gradient that flows from a step to the head weights of the one before; null
             leaves it exact, and then it may overflow
     """
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from tapehead.training.capacity import check_training_memories
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
 from tapehead.training.instances import Instances
+from tapehead.training.loaders import Blocks, Sizes
 from tapehead.training.metrics import TRAINING_ERRORS, Score
 from tapehead.training.optimisers import build_optimiser
 from tapehead.training.updates import Update, Updates
@@ -30,7 +30,7 @@ from tapehead.training.updates import Update, Updates
 if TYPE_CHECKING:
     from tapehead.training.ensemble import Ensemble
 
-__all__ = ["Blocks", "Progress", "TrainingModule"]
+__all__ = ["Progress", "TrainingModule"]
 
 
 UNSOLVED = 1e5
@@ -51,6 +51,8 @@ class Progress:
     """updates left out because a gradient was not finite"""
     solved_at_sequences: int | None = None
     solved_at_seconds: float | None = None
+    finished: bool = False
+    """a validation found it solved for as long as it was to go on for: nothing is left to train"""
     bit_errors: float | None = None
     """of the latest validation"""
     bits: float | None = None
@@ -59,23 +61,6 @@ class Progress:
     """of the latest validation"""
     wrong_answers: float | None = None
     """of the latest validation"""
-
-
-class Blocks:
-    """What Lightning takes for a data loader: the blocks of an epoch, by number.
-
-    >>> list(Blocks(3))
-    [0, 1, 2]
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.count))
 
 
 class TrainingModule(LightningModule):
@@ -128,7 +113,7 @@ class TrainingModule(LightningModule):
         return Blocks(math.ceil(self.epoch_steps / self.block_steps))
 
     def val_dataloader(self) -> list[Size]:
-        return _Sizes(self.config.task.sizes())
+        return Sizes(self.config.task.sizes())
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch
@@ -154,13 +139,19 @@ class TrainingModule(LightningModule):
         return self.config.training.batch_size * self.accumulate * self.trainer.world_size
 
     def _steps_left(self) -> int:
-        sequences = self.config.training.sequences - self.progress.sequences
+        sequences = 0 if self.progress.finished else self.config.training.sequences - self.progress.sequences
         left = math.ceil(sequences / self.sequences_per_step)
         if self._must_go_on():
             left = max(left, self.block_steps)
         if self.trainer.max_steps >= 0:
             left = min(left, self.trainer.max_steps - self.trainer.global_step)
         return max(0, left)
+
+    def _solved_for_long(self) -> bool:
+        """Whether it has gone on after it was solved for as long as it was told to; never of one told not to stop."""
+        training, at = self.config.training, self.progress.solved_at_sequences
+        after = -1 if at is None or not training.stop_when_solved else self.progress.sequences - at
+        return after >= training.sequences_after_solved
 
     def _must_go_on(self) -> bool:
         """Whether the Trainer was told to train for longer than this, by `min_steps` or `min_epochs`."""
@@ -177,6 +168,7 @@ class TrainingModule(LightningModule):
         self._clock = time.perf_counter()
         self._find_epoch_end()
         self.updates = Updates(self)
+        self.progress.finished &= self._solved_for_long()  # options of a run that goes on may have changed
 
     def on_train_epoch_start(self) -> None:
         self._find_epoch_end()
@@ -261,9 +253,8 @@ class TrainingModule(LightningModule):
         clean = len(scores) == len(self.config.task.sizes()) and getattr(score, measure) <= training.solved_below
         if clean and progress.solved_at_sequences is None:
             progress.solved_at_sequences, progress.solved_at_seconds = progress.sequences, progress.seconds
-        if progress.solved_at_sequences is not None and training.stop_when_solved:
-            after = progress.sequences - progress.solved_at_sequences
-            self.trainer.should_stop |= after >= training.sequences_after_solved
+        if self._solved_for_long():
+            progress.finished = self.trainer.should_stop = True
         self._advance_stage(scores)
         if self.trainer.barebones:
             return
@@ -300,7 +291,3 @@ class TrainingModule(LightningModule):
         self.progress = Progress(**checkpoint["progress"])
         self.stream.position = checkpoint["stream_position"]
         torch.set_rng_state(checkpoint["random_state"].cpu())
-
-
-class _Sizes(list):
-    """The sizes to validate at; a list of its own class, because Lightning takes a plain list for several loaders."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,31 @@ from tapehead.errors import UsageError
 from tapehead.tasks import Measure, Size, Task
 from tapehead.training.capacity import memory_to_use
 from tapehead.training.evaluate import evaluate
-from tapehead.training.metrics import Score
 from tapehead.training.runs import write_json
 from tapehead.training.sources import open_model
 
 __all__ = ["evaluate_run", "user_sizes"]
 
 
-COLUMNS: dict[Measure, dict[str, Callable[[Score], str]]] = {
+COLUMNS: dict[Measure, dict[str, Callable[[Mapping[str, float]], str]]] = {
     "bit_errors": {
-        "wrong bits": lambda score: f"{score.bit_errors:.2f}",
-        "bits": lambda score: f"{score.bits:.3f}",
-        "perfect": lambda score: f"{score.perfect:.0%}",
+        "wrong bits": lambda row: f"{row['bit_errors']:.2f}",
+        "of": lambda row: f"{row['answer_bits']:,.0f}",
+        "bits": lambda row: f"{row['bits']:.3f}",
+        "perfect": lambda row: f"{row['perfect']:.0%}",
     },
     "excess_bits": {
-        "bits": lambda score: f"{score.bits:.2f}",
-        "optimum": lambda score: f"{score.bits - score.excess_bits:.2f}",
-        "above it": lambda score: f"{score.excess_bits:.2f}",
+        "bits": lambda row: f"{row['bits']:.2f}",
+        "optimum": lambda row: f"{row['bits'] - row['excess_bits']:.2f}",
+        "above it": lambda row: f"{row['excess_bits']:.2f}",
     },
     "wrong_answers": {
-        "wrong answers": lambda score: f"{score.wrong_answers:.2f}",
-        "bits": lambda score: f"{score.bits:.2f}",
-        "optimum": lambda score: f"{score.bits - score.excess_bits:.2f}",
+        "wrong answers": lambda row: f"{row['wrong_answers']:.2f}",
+        "bits": lambda row: f"{row['bits']:.2f}",
+        "optimum": lambda row: f"{row['bits'] - row['excess_bits']:.2f}",
     },
 }
-"""What the table shows of a score, by the task's measure."""
+"""What the table shows of a score, by the task's measure; "of" is how many bits could be wrong."""
 
 
 def user_sizes(task: Task, lengths: Sequence[int], repeats: Sequence[int] | None) -> list[Size]:
@@ -97,11 +97,10 @@ def evaluate_run(
     for heading in ("x".join(sizes[0]), *columns):
         table.add_column(heading, justify="right")
 
-    def report(name: str, score: Score) -> None:
-        table.add_row(name, *(written(score) for written in columns.values()))
-
     with console.status("evaluating"):
-        results = evaluate(model, task, sizes, sequences=sequences, seed=seed, memory_size=memory_size, report=report)
+        results = evaluate(model, task, sizes, sequences=sequences, seed=seed, memory_size=memory_size)
+    for name, score in results["lengths"].items():
+        table.add_row(name, *(written(score) for written in columns.values()))
     if trained.run is not None:
         write_json(trained.path / "evaluation.json", results)
     console.print(table)

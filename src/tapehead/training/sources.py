@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tapehead import pretrained
-from tapehead.errors import PretrainedError, RunError
+from tapehead.errors import PretrainedError, RunError, did_you_mean
 from tapehead.nn import SequenceModel
 from tapehead.tasks import TASKS, Task
 from tapehead.training.runs import Run
@@ -62,6 +62,7 @@ def open_model(source: str | Path) -> Trained:
             raise RunError(
                 f"{source}: no such run. Runs are folders; `tapehead train` prints the name of its own. "
                 f"Nor is it a pretrained model; there are: {', '.join(pretrained.names())}."
+                + did_you_mean(str(source), pretrained.names())
             )
         if not (path / pretrained.CONFIG_NAME).is_file():
             return _open_run(path)

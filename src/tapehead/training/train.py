@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError
+from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UnknownNameError, UsageError
 from tapehead.tasks import TASKS
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import find_recipe, model_of_recipe, parse
@@ -145,9 +145,11 @@ def _new(
     argv: Sequence[str], task: str | None, model: str, recipe: str | None
 ) -> tuple[Run, RunConfig, dict[str, Any]]:
     if task not in TASKS:
-        raise UsageError(f"train: expected a task of {', '.join(TASKS)} as the first word, got {task}.")
+        got = task or (argv[0] if argv else "nothing")
+        message = f"train: expected a task of {', '.join(TASKS)} as the first word, got {got}."
+        raise UnknownNameError(message, got, TASKS)
     if model not in MODELS:
-        raise UsageError(f"--model: expected one of {', '.join(MODELS)}, got {model}.")
+        raise UnknownNameError(f"--model: expected one of {', '.join(MODELS)}, got {model}.", model, MODELS)
     parsed = parse(argv, task, model, find_recipe(task, model, recipe))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = parsed.out or f"runs/{task}-{model}-seed{parsed.config.seed}-{stamp}"
@@ -258,7 +260,8 @@ def finish(prepared: Prepared) -> None:
         ended = "Not solved" if config.training.solved_below else "Done"  # there is nothing like solving it
         console.print(f"[bold]{ended}[/] after {progress.sequences:,} sequences. Latest validation: {found}.")
     if before and progress.sequences == before:
-        console.print("Nothing was left to train. To go on, name more: --training.sequences.")
+        more = "add --training.stop_when_solved false" if progress.finished else "name more: --training.sequences"
+        console.print(f"Nothing was left to train. To go on, {more}.")
     console.print(f"Run: {run.path}")
 
 

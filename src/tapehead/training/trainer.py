@@ -24,9 +24,11 @@ from tapehead.errors import UsageError
 from tapehead.training.bar import RunBar
 from tapehead.training.checkpoints import GracefulStop, SavingStop, WholeCheckpoints, model_checkpoints
 from tapehead.training.config import OptimiserConfig, RunConfig
+from tapehead.training.kinds import option_kinds
 from tapehead.training.module import TrainingModule
 from tapehead.training.processes import SameBuffers
 from tapehead.training.progress import ProgressFile
+from tapehead.training.refusals import with_option
 from tapehead.training.runs import Run
 
 __all__ = ["build"]
@@ -48,7 +50,9 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
     try:
         config = dataclasses.replace(config, optimiser=_clipping(config.optimiser, options))
     except ValueError as error:
-        raise UsageError(f"--trainer.gradient_clip_val, --trainer.gradient_clip_algorithm: {error}") from error
+        raise UsageError(
+            f"--trainer.gradient_clip_val, --trainer.gradient_clip_algorithm: {str(error).partition(': ')[2]}"
+        ) from error
     if options.get("sync_batchnorm") and config.embedding.kind != "none":
         raise UsageError(
             "--trainer.sync_batchnorm: expected false with an embedding, which every process normalises over its own "
@@ -79,7 +83,8 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
             config, epoch_steps=epoch_steps, block_steps=block_steps, accumulate=accumulate, cycle=cycle
         )
     except (TypeError, ValueError) as error:
-        raise UsageError(str(error)) from error
+        kinds = option_kinds(config.task_name, config.model_name, trainer=False)
+        raise UsageError(with_option(str(error), kinds)) from error
     return trainer, module
 
 

@@ -67,9 +67,9 @@ class Omniglot(Task):
     Nothing is read before the first batch is drawn. Then the drawings are read from `data`, or downloaded.
 
     Attributes:
-        data: folder of a local copy, as zip, npz or folders of PNG; None takes TAPEHEAD_OMNIGLOT, and where that is not
-            set downloads the original archives
-        cache: folder for downloads and shrunk drawings; None takes TAPEHEAD_CACHE, or else the user's cache
+        data: folder of a local copy, as zip, npz or folders of PNG; left out, that of TAPEHEAD_OMNIGLOT, and
+            where that is not set the original archives are downloaded
+        cache: folder for downloads and shrunk drawings; left out, TAPEHEAD_CACHE, or else the user's cache
         split: which classes are trained on: Omniglot's own 964 of 1,623, or 1,200 drawn once and for all
         way: classes of an episode; in training by chance fewer may come
         length: T, drawings of an episode

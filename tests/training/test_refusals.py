@@ -1,0 +1,118 @@
+"""What is said of wrong values and wrong names."""
+
+from __future__ import annotations
+
+import pytest
+
+from tapehead.cli import main
+
+
+def error_of(words, capsys):
+    try:
+        status = main(words)
+    except SystemExit as stop:
+        status = stop.code
+    assert status in (1, 2)
+    return capsys.readouterr().err
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("model.backend", "gpu", "expected auto, reference or fused, got gpu."),
+        ("model.memory_size", "many", "expected a whole number, got many."),
+        ("task.bits", "2.5", "expected a whole number, got 2.5."),
+        ("training.sequences", "null", "expected a whole number, got null."),
+        ("training.stop_when_solved", "maybe", "expected true or false, got maybe."),
+        ("seed", "-1", "expected a whole number from 0 to 2^63 - 1, got -1."),
+        ("training.memory_sizes", "[a]", "expected a list of whole numbers, such as [1, 2], got a."),
+        ("optimiser.betas", "[1]", "expected a list of 2 numbers, such as [0.5, 0.9], got [1]."),
+        ("model.read_shift_bias", "x", "expected a list of numbers, such as [0.5, 0.9], or null, got x."),
+        ("model.gradient_limit", "x", "expected a number or null, got x."),
+        ("model.initial.memory", "ones", "expected constant, random or learned, got ones."),
+        ("curriculum.solved_task", "3", 'expected names with values, such as {"name": "value"}, got 3.'),
+        ("optimiser.learning_rate", "-1", "expected learning_rate > 0, got -1.0."),
+        ("trainer.max_steps", "x", "expected a whole number, got x."),
+        ("trainer.callbacks", "Stoping", "expected a list of Callbacks, a Callback or null, got Stoping."),
+    ],
+)
+def test_a_wrong_value_is_refused_in_a_sentence(option, value, said, tmp_path, capsys):
+    assert error_of(["train", "copy", f"--{option}={value}"], capsys) == f"tapehead: --{option}: {said}\n"
+    group, _, name = option.rpartition(".")
+    if option == "optimiser.learning_rate":  # it is refused once all are put together
+        return
+    text = f"{name}: {value}\n"
+    for part in reversed(group.split(".") if group else []):
+        text = f"{part}:\n" + "".join(f"  {line}\n" for line in text.splitlines())
+    (tmp_path / "mine.yaml").write_text(text)
+    for given in ("--config", "--recipe"):
+        said_of_file = error_of(["train", "copy", given, "mine.yaml"], capsys)
+        assert said_of_file == f"tapehead: {option} in mine.yaml: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: 3", "model in mine.yaml: expected names with values, or a file with them, got 3."),
+        ("model: {initial: [1]}", "model.initial in mine.yaml: expected names with values"),
+        ("[1]", "mine.yaml: expected options, as `seed: 3`, got [1]."),
+        ("model: [", "mine.yaml: cannot be read as YAML"),
+        ("task_name: ngrams", "task_name in mine.yaml: expected copy, got ngrams."),
+        (
+            "modell: {memory_size: 3}",
+            "modell.memory_size in mine.yaml: no such option. Did you mean model.memory_size?",
+        ),
+        ("model: {memory_sise: 3}", "model.memory_sise in mine.yaml: no such option. Did you mean model.memory_size?"),
+    ],
+)
+def test_a_wrong_file_is_named(text, said, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(text)
+    assert said in error_of(["train", "copy", "--config", "mine.yaml"], capsys)
+    assert said in error_of(["train", "copy", "--config=mine.yaml"], capsys)
+
+
+def test_the_command_line_is_named_where_a_file_has_the_option_too(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("model: {memory_size: 8}")
+    said = error_of(["train", "copy", "--config", "mine.yaml", "--model.memory_size", "x"], capsys)
+    assert said.startswith("tapehead: --model.memory_size: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("trian copy", "train"),
+        ("train coppy", "copy"),
+        ("study coppy", "copy"),
+        ("train copy --model nmt", "ntm"),
+        ("train copy --recipe copy/ntm-feedfoward", "copy/ntm-feedforward"),
+        ("study copy --models copy/nmt", "ntm"),
+        ("study copy --lenghts 3", "--lengths"),
+        ("study copy --backend rya", "ray"),
+        ("evaluate copy-nmt", "copy-ntm"),
+        ("plot copy-nmt", "copy-ntm"),
+        ("evaluate copy-ntm --lenghts 3", "--lengths"),
+        ("train copy --modle lstm", "--model"),
+        ("train --resum RUN", "--resume"),
+        ("train copy --model.memory_sise 3", "--model.memory_size"),
+        ("train copy --memory_size 3", "--model.memory_size"),
+        ("train copy --batch_size=3", "--training.batch_size"),
+        ("train copy --trainer.max_epoch5 3", "--trainer.max_epochs"),
+        ('train copy --curriculum.solved_task={"densty":"even"}', "density"),
+    ],
+)
+def test_a_near_name_is_asked_for(words, near, capsys):
+    assert f"Did you mean {near}?" in error_of(words.split(), capsys)
+
+
+@pytest.mark.parametrize("words", ["sing", "train sing", "train copy --trainer.colour 3", "evaluate run", "info more"])
+def test_a_name_that_nothing_is_near_is_refused_without_a_question(words, capsys):
+    assert "Did you mean" not in error_of(words.split(), capsys)
+
+
+def test_numbers_of_the_commands_own_options(capsys):
+    assert "--lengths: expected a whole number, got x." in error_of(["evaluate", "run", "--lengths", "x"], capsys)
