@@ -197,8 +197,16 @@ def test_random_numbers_that_a_model_draws_go_on_where_they_were(tmp_path):
 def test_a_run_with_nothing_left_to_train_says_so(tmp_path, capsys):
     assert train(tmp_path / "run", "--training.sequences=16") == 0
     assert "Nothing was left" not in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
     assert "Nothing was left to train. To go on, name more: --training.sequences." in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+
+
+def test_an_ended_run_goes_on_where_the_trainer_is_told_to(tmp_path):
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--trainer.min_steps", "20"]) == 0
+    assert Run.open(tmp_path / "run").summary()["sequences"] >= 40
 
 
 @pytest.mark.parametrize("after", [0, 16])

@@ -138,6 +138,11 @@ class TrainingModule(LightningModule):
         """Sequences that one update sees, over all processes."""
         return self.config.training.batch_size * self.accumulate * self.trainer.world_size
 
+    def has_ended(self) -> bool:
+        """Whether it has trained on all sequences it was told to, or is solved and was told to stop."""
+        finished = self.progress.finished and self._solved_for_long()  # options of a run that goes on may have changed
+        return finished or self.progress.sequences >= self.config.training.sequences
+
     def _steps_left(self) -> int:
         sequences = 0 if self.progress.finished else self.config.training.sequences - self.progress.sequences
         left = math.ceil(sequences / self.sequences_per_step)

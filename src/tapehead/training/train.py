@@ -82,6 +82,8 @@ class Prepared:
     """to go on from; None for a new run"""
     before: int
     """sequences trained on so far"""
+    ended: bool
+    """whether nothing is left to train, of a run that goes on: it stays as it is"""
 
 
 def prepare(
@@ -99,7 +101,10 @@ def prepare(
     trainer, module = trainers.build(config, options, run)
     if checkpoint is not None:
         _check_fits(module, contents, checkpoint)
-    return Prepared(run, config, trainer, module, checkpoint, contents["progress"]["sequences"])
+        module.on_load_checkpoint(contents)
+    longer = config.trainer.get("min_steps") or config.trainer.get("min_epochs")
+    ended = checkpoint is not None and module.has_ended() and not longer
+    return Prepared(run, config, trainer, module, checkpoint, contents["progress"]["sequences"], ended)
 
 
 def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
@@ -110,7 +115,7 @@ def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
     os.environ[FOLDER_VARIABLE] = str(run.path)
     if prepared.checkpoint is None:
         run.create(config, facts)
-    else:
+    elif not prepared.ended:
         run.reopen(config)
     warn_of_training_memories(prepared.module.model.core, config)
 
@@ -195,7 +200,7 @@ def _check_fits(module: TrainingModule, contents: dict[str, Any], checkpoint: Pa
 
 
 def fit(prepared: Prepared) -> None:
-    """Have Lightning train it.
+    """Have Lightning train it, unless nothing is left to train.
 
     Raises:
         DataError: what its task is made of is missing.
@@ -203,6 +208,8 @@ def fit(prepared: Prepared) -> None:
         Interrupted: the user stopped it; the message says how to go on.
     """
     trainer, run = prepared.trainer, prepared.run
+    if prepared.ended:
+        return
     try:
         with contextlib.ExitStack() as stack:
             for callback in trainer.callbacks:
@@ -247,7 +254,8 @@ def finish(prepared: Prepared) -> None:
         "parameters": sum(parameter.numel() for parameter in module.model.parameters()),
         "skipped_updates": progress.skipped,
     }
-    write_json(run.path / "summary.json", summary)
+    if not (prepared.ended and (run.path / "summary.json").is_file()):
+        write_json(run.path / "summary.json", summary)
     console = Console(highlight=False, soft_wrap=True)
     measure, error = MEASURES[config.task.measure], getattr(progress, config.task.measure)
     if solved:
