@@ -1,0 +1,240 @@
+"""The NTM's kernels on a GPU against the eager reference, the same in a CUDA graph, torch.compile, and torch's LSTM.
+
+First parity: without green tests of the kernels on the device no number is printed. Then forward and backward of a
+model at many sizes, contestants alternating, timed by the device's own events after a warm-up; medians. `graph` is a
+forward and backward captured once and replayed; `ten models` are ten of them in one call, as `study --together` trains
+them; `lstm` is torch's own, of the same width, which no memory network could pass.
+
+    python -m benchmarks.gpu [--device cuda] [--quick] [--seconds S] [--no-parity] [--no-compile] [--tune] [--out FILE]
+
+`--tune` times other sizes of tiles and numbers of warps than the kernels have, at the first size. `--device cpu` tries
+this program where there is no GPU: the same contestants without graphs, the fused one being the C++ core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.kernels import INPUT_SIZE, TARGET_SIZE, Point, operations
+from benchmarks.peaks import cpu_name
+from tapehead import LSTM, NTM, SequenceModel
+from tapehead.ops import launches
+from tapehead.training.stack import Stack
+
+BASE = Point()
+POINTS = [
+    BASE,
+    *(BASE._replace(rows=rows) for rows in (1, 64, 512, 4096)),
+    *(BASE._replace(steps=steps) for steps in (200, 1000)),
+    *(BASE._replace(slots=slots) for slots in (512, 1024, 4096)),
+    BASE._replace(rows=512, slots=1024),
+]
+MOST_BYTES = 30e9
+"""Of what the reference may keep for its backward; it is left out where it would take more."""
+TOGETHER = 10
+
+
+def model_of(point: Point, backend: str | None, device: torch.device) -> SequenceModel:
+    """A model of the copy task; the backend None is an LSTM."""
+    core: nn.Module
+    if backend is None:
+        core = LSTM(INPUT_SIZE, point.hidden, device=device)
+    else:
+        sizes: dict[str, Any] = {"memory_size": point.slots, "word_size": point.word}
+        core = NTM(INPUT_SIZE, point.hidden, **sizes, backend=backend, device=device)
+    return SequenceModel(core, TARGET_SIZE)
+
+
+def passes(run: Callable[[Tensor], Any], model: nn.Module, input: Tensor) -> Callable[[], None]:
+    """A forward and backward."""
+
+    def both() -> None:
+        for parameter in model.parameters():
+            parameter.grad = None
+        run(input)[0].square().mean().backward()
+
+    return both
+
+
+def together(models: Sequence[SequenceModel], input: Tensor) -> Callable[[], None]:
+    """A forward and backward of several models in one call."""
+    stack, members = Stack(models), list(range(len(models)))
+    inputs = input.expand(len(models), *input.shape).contiguous()
+
+    def both() -> None:
+        stack.zero_grad()
+        losses = stack.map(lambda answer, own: answer(own).square().mean(), members, inputs)
+        losses.sum().backward()
+
+    return both
+
+
+def captured(both: Callable[[], None]) -> Callable[[], None]:
+    """The same work in a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            both()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        both()
+    return graph.replay
+
+
+def contestants(point: Point, device: torch.device, *, compiled: bool) -> dict[str, Callable[[], None]]:
+    """By name; what cannot run is left out, and said."""
+    torch.manual_seed(0)
+    input = (torch.rand(point.steps, point.rows, INPUT_SIZE, device=device) < 0.5).float()
+    fused = model_of(point, "fused", device)
+    makers: dict[str, Callable[[], Callable[[], None]]] = {
+        "fused": lambda: passes(fused, fused, input),
+        "ten models": lambda: together([model_of(point, "fused", device) for _ in range(TOGETHER)], input),
+    }
+    if device.type == "cuda":
+        makers["fused, graph"] = lambda: captured(passes(fused, fused, input))
+    if point.rows * point.steps * point.slots * point.word * 4 * 12 < MOST_BYTES:
+        reference = model_of(point, "reference", device)
+        makers["reference"] = lambda: passes(reference, reference, input)
+        if device.type == "cuda":
+            makers["reference, graph"] = lambda: captured(passes(reference, reference, input))
+        if compiled:
+            makers["compiled"] = lambda: passes(torch.compile(reference), reference, input)
+    lstm = model_of(point, None, device)
+    makers["lstm"] = lambda: passes(lstm, lstm, input)
+    tried = {name: tried_once(f"{point}: {name}", make) for name, make in makers.items()}
+    return {name: function for name, function in tried.items() if function is not None}
+
+
+def tried_once(name: str, make: Callable[[], Callable[[], None]]) -> Callable[[], None] | None:
+    """What is made, called once; None, and why is said, where it cannot run: out of memory, or not in a graph."""
+    try:
+        made = make()
+        made()
+    except (RuntimeError, MemoryError) as error:
+        print(f"{name} is left out: {str(error).splitlines()[0]}", flush=True)
+        return None
+    return made
+
+
+def milliseconds(function: Callable[[], None], device: torch.device, seconds: float) -> list[float]:
+    """Times of calls, as many as fit, at least three."""
+    found: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(found) < 3 or (time.perf_counter() < end and len(found) < 200):
+        if device.type == "cuda":
+            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            function()
+            stop.record()
+            stop.synchronize()
+            found.append(start.elapsed_time(stop))
+        else:
+            begin = time.perf_counter()
+            function()
+            found.append((time.perf_counter() - begin) * 1e3)
+    return found
+
+
+def race(running: dict[str, Callable[[], None]], device: torch.device, seconds: float) -> dict[str, float]:
+    """Medians, of several rounds in turn."""
+    times: dict[str, list[float]] = {name: [] for name in running}
+    for function in running.values():
+        for _ in range(3):
+            function()
+    for _ in range(3):
+        for name, function in running.items():
+            times[name] += milliseconds(function, device, seconds)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def product_peak(device: torch.device) -> float:
+    """GFLOP/s of torch's product of two float32 matrices, in full precision; best of several."""
+    size = 4096 if device.type == "cuda" else 512
+    left, right = (torch.randn(size, size, device=device) for _ in range(2))
+
+    def multiply() -> None:
+        left @ right
+
+    race({"product": multiply}, device, 0.0)
+    return 2 * size**3 / min(milliseconds(multiply, device, 0.5)) / 1e6
+
+
+def tune(point: Point, device: torch.device, seconds: float) -> list[dict[str, Any]]:
+    """The fused contestant with other tiles and warps; compiled anew for each."""
+    found = []
+    names = ("WARPS", "TILE", "PRODUCT_ROWS", "PRODUCT_COLUMNS")
+    before = [getattr(launches, name) for name in names]
+    for values in product((1, 2, 4, 8), (1024, 4096), (16, 32), (64, 128)):
+        for name, value in zip(names, values, strict=True):
+            setattr(launches, name, value)
+        model = model_of(point, "fused", device)
+        input = torch.randn(point.steps, point.rows, INPUT_SIZE, device=device)
+        told = dict(zip(names, values, strict=True))
+        function = tried_once(str(told), partial(passes, model, model, input))
+        if function is not None:
+            found.append({**told, "milliseconds": race({"fused": function}, device, seconds)["fused"]})
+            print(found[-1], flush=True)
+    for name, value in zip(names, before, strict=True):
+        setattr(launches, name, value)
+    return sorted(found, key=lambda one: float(one["milliseconds"]))
+
+
+def measure(point: Point, device: torch.device, seconds: float, peak: float, *, compiled: bool) -> dict[str, Any]:
+    """One row of the table."""
+    times = race(contestants(point, device, compiled=compiled), device, seconds)
+    rate = operations(point) / times["fused"] / 1e6
+    line = "  ".join(f"{name} {value:.3g}" for name, value in times.items())
+    print(f"{point}: {line} ms; fused {rate:.0f} GFLOP/s, {rate / peak:.1%} of the product's", flush=True)
+    return {"point": point._asdict(), "milliseconds": times, "gflops": rate}
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Print the table, and return it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--quick", action="store_true", help="the first two sizes alone")
+    parser.add_argument("--seconds", type=float, default=0.5, help="for a contestant in a round, of which there are 3")
+    parser.add_argument("--no-parity", action="store_true", help="do not run the tests of the kernels first")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--tune", action="store_true", help="time other tiles and warps at the first size")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="a JSON file for the numbers")
+    told = parser.parse_args(argv)
+    device = torch.device(told.device)
+    if not told.no_parity:
+        tests = "tests/ops/test_triton.py" if device.type == "cuda" else "tests/ops/test_fused.py"
+        subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", tests], check=True)
+    peak = product_peak(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    print(f"{name}, torch {torch.__version__}: product {peak:.0f} GFLOP/s in float32", flush=True)
+    result: dict[str, Any] = {"device": name, "torch": torch.__version__, "product_gflops": peak, "rows": []}
+
+    def keep() -> None:
+        if told.out is not None:  # after every row: what a machine was lent for is not lost at its end
+            told.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+    if told.tune:
+        result["tuned"] = tune(BASE, device, told.seconds)
+        keep()
+    for point in POINTS[:2] if told.quick else POINTS:
+        result["rows"].append(measure(point, device, told.seconds, peak, compiled=not told.no_compile))
+        keep()
+    return result
+
+
+if __name__ == "__main__":
+    main()
