@@ -135,6 +135,7 @@ def backward(
     row = place - group * rows
     slots = s.heads * padded_size
     numbers = s.words * padded_size
+    far = numbers.to(tl.int64)  # from one memory of a segment to the next: together they may pass 2^31
     padded: tl.constexpr = s.slots
     below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
     grad_memory += place * numbers
@@ -150,7 +151,7 @@ def backward(
     first = first_weights + place * (s.heads * memory_size)
     length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + place), 0), steps).to(tl.int32)
     if not s.keep_all:
-        segment += place * ((every + 1) * numbers)
+        segment += place * ((every + 1) * far)
     # The group's own of what is not laid out row by row.
     grad_output = None if grad_output is None else grad_output + group * steps * rows * (s.hidden + s.reads)
     grad_last_reads = None if grad_last_reads is None else grad_last_reads + group * rows * s.reads
@@ -231,7 +232,7 @@ def backward(
                 tl.debug_barrier()
                 for again in range(past + s.write_read):
                     that = step - (past - again) * rows
-                    made = segment + again * numbers
+                    made = segment + again * far
                     write(
                         made,
                         made + numbers,
@@ -244,7 +245,7 @@ def backward(
                         s,
                     )
                     tl.debug_barrier()
-            before = segment + past * numbers
+            before = segment + past * far
             after = before + numbers
 
         # What comes from outside.
