@@ -216,7 +216,7 @@ def _tiny_options(words: list[str]) -> list[str]:
     if words[0] != "train":
         return []
     task = next((word.replace("-", "_") for word in words[1:2] if not word.startswith("-")), None)
-    lstm = any(word in ("lstm", "--model=lstm") or word.endswith("/lstm") for word in words)
+    lstm = any(word in ("lstm", "--model=lstm") or "/lstm" in word for word in words)
     model = {**tiny.MODEL, **({"model.num_layers": 1} if lstm else tiny.MEMORY)}
     options = {**tiny.TASKS.get(task or "", tiny.TASKS["copy"]), **model, **tiny.TRAINING}
     return [*(f"--{name}={value}" for name, value in options.items()), *TINY_TRAINER]
