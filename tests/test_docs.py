@@ -6,7 +6,6 @@ import argparse
 import doctest
 import importlib
 import itertools
-import json
 import re
 import shlex
 import shutil
@@ -156,7 +155,7 @@ def runs_in_process(monkeypatch):
     monkeypatch.setattr(worker, "_run", lambda words, order, stop, lock: main(words))
 
     def train(command: list[str], *_: object) -> int:
-        return together.main([worker.Order(*fields) for fields in json.loads(command[-1])])
+        return together.train_orders(command[-1])
 
     monkeypatch.setattr(together, "run_process", train)
 

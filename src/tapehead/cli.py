@@ -178,6 +178,7 @@ def _add_study(commands: Any) -> None:
     where.add_argument(
         "--together", action="store_true", help="train the seeds of a model in one process, in step: for a GPU"
     )
+    study.add_argument("--train-orders", help=argparse.SUPPRESS)  # what `--together` starts a process with
     where.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
     scored = study.add_argument_group("how each run is scored, and drawn")
     scored.add_argument("--no-evaluation", action="store_true", help="only train")
@@ -215,6 +216,10 @@ def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _study(arguments: argparse.Namespace, rest: list[str]) -> int:
+    if arguments.train_orders is not None:
+        from tapehead.studies.together import train_orders
+
+        return train_orders(arguments.train_orders)
     task = _take_task(rest)
     from tapehead.studies.making import make_plan
     from tapehead.studies.study import run_study

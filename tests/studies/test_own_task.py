@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def test_every_run_is_started_by_that_file(tmp_path):
     (tmp_path / "mine.py").write_text(PROGRAM)
     options = ["--task.bits=2", "--task.max_length=2", "--model.hidden_size=8", "--trainer.accelerator=cpu"]
     options += ["--training.sequences=8", "--training.validate_every=8", "--training.validation_sequences=2"]
-    words = ["study", "again", "--models", "ntm", "--seeds=1", "--no-evaluation", "--together"]
+    words = ["study", "again", "--models", "ntm", "--seeds=2", "--no-evaluation", "--together"]
     child = subprocess.run(
         [sys.executable, str(tmp_path / "mine.py"), *words, "--out=study", *options],
         cwd=tmp_path,
@@ -39,5 +40,8 @@ def test_every_run_is_started_by_that_file(tmp_path):
         timeout=100,
     )
     assert child.returncode == 0, child.stderr + child.stdout
-    assert "trained one by one: the process that trains several runs knows tapehead's own tasks alone" in child.stdout
-    assert Run.open(tmp_path / "study" / "ntm-seed0").summary()["task"] == "again"
+    assert "one by one" not in child.stdout
+    for seed in range(2):
+        run = tmp_path / "study" / f"ntm-seed{seed}"
+        assert Run.open(run).summary()["task"] == "again"
+        assert json.loads((run / "environment.json").read_text())["together"] == 2

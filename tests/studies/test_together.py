@@ -48,11 +48,20 @@ def test_what_cannot_be_trained_together_is_trained_all_the_same(tmp_path, in_pr
     assert [words[:2] for words in in_process] == [["train", "copy"]]
 
 
-def test_ctrl_c_saves_all_and_a_killed_process_is_told(tmp_path, capsys):
+@pytest.fixture
+def here(monkeypatch):
+    """Call it, and runs that train together do so in this process from then on."""
+
+    def switch():
+        monkeypatch.setattr(together, "run_process", lambda command, *_: together.train_orders(command[-1]))
+
+    return switch
+
+
+def test_ctrl_c_saves_all_and_the_command_it_names_goes_on(tmp_path, capsys, here):
     folder = tmp_path / "study"
     words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *LONG]
-    run = folder / "ntm-seed1"
-    stopper = when(lambda: has_checkpoint(run), lambda: os.kill(os.getpid(), signal.SIGINT))
+    stopper = when(lambda: has_checkpoint(folder / "ntm-seed1"), lambda: os.kill(os.getpid(), signal.SIGINT))
     assert study(folder, *words) == 130
     stopper.join()
     for seed in range(2):
@@ -60,18 +69,26 @@ def test_ctrl_c_saves_all_and_a_killed_process_is_told(tmp_path, capsys):
         assert json.loads((folder / "logs" / f"ntm-seed{seed}.json").read_text())["state"] == "stopped"
     again = shlex.split(re.search(r"Go on with: tapehead (.*)", capsys.readouterr().err)[1])
     assert "--together" in again
+    here()
+    assert main(again) == 0
+    assert [Run.open(folder / f"ntm-seed{seed}").summary()["sequences"] for seed in range(2)] == [700, 700]
 
-    def begun():
-        return (run / "progress.json").is_file() and process() is not None
+
+def test_a_killed_process_is_told_and_repeating_the_command_goes_on(tmp_path, capsys, here):
+    folder = tmp_path / "study"
+    words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *LONG]
 
     def process():
-        return process_of(json.dumps([order(folder, seed) for seed in range(2)]), "tapehead.studies.together")
+        return process_of(json.dumps([order(folder, seed) for seed in range(2)]), "--train-orders")
 
-    killer = when(begun, lambda: os.kill(process(), signal.SIGKILL))
-    assert main(again) == 1
+    killer = when(lambda: has_checkpoint(folder / "ntm-seed1"), lambda: os.kill(process(), signal.SIGKILL))
+    assert study(folder, *words) == 1
     killer.join()
-    assert "ntm-seed0  died: killed by SIGKILL" in capsys.readouterr().out
-    assert main(again) == 0
+    said = capsys.readouterr().out
+    assert all(f"ntm-seed{seed}  died: killed by SIGKILL" in said for seed in range(2))
+    here()
+    assert study(folder, *words) == 0
+    assert "--resume" in (folder / "logs" / "ntm-seed0.log").read_text()
     assert [Run.open(folder / f"ntm-seed{seed}").summary()["sequences"] for seed in range(2)] == [700, 700]
 
 
@@ -86,7 +103,7 @@ def test_a_damaged_run_dies_and_the_others_go_on(tmp_path):
         (folder / f"ntm-seed{seed}" / "summary.json").unlink()
     for checkpoint in (folder / "ntm-seed0" / "checkpoints").iterdir():
         checkpoint.write_bytes(b"half")
-    assert together.main([order(folder, seed) for seed in range(2)]) == 1
+    assert together.train_orders(json.dumps([order(folder, seed) for seed in range(2)])) == 1
     record = json.loads((StudyFolder(folder).logs / "ntm-seed0.json").read_text())
     assert record["state"] == "died"
     assert "damaged" in record["message"]

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tapehead.cli import main
 from tapehead.errors import Interrupted, TrainingError
 from tapehead.nn import MANN, NTM, Initial, SequenceModel
 from tapehead.ops import mann, ntm
+from tapehead.tasks import TASKS, Batch, Copy
 from tapehead.training.evaluate import answer
 from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run
@@ -230,6 +232,21 @@ def test_an_embedding_cannot(signed: None):
     config = check(["--embedding.kind=convolution"], task="omniglot", model="mann")
     assert "embedding" in (why_not_together(config) or "")
     assert why_not_together(check([], task="omniglot", model="mann")) is None
+
+
+@dataclass(frozen=True)
+class Picky(Copy):
+    """A task whose loss picks elements by a mask, of which each model has its own number."""
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        return logits[batch.mask].square().sum()
+
+
+def test_a_loss_that_cannot_be_computed_for_several_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TASKS, "picky", Picky)
+    said = why_not_together(check([], task="picky", model="ntm"))
+    assert said is not None
+    assert said.startswith("the loss of picky cannot be computed for several models at once: ")
 
 
 # A stack of models.

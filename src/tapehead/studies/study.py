@@ -21,7 +21,7 @@ from tapehead.studies.plan import Plan
 from tapehead.studies.progress import StudyProgress
 from tapehead.studies.summary import RunResult, measure_of
 from tapehead.studies.table import markdown, print_tables, results
-from tapehead.studies.worker import TAPEHEAD, Order, is_done, run_order
+from tapehead.studies.worker import Order, is_done, run_order
 from tapehead.training.arguments import config_from_dict
 from tapehead.training.runs import replacing, write_json
 
@@ -106,8 +106,6 @@ def _ensembles(plan: Plan, left: Sequence[Order], console: Console) -> list[list
     for recipe in plan.recipes:
         orders = [order for order in left if order.recipe == recipe.name]
         why_not = why_not_together(config_from_dict({**recipe.config, "seed": plan.first_seed}))
-        if orders and orders[0].program != TAPEHEAD:
-            why_not = "the process that trains several runs knows tapehead's own tasks alone"
         if orders and why_not is None:
             found.append(orders)
         elif orders:

@@ -1,7 +1,7 @@
 """The runs of a study that differ in their seeds alone, trained in one process: `tapehead study --together`.
 
-`perform_together` is the study's side. The process it starts is this module as a program: it trains the runs that it is
-named, writes each one's log, and into the record of one that died why.
+`perform_together` is the study's side. `train_orders` is what the process does that it starts: it trains the runs that
+it is named, writes each one's log, and into the record of one that died why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tapehead.training.runs import write_json
 if TYPE_CHECKING:
     from tapehead.training.train import Prepared
 
-__all__ = ["perform_together"]
+__all__ = ["perform_together", "train_orders"]
 
 
 def perform_together(
@@ -45,7 +45,9 @@ def perform_together(
         for order in left:
             write_json(order.record, {**(read_json(order.record) or {}), "state": "running", "node": platform.node()})
         told = json.dumps([order._replace(evaluation=None) for order in left])
-        status = run_process([sys.executable, "-m", __name__, told], log, threads, stop, lock)
+        status = run_process(
+            [sys.executable, *left[0].program, "study", "--train-orders", told], log, threads, stop, lock
+        )
     for order in left:
         if not _is_trained(order):
             record = read_json(order.record) or {}
@@ -63,8 +65,16 @@ def _is_trained(order: Order) -> bool:
     return (order.folder / "summary.json").is_file()
 
 
-def main(orders: Sequence[Order]) -> int:
-    """Train runs of one recipe to their ends; returns the exit status: 0 done, 1 where any died, 130 stopped."""
+def train_orders(told: str) -> int:
+    """Train runs of one recipe to their ends: what the process does that `perform_together` starts.
+
+    Args:
+        told: the orders, as JSON
+
+    Returns:
+        the exit status: 0 done, 1 where any died, 130 stopped
+    """
+    orders = [Order(*fields) for fields in json.loads(told)]
     from tapehead.training.together import train_together
     from tapehead.training.train import quiet_lightning
 
@@ -112,7 +122,3 @@ def _record_death(order: Order, error: BaseException) -> None:
     message = f"exit status {status}: " + "".join(traceback.format_exception_only(error)).strip()
     record = read_json(order.record) or {}
     write_json(order.record, {**record, "state": "died", "exit_status": status, "message": message})
-
-
-if __name__ == "__main__":
-    sys.exit(main([Order(*fields) for fields in json.loads(sys.argv[1])]))

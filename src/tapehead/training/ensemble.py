@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tapehead.tasks import Batch
+from tapehead.tasks import Batch, Task
+from tapehead.tasks.stream import generator_for
+from tapehead.training.config import RunConfig
 from tapehead.training.metrics import training_errors
 from tapehead.training.module import TrainingModule
 from tapehead.training.stack import Stack
 from tapehead.training.turns import Turns
 from tapehead.training.updates import NonFiniteError, Update
 
-__all__ = ["Ensemble"]
+__all__ = ["Ensemble", "try_together"]
 
 
 class _Training(NamedTuple):
@@ -93,20 +95,14 @@ class Ensemble:
         stack.zero_grad()
         losses, errors = dict.fromkeys(members, 0.0), dict.fromkeys(members, 0.0)
         accumulate, task = self._modules[0].accumulate, self._modules[0].config.task
-
-        def learn(answer: Callable[..., Tensor], batch: Batch, memory_size: int | None) -> tuple[Tensor, Tensor]:
-            logits = answer(batch.input, batch.lengths, memory_size)
-            return task.loss(logits, batch) / accumulate, training_errors(logits.detach(), batch, task) / accumulate
-
         for _ in range(accumulate):
             drawn: dict[int | None, dict[int, Batch]] = defaultdict(dict)
             for member in members:
                 batch, memory_size = self._modules[member].updates.draw()
                 drawn[memory_size][member] = batch
             for memory_size, batches in drawn.items():
-                found = stack.map(learn, list(batches), _stacked(list(batches.values())), memory_size)
-                found[0].sum().backward()
-                for member, loss, error in zip(batches, *(values.tolist() for values in found), strict=True):
+                found = _learn(stack, task, accumulate, batches, memory_size)
+                for member, loss, error in zip(batches, *found, strict=True):
                     losses[member] += loss
                     errors[member] += error
         stack.give_gradients(members)
@@ -132,6 +128,30 @@ class Ensemble:
                 logits = stack.map(_answer, members, inputs, memory_size)
                 given.update(zip(members, logits.unbind(), strict=True))
         return given
+
+
+def try_together(config: RunConfig) -> None:
+    """Compute the losses of two models of a configuration, and their gradients, in one call.
+
+    Raises:
+        RuntimeError: something in its task or model cannot be computed so; the message is torch's.
+    """
+    batches = {member: config.task.training_sample(1, generator_for(member)) for member in range(2)}
+    _learn(Stack([config.build_model() for _ in batches]), config.task, 1, batches, None)
+
+
+def _learn(
+    stack: Stack, task: Task, accumulate: int, batches: Mapping[int, Batch], memory_size: int | None
+) -> tuple[list[float], list[float]]:
+    """Add the gradients of members' batches to those of the stack; returns each one's share of its loss and errors."""
+
+    def learn(answer: Callable[..., Tensor], batch: Batch, memory_size: int | None) -> tuple[Tensor, Tensor]:
+        logits = answer(batch.input, batch.lengths, memory_size)
+        return task.loss(logits, batch) / accumulate, training_errors(logits.detach(), batch, task) / accumulate
+
+    losses, errors = stack.map(learn, list(batches), _stacked(list(batches.values())), memory_size)
+    losses.sum().backward()
+    return losses.tolist(), errors.tolist()
 
 
 def _answer(answer: Callable[..., Tensor], input: Tensor, memory_size: int | None) -> Tensor:

@@ -16,7 +16,7 @@ from tapehead.errors import TapeheadError
 from tapehead.nn import MANN, NTM
 from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.config import RunConfig
-from tapehead.training.ensemble import Ensemble
+from tapehead.training.ensemble import Ensemble, try_together
 from tapehead.training.train import Prepared, begin, finish, fit, forget, quiet_lightning
 
 __all__ = ["train_together", "why_not_together"]
@@ -52,6 +52,12 @@ def why_not_together(config: RunConfig) -> str | None:
         value = config.trainer.get(name, values[0])
         if value not in values:
             return f"--trainer.{name} {value} asks Lightning to step in where all compute together"
+    if not type(config.task).__module__.startswith("tapehead."):
+        try:
+            try_together(config)
+        except RuntimeError as error:
+            why = str(error).partition("\n")[0].rstrip(".")
+            return f"the loss of {config.task_name} cannot be computed for several models at once: {why}"
     return None
 
 
