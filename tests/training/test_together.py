@@ -57,7 +57,7 @@ def assert_nearly(one: float, other: float) -> None:
     assert math.isclose(one, other, rel_tol=1e-3, abs_tol=1e-4)
 
 
-def assert_alike(one: Path, other: Path) -> None:
+def assert_alike(one: Path, other: Path, tolerance: float = 1e-5) -> None:
     """Two runs are the same but for rounding, and for how long they took."""
     assert [path.name for path in sorted((one / "checkpoints").iterdir())] == [
         path.name for path in sorted((other / "checkpoints").iterdir())
@@ -66,7 +66,7 @@ def assert_alike(one: Path, other: Path) -> None:
     assert left.keys() == right.keys()
     assert left["state_dict"].keys() == right["state_dict"].keys()
     for name, tensor in left["state_dict"].items():
-        assert torch.allclose(tensor, right["state_dict"][name], rtol=0, atol=1e-5), name
+        assert torch.allclose(tensor, right["state_dict"][name], rtol=0, atol=tolerance), name
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
     for name in ("stream_position", "global_step", "epoch"):
         assert left[name] == right[name]
@@ -99,6 +99,17 @@ def test_each_ends_as_it_would_alone(tmp_path: Path, extra: tuple[str, ...]):
         alone = tmp_path / "alone" / str(seed)
         assert tiny.train(alone, "--seed", str(seed), *extra) == 0
         assert_alike(tmp_path / "together" / str(seed), alone)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("backend", ["reference", "fused"])
+def test_on_a_gpu(tmp_path: Path, backend: str):
+    extra = ("--trainer.accelerator=gpu", f"--model.backend={backend}")
+    assert together(prepared(tmp_path / "together", *extra)[:2]) == [None, None]
+    for seed in SEEDS[:2]:
+        alone = tmp_path / "alone" / str(seed)
+        assert tiny.train(alone, "--seed", str(seed), *extra) == 0
+        assert_alike(tmp_path / "together" / str(seed), alone, tolerance=1e-4)
 
 
 @pytest.mark.usefixtures("signed")
