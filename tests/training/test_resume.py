@@ -203,6 +203,35 @@ def test_a_run_with_nothing_left_to_train_says_so(tmp_path, capsys):
     assert before == {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
 
 
+def test_a_solved_run_of_the_version_before_has_nothing_left_to_train_either(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(run, "--training.solved_below=1000", "--training.sequences_after_solved=16") == 0
+    for path in (run / "checkpoints").iterdir():
+        contents = torch.load(path, weights_only=True)
+        del contents["progress"]["finished"]
+        torch.save(contents, path)
+    before = weights(run)
+    assert main(["train", "--resume", str(run)]) == 0
+    assert "Nothing was left to train" in capsys.readouterr().out
+    assert same(weights(run), before)
+
+
+def test_a_run_that_max_steps_ended_is_told_of_it(tmp_path, capsys):
+    assert train(tmp_path / "run", "--trainer.max_steps=12") == 0
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert "Nothing was left to train. To go on, raise --trainer.max_steps." in capsys.readouterr().out
+    assert main(["train", "--resume", str(tmp_path / "run"), "--trainer.max_steps=-1"]) == 0
+    assert Run.open(tmp_path / "run").summary()["sequences"] == 48
+
+
+def test_an_ended_run_is_told_of_as_it_ended(tmp_path, capsys):
+    assert train(tmp_path / "run", "--training.solved_below=1000") == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.solved_below=0.5"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("at most 1000.0 wrong bits") == 2
+    assert Run.open(tmp_path / "run").config().training.solved_below == 1000
+
+
 def test_an_ended_run_goes_on_where_the_trainer_is_told_to(tmp_path):
     assert train(tmp_path / "run", "--training.sequences=16") == 0
     assert main(["train", "--resume", str(tmp_path / "run"), "--trainer.min_steps", "20"]) == 0

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tapehead.cli import main
-from tapehead.errors import Interrupted, TrainingError
+from tapehead.errors import DataError, Interrupted, TrainingError
 from tapehead.nn import MANN, NTM, Initial, SequenceModel
 from tapehead.ops import mann, ntm
 from tapehead.tasks import TASKS, Batch, Copy
@@ -191,6 +191,50 @@ def test_what_is_no_fault_of_training_ends_its_run_alone_too(tmp_path: Path):
     assert "Traceback" in outputs[2].getvalue()
 
 
+def test_what_lightning_does_to_a_model_that_has_ended_touches_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # On a GPU it moves the model back, which gives its parameters another place.
+    monkeypatch.setattr(TrainingModule, "cpu", lambda self: self.to(torch.float64).to(torch.float32))
+    runs = prepared(tmp_path)
+    with torch.no_grad():
+        next(iter(runs[0].module.model.readout.parameters())).fill_(math.nan)
+    stacked: list[int] = []
+    build = Stack.__init__
+
+    def counted(self: Stack, models: list[SequenceModel]) -> None:
+        stacked.append(len(models))
+        build(self, models)
+
+    monkeypatch.setattr(Stack, "__init__", counted)
+    ended = together(runs)
+    assert isinstance(ended[0], TrainingError)
+    assert ended[1:] == [None, None]
+    assert stacked == [3, 2]
+
+
+def test_one_whose_batches_fail_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    runs = prepared(tmp_path)
+
+    def fail() -> None:
+        raise DataError("drawings: gone")
+
+    start = TrainingModule.on_train_start
+
+    def failing(self: TrainingModule) -> None:
+        start(self)
+        if self is runs[1].module:
+            self.updates.draw = fail  # type: ignore[assignment, method-assign]
+
+    monkeypatch.setattr(TrainingModule, "on_train_start", failing)
+    outputs = [io.StringIO() for _ in runs]
+    ended = train_together(runs, outputs)
+    assert ended[0] is ended[2] is None
+    assert isinstance(ended[1], DataError)
+    assert "tapehead: drawings: gone" in outputs[1].getvalue()
+    assert not (tmp_path / str(SEEDS[1])).exists()  # as `tapehead train` leaves nothing of a run without data
+
+
 def test_what_each_prints_goes_to_its_own_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     outputs = [io.StringIO() for _ in SEEDS]
     before = sys.stdout
@@ -232,6 +276,7 @@ def test_a_signal_saves_every_run_and_each_goes_on_alone(tmp_path: Path, monkeyp
         ([], "lstm", "LSTM layers are of torch"),
         (["--trainer.precision=bf16-mixed"], "ntm", "--trainer.precision bf16-mixed"),
         (["--trainer.devices=2", "--trainer.accelerator=cpu"], "ntm", "--trainer.devices 2"),
+        (["--trainer.barebones=true"], "ntm", "--trainer.barebones True"),
         (["--trainer.callbacks+=lightning.pytorch.callbacks.Timer"], "ntm", "--trainer.callbacks"),
     ],
 )
@@ -354,11 +399,19 @@ def test_an_exception_is_raised_where_it_belongs():
     assert (type(first), second, third) == (ValueError, 4, 2)
 
 
-def test_where_performing_fails_the_caller_hears_of_it():
+def test_where_performing_fails_every_job_that_asked_hears_of_it():
     def perform(asked):
-        raise MemoryError("no room")
+        if len(asked) > 1:
+            raise MemoryError("no room")
+        return asked
+
+    def catching():
+        with pytest.raises(MemoryError, match="no room"):
+            turns.ask(1)
+        return turns.ask(2)
 
     turns = Turns(perform)
-    with pytest.raises(MemoryError, match="no room"):
-        turns.run([lambda: turns.ask(1), lambda: turns.ask(2)])
+    first, second = turns.run([catching, lambda: turns.ask(3)])
+    assert first == 2
+    assert isinstance(second, MemoryError)
     assert Turns(perform).run([]) == []

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from tapehead.errors import Interrupted, RunError, UsageError
 from tapehead.plots import RunCurves, draw_study, png, read_metrics
+from tapehead.program import command_of
 from tapehead.studies.folder import StudyFolder, read_json
 from tapehead.studies.plan import Plan
 from tapehead.studies.progress import StudyProgress
@@ -273,7 +274,13 @@ def _command(
     together: bool,
 ) -> str:
     """The command that goes on with a study."""
-    words = ["tapehead", "study", plan.task, "--models", *(recipe.source for recipe in plan.recipes)]
+    words = [
+        *shlex.split(command_of(plan.task)),
+        "study",
+        plan.task,
+        "--models",
+        *(recipe.source for recipe in plan.recipes),
+    ]
     words += ["--seeds", str(plan.seeds)] + (["--first-seed", str(plan.first_seed)] if plan.first_seed else [])
     words += ["--out", str(folder.path)]
     words += [] if workers is None else ["--workers", str(workers)]

@@ -86,12 +86,12 @@ def train_orders(told: str) -> int:
     died = 0
     with contextlib.ExitStack() as stack:
         for order in orders:
-            words = training_words(order)
             output = stack.enter_context(order.log.open("a", encoding="utf-8", buffering=1))
-            output.write(f"$ {shlex.join(['tapehead', *words])}  # in one process with {len(orders) - 1} more\n")
             try:
+                words = training_words(order)
+                output.write(f"$ {shlex.join(['tapehead', *words])}  # in one process with {len(orders) - 1} more\n")
                 runs.append(_prepare(order, words))
-            except TapeheadError as error:
+            except (TapeheadError, OSError) as error:
                 died += 1
                 output.write(f"tapehead: {error}\n")
                 _record_death(order, error)
@@ -119,6 +119,7 @@ def _prepare(order: Order, words: list[str]) -> Prepared:
 
 def _record_death(order: Order, error: BaseException) -> None:
     status = error.exit_status if isinstance(error, TapeheadError) else 1
-    message = f"exit status {status}: " + "".join(traceback.format_exception_only(error)).strip()
+    said = "".join(traceback.format_exception_only(error)).strip()
+    message = f"exit status {status}: " + (f"tapehead: {error}" if isinstance(error, TapeheadError) else said)
     record = read_json(order.record) or {}
     write_json(order.record, {**record, "state": "died", "exit_status": status, "message": message})

@@ -18,9 +18,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from tapehead.program import TAPEHEAD, program_of
 from tapehead.studies.folder import StudyFolder, read_json
 from tapehead.studies.plan import Evaluation, PlannedRun
-from tapehead.tasks import TASKS
 from tapehead.training.runs import write_json
 
 __all__ = [
@@ -41,10 +41,6 @@ POLL_SECONDS = 0.2
 
 PRIVATE = ("LOCAL_RANK", "TAPEHEAD_RUN_FOLDER")
 """Environment variables that would tell a child it belongs to another run."""
-
-
-TAPEHEAD = ("-m", "tapehead")
-"""Python's words that start tapehead itself."""
 
 
 class Stop(Protocol):
@@ -111,19 +107,8 @@ def run_order(folder: StudyFolder, task: str, run: PlannedRun, evaluation: Evalu
     path = str(folder.path.resolve())
     recipe = run.recipe
     return Order(
-        path, task, run.name, recipe.model, recipe.name, run.seed, threads, has_memory, evaluation, _program(task)
+        path, task, run.name, recipe.model, recipe.name, run.seed, threads, has_memory, evaluation, program_of(task)
     )
-
-
-def _program(task: str) -> tuple[str, ...]:
-    """Python's words that start a program which knows a task: for a user's own, the one that is running."""
-    program = sys.modules["__main__"]
-    if TASKS[task].__module__.partition(".")[0] == "tapehead":
-        return TAPEHEAD
-    if program.__spec__ is not None:
-        return ("-m", program.__spec__.name.removesuffix(".__main__"))
-    path = getattr(program, "__file__", None)
-    return TAPEHEAD if path is None else (str(Path(path).resolve()),)
 
 
 def is_done(order: Order) -> bool:

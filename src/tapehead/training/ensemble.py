@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from tapehead.training.metrics import training_errors
 from tapehead.training.module import TrainingModule
 from tapehead.training.stack import Stack
 from tapehead.training.turns import Turns
-from tapehead.training.updates import NonFiniteError, Update
+from tapehead.training.updates import Update
 
 __all__ = ["Ensemble", "try_together"]
 
@@ -50,6 +50,7 @@ class Ensemble:
         self._modules = list(modules)
         self._turns = Turns(self._perform)
         self._stacks: dict[str, Stack] = {}
+        self._present: list[int] = []
         for module in modules:
             module.companions = self
 
@@ -62,6 +63,7 @@ class Ensemble:
 
         Raises:
             NonFiniteError: its loss is not finite.
+            Exception: what else went wrong, of its own or of all.
         """
         updates: list[Update] = self._turns.ask(_Training(steps))
         return updates
@@ -72,6 +74,7 @@ class Ensemble:
         return logits
 
     def _perform(self, asked: Mapping[int, Any]) -> dict[int, Any]:
+        self._present = sorted(asked)  # the others have ended, and Lightning may have moved their models
         steps = {member: request.steps for member, request in asked.items() if isinstance(request, _Training)}
         given: dict[int, Any] = {member: [] for member in steps}
         for step in range(max(steps.values(), default=0)):
@@ -84,36 +87,47 @@ class Ensemble:
         return given | self._logits({member: request for member, request in asked.items() if member not in steps})
 
     def _stack(self, name: str) -> Stack:
-        """Of what the modules have by that name: their models, or the means of their weights."""
-        if name not in self._stacks or not self._stacks[name].is_whole():
-            self._stacks[name] = Stack([getattr(module, name) for module in self._modules])
-        return self._stacks[name]
+        """Of what the modules at work have by that name: their models, or the means of their weights."""
+        models = [getattr(self._modules[member], name) for member in self._present]
+        stack = self._stacks.get(name)
+        if stack is None or stack.models != models or not stack.is_whole():
+            stack = self._stacks[name] = Stack(models)
+        return stack
 
-    def _update(self, members: Sequence[int]) -> dict[int, Update | NonFiniteError]:
+    def _places(self, members: Iterable[int]) -> list[int]:
+        """Of members among those at work, which is where their models are in a stack."""
+        return [self._present.index(member) for member in members]
+
+    def _update(self, members: Sequence[int]) -> dict[int, Update | Exception]:
         """An update of each member, or why it could make none."""
         stack = self._stack("model")
         stack.zero_grad()
         losses, errors = dict.fromkeys(members, 0.0), dict.fromkeys(members, 0.0)
+        made: dict[int, Update | Exception] = {}
         accumulate, task = self._modules[0].accumulate, self._modules[0].config.task
         for _ in range(accumulate):
             drawn: dict[int | None, dict[int, Batch]] = defaultdict(dict)
             for member in members:
-                batch, memory_size = self._modules[member].updates.draw()
-                drawn[memory_size][member] = batch
+                if member not in made:
+                    try:
+                        batch, memory_size = self._modules[member].updates.draw()
+                        drawn[memory_size][member] = batch
+                    except Exception as error:
+                        made[member] = error
             for memory_size, batches in drawn.items():
-                found = _learn(stack, task, accumulate, batches, memory_size)
-                for member, loss, error in zip(batches, *found, strict=True):
+                found = _learn(stack, self._places(batches), task, accumulate, batches, memory_size)
+                for member, loss, wrong in zip(batches, *found, strict=True):
                     losses[member] += loss
-                    errors[member] += error
-        stack.give_gradients(members)
-        made: dict[int, Update | NonFiniteError] = {}
+                    errors[member] += wrong
+        stack.give_gradients(self._places(members))
         for member in members:
             updates = self._modules[member].updates
-            try:
-                updates.check(losses[member])
-                made[member] = updates.step(losses[member], errors[member])
-            except NonFiniteError as error:
-                made[member] = error
+            if member not in made:
+                try:
+                    updates.check(losses[member])
+                    made[member] = updates.step(losses[member], errors[member])
+                except Exception as error:
+                    made[member] = error
         return made
 
     def _logits(self, asked: Mapping[int, _Answering]) -> dict[int, Tensor]:
@@ -125,7 +139,7 @@ class Ensemble:
             for (_, memory_size), members in alike.items():
                 stack = self._stack("model" if self._modules[0].average is None else "average")
                 inputs = torch.stack([asked[member].input for member in members])
-                logits = stack.map(_answer, members, inputs, memory_size)
+                logits = stack.map(_answer, self._places(members), inputs, memory_size)
                 given.update(zip(members, logits.unbind(), strict=True))
         return given
 
@@ -137,19 +151,28 @@ def try_together(config: RunConfig) -> None:
         RuntimeError: something in its task or model cannot be computed so; the message is torch's.
     """
     batches = {member: config.task.training_sample(1, generator_for(member)) for member in range(2)}
-    _learn(Stack([config.build_model() for _ in batches]), config.task, 1, batches, None)
+    _learn(Stack([config.build_model() for _ in batches]), [0, 1], config.task, 1, batches, None)
 
 
 def _learn(
-    stack: Stack, task: Task, accumulate: int, batches: Mapping[int, Batch], memory_size: int | None
+    stack: Stack,
+    places: Sequence[int],
+    task: Task,
+    accumulate: int,
+    batches: Mapping[int, Batch],
+    memory_size: int | None,
 ) -> tuple[list[float], list[float]]:
-    """Add the gradients of members' batches to those of the stack; returns each one's share of its loss and errors."""
+    """Add the gradients of members' batches to those of the stack, in which their models have these places.
+
+    Returns:
+        each one's share of its loss, and of its errors
+    """
 
     def learn(answer: Callable[..., Tensor], batch: Batch, memory_size: int | None) -> tuple[Tensor, Tensor]:
         logits = answer(batch.input, batch.lengths, memory_size)
         return task.loss(logits, batch) / accumulate, training_errors(logits.detach(), batch, task) / accumulate
 
-    losses, errors = stack.map(learn, list(batches), _stacked(list(batches.values())), memory_size)
+    losses, errors = stack.map(learn, places, _stacked(list(batches.values())), memory_size)
     losses.sum().backward()
     return losses.tolist(), errors.tolist()
 

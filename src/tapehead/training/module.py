@@ -294,5 +294,7 @@ class TrainingModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.progress = Progress(**checkpoint["progress"])
+        if "finished" not in checkpoint["progress"]:  # of an earlier version
+            self.progress.finished = self._solved_for_long()
         self.stream.position = checkpoint["stream_position"]
         torch.set_rng_state(checkpoint["random_state"].cpu())

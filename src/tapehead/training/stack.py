@@ -49,6 +49,7 @@ class Stack:
     """
 
     def __init__(self, models: Sequence[SequenceModel]) -> None:
+        self.models = list(models)
         self._parameters = [dict(model.named_parameters()) for model in models]
         self._answer = _Answer(models[0])
         self._stacked: dict[str, Tensor] = {}

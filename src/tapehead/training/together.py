@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TextIO
 
-from tapehead.errors import TapeheadError
+from tapehead.errors import DataError, TapeheadError
 from tapehead.nn import MANN, NTM
 from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.config import RunConfig
@@ -23,11 +23,12 @@ __all__ = ["train_together", "why_not_together"]
 
 PLAIN: dict[str, tuple[Any, ...]] = {
     "precision": (None, 32, "32", "32-true"),
-    "devices": (1, "1", "auto"),
+    "devices": (1, "1"),
     "num_nodes": (1,),
     "strategy": ("auto",),
     "callbacks": (None, []),
     "plugins": (None, []),
+    "barebones": (False,),
 }
 """Trainer options that are done together with these values alone: others have Lightning step in where all compute."""
 
@@ -89,7 +90,8 @@ def _train(run: Prepared, begin_output: Callable[[], None]) -> None:
         fit(run)
         finish(run)
     except TapeheadError as error:
-        forget(run)
+        if isinstance(error, DataError):
+            forget(run)
         print(f"tapehead: {error}")
         raise
     except Exception:

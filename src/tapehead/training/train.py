@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UnknownNameError, UsageError
+from tapehead.program import command_of
 from tapehead.tasks import TASKS
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import find_recipe, model_of_recipe, parse
@@ -219,7 +220,9 @@ def fit(prepared: Prepared) -> None:
     except Interrupted:
         if not any(isinstance(callback, SavingStop) for callback in trainer.callbacks):
             raise Interrupted("Stopped; nothing is saved, because checkpoints are turned off.") from None
-        raise Interrupted(f"Stopped and saved. Go on with: tapehead train --resume {run.path}") from None
+        raise Interrupted(
+            f"Stopped and saved. Go on with: {command_of(prepared.config.task_name)} train --resume {run.path}"
+        ) from None
     except SystemExit:  # Lightning's way out of a second Ctrl-C
         raise Interrupted("Stopped at once.") from None
     except NonFiniteError as error:
@@ -235,7 +238,8 @@ def finish(prepared: Prepared) -> None:
     run, module, before = prepared.run, prepared.module, prepared.before
     if not prepared.trainer.is_global_zero:
         return
-    config, progress = module.config, module.progress
+    config = run.config() if prepared.ended else module.config  # options that an ended run is given count for nothing
+    progress = module.progress
     solved = progress.solved_at_sequences is not None
     summary = {
         "task": config.task_name,
@@ -269,6 +273,8 @@ def finish(prepared: Prepared) -> None:
         console.print(f"[bold]{ended}[/] after {progress.sequences:,} sequences. Latest validation: {found}.")
     if before and progress.sequences == before:
         more = "add --training.stop_when_solved false" if progress.finished else "name more: --training.sequences"
+        if 0 <= prepared.trainer.max_steps <= prepared.trainer.global_step:
+            more = "raise --trainer.max_steps"
         console.print(f"Nothing was left to train. To go on, {more}.")
     console.print(f"Run: {run.path}")
 

@@ -17,7 +17,8 @@ class Turns:
 
     A job runs until it asks for something or ends, then the next one does. When all that are left have asked,
     everything they asked for is performed at once, by the caller's thread, which is also the one that hears signals.
-    So jobs need no locks, and what they share changes in the same order in every run.
+    So jobs need no locks, and what they share changes in the same order in every run. What goes wrong in performing is
+    raised in every job that asked.
 
     Args:
         perform: does what all the jobs that are left have asked for
@@ -83,5 +84,8 @@ class Turns:
             left = [number for number in left if number not in ended]
             if left:
                 asked, self._asked = self._asked, {}
-                self._given = dict(self._perform(asked))
+                try:
+                    self._given = dict(self._perform(asked))
+                except Exception as error:
+                    self._given = dict.fromkeys(asked, error)
         return [ended[number] for number in range(len(jobs))]
