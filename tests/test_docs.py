@@ -20,6 +20,7 @@ import pytest
 
 from tapehead import pretrained
 from tapehead.cli import _build_parser, main
+from tapehead.program import TAPEHEAD
 from tapehead.studies import together, worker
 from tapehead.tasks import TASKS
 from tapehead.training.arguments import build_parser
@@ -158,6 +159,7 @@ def runs_in_process(monkeypatch):
         return together.train_orders(command[-1])
 
     monkeypatch.setattr(together, "run_process", train)
+    monkeypatch.setattr(worker, "program_of", lambda task: TAPEHEAD)  # which here is pytest
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
