@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.kernels import INPUT_SIZE, TARGET_SIZE, Point, operations
+from benchmarks.kernels import INPUT_SIZE, TARGET_SIZE, Point, median_ms, operations
 from benchmarks.peaks import cpu_name
 from tapehead import LSTM, NTM, SequenceModel
 from tapehead.ops import launches
@@ -133,20 +133,17 @@ def tried_once(name: str, make: Callable[[], Callable[[], None]]) -> Callable[[]
 
 def milliseconds(function: Callable[[], None], device: torch.device, seconds: float) -> list[float]:
     """Times of calls, as many as fit, at least three."""
+    if device.type != "cuda":
+        return median_ms(function, seconds, 200)
     found: list[float] = []
     end = time.perf_counter() + seconds
     while len(found) < 3 or (time.perf_counter() < end and len(found) < 200):
-        if device.type == "cuda":
-            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
-            function()
-            stop.record()
-            stop.synchronize()
-            found.append(start.elapsed_time(stop))
-        else:
-            begin = time.perf_counter()
-            function()
-            found.append((time.perf_counter() - begin) * 1e3)
+        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        function()
+        stop.record()
+        stop.synchronize()
+        found.append(start.elapsed_time(stop))
     return found
 
 

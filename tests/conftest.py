@@ -39,6 +39,18 @@ def signed(monkeypatch, _signed):
     return _signed
 
 
+@pytest.fixture
+def core_calls(monkeypatch):
+    """Every call of the C++ core for a sequence, by the function's name."""
+    from tapehead.ops import mann, ntm  # behind the choice of the interpreter above
+
+    found = []
+    for cpu in (ntm.fused.cpu, mann.fused.cpu):
+        kernel = cpu._kernel
+        monkeypatch.setattr(cpu, "_kernel", lambda name, kernel=kernel: found.append(name) or kernel(name))
+    return found
+
+
 def pytest_collection_modifyitems(items):
     request = backends.Request("ntm", torch.device("cuda"), torch.float32)
     reasons = backends.why_not("fused", request)

@@ -9,22 +9,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, grad_and_value, jacrev, jvp, stack_module_state, vmap
 
 from tapehead import MANN, NTM, BackendError, Initial, MANNCell, NTMCell, SequenceModel
-from tapehead.ops import mann, ntm
 from tapehead.testing import error, named_tensors
 
 SIZES = {"memory_size": 7, "word_size": 4, "dtype": torch.float64}
 LENGTHS = torch.tensor([[6, 0], [3, 5], [1, 6]])
 both = pytest.mark.parametrize("kind", [NTM, MANN])
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every call of the core, by the function's name."""
-    found: list[str] = []
-    for cpu in (ntm.fused.cpu, mann.fused.cpu):
-        kernel = cpu._kernel
-        monkeypatch.setattr(cpu, "_kernel", lambda name, kernel=kernel: found.append(name) or kernel(name))
-    return found
 
 
 def members_of(kind: type[nn.Module], backend: str = "auto", **options: Any) -> list[nn.Module]:
@@ -58,12 +47,12 @@ def nearly(left: Tensor, right: Tensor) -> bool:
 @both
 @pytest.mark.parametrize("backend", ["auto", "fused", "reference"])
 @pytest.mark.parametrize("controller", ["lstm", "feedforward"])
-def test_an_ensemble_learns_as_each_member_alone(kind: Any, backend: str, controller: str, calls: list[str]):
+def test_an_ensemble_learns_as_each_member_alone(kind: Any, backend: str, controller: str, core_calls: list[str]):
     members = members_of(kind, backend, controller=controller, num_layers=2)
     input = torch.randn(3, 6, 2, 3, dtype=torch.float64)
     (output, state), parameters = together(members, input, LENGTHS)
     (output.square().sum() + state.memory.square().sum()).backward()
-    assert len(calls) == (0 if backend == "reference" else 2)
+    assert len(core_calls) == (0 if backend == "reference" else 2)
     compare = nearly if backend == "reference" else torch.equal
     for member, given, lengths, own, memory in zip(members, input, LENGTHS, output, state.memory, strict=True):
         alone, last = member(given, lengths=lengths)
@@ -133,13 +122,13 @@ def half_squared(layer: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 @both
-def test_gradients_by_torch_func_are_fused(kind: Any, calls: list[str]):
+def test_gradients_by_torch_func_are_fused(kind: Any, core_calls: list[str]):
     layer, input = members_of(kind)[0], torch.randn(4, 2, 3, dtype=torch.float64)
     leaf = input.clone().requires_grad_()
     (expected,) = torch.autograd.grad(half_squared(layer)(leaf), leaf)
-    calls.clear()
+    core_calls.clear()
     assert torch.equal(grad(half_squared(layer))(input), expected)
-    assert len(calls) == 2
+    assert len(core_calls) == 2
     jacobian = jacrev(lambda value: layer(value)[0])(input)
     assert nearly(torch.einsum("tbo,tboxyz->xyz", layer(input)[0], jacobian), expected)
     several = vmap(grad(half_squared(layer)))(torch.stack([input, 2 * input]))
@@ -148,7 +137,7 @@ def test_gradients_by_torch_func_are_fused(kind: Any, calls: list[str]):
 
 @both
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is:DeprecationWarning")
-def test_other_derivatives_are_the_references(kind: Any, calls: list[str]):
+def test_other_derivatives_are_the_references(kind: Any, core_calls: list[str]):
     auto, fused = members_of(kind)[0], members_of(kind, "fused")[0]
     input = torch.randn(2, 1, 3, dtype=torch.float64)
 
@@ -162,7 +151,7 @@ def test_other_derivatives_are_the_references(kind: Any, calls: list[str]):
         assert derivative(auto).isfinite().all()
         with pytest.raises(BackendError, match="first derivatives in reverse mode only"):
             derivative(fused)
-    assert not calls
+    assert not core_calls
 
 
 @both

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +18,13 @@ from torch import Tensor
 
 from tapehead.cli import main
 from tapehead.errors import DataError, Interrupted, TrainingError
-from tapehead.nn import MANN, NTM, Initial, SequenceModel
-from tapehead.ops import mann, ntm
+from tapehead.nn import SequenceModel
 from tapehead.tasks import TASKS, Batch, Copy
-from tapehead.training.evaluate import answer
 from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run
 from tapehead.training.stack import Stack
 from tapehead.training.together import train_together, why_not_together
 from tapehead.training.train import Prepared, check, prepare
-from tapehead.training.turns import Turns
 from tests.training import tiny
 
 SEEDS = (4, 7, 5)
@@ -81,6 +79,14 @@ def assert_alike(one: Path, other: Path, tolerance: float = 1e-5) -> None:
             assert bool(text) == bool(expected[name])
 
 
+def assert_as_alone(folder: Path, seeds: Iterable[int], *extra: str, tolerance: float = 1e-5, **kind: str) -> None:
+    """The runs in a folder are what each of them is alone."""
+    for seed in seeds:
+        alone = folder.parent / "alone" / str(seed)
+        assert tiny.train(alone, "--seed", str(seed), *extra, **kind) == 0
+        assert_alike(folder / str(seed), alone, tolerance)
+
+
 CASES = {
     "lengths of each their own": ("--training.solved_below=1000", "--training.stop_when_solved=false"),
     "one length, a learned start": ("--task.min_length=3", "--model.initial.memory=learned"),
@@ -95,10 +101,7 @@ CASES = {
 @pytest.mark.parametrize("extra", CASES.values(), ids=CASES)
 def test_each_ends_as_it_would_alone(tmp_path: Path, extra: tuple[str, ...]):
     assert together(prepared(tmp_path / "together", *extra)[:2]) == [None, None]
-    for seed in SEEDS[:2]:
-        alone = tmp_path / "alone" / str(seed)
-        assert tiny.train(alone, "--seed", str(seed), *extra) == 0
-        assert_alike(tmp_path / "together" / str(seed), alone)
+    assert_as_alone(tmp_path / "together", SEEDS[:2], *extra)
 
 
 @pytest.mark.cuda
@@ -106,10 +109,7 @@ def test_each_ends_as_it_would_alone(tmp_path: Path, extra: tuple[str, ...]):
 def test_on_a_gpu(tmp_path: Path, backend: str):
     extra = ("--trainer.accelerator=gpu", f"--model.backend={backend}")
     assert together(prepared(tmp_path / "together", *extra)[:2]) == [None, None]
-    for seed in SEEDS[:2]:
-        alone = tmp_path / "alone" / str(seed)
-        assert tiny.train(alone, "--seed", str(seed), *extra) == 0
-        assert_alike(tmp_path / "together" / str(seed), alone, tolerance=1e-4)
+    assert_as_alone(tmp_path / "together", SEEDS[:2], *extra, tolerance=1e-4)
 
 
 @pytest.mark.usefixtures("signed")
@@ -117,31 +117,18 @@ def test_on_a_gpu(tmp_path: Path, backend: str):
 def test_one_shot_learning(tmp_path: Path, model: str):
     extra = "--task.labels=strings"
     assert together(prepared(tmp_path / "together", extra, task="omniglot", model=model)[:2]) == [None, None]
-    for seed in SEEDS[:2]:
-        alone = tmp_path / "alone" / str(seed)
-        assert tiny.train(alone, "--seed", str(seed), extra, task="omniglot", model=model) == 0
-        assert_alike(tmp_path / "together" / str(seed), alone)
+    assert_as_alone(tmp_path / "together", SEEDS[:2], extra, task="omniglot", model=model)
 
 
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every call of the core for a sequence, by the function's name."""
-    found: list[str] = []
-    for cpu in (ntm.fused.cpu, mann.fused.cpu):
-        kernel = cpu._kernel
-        monkeypatch.setattr(cpu, "_kernel", lambda name, kernel=kernel: found.append(name) or kernel(name))
-    return found
-
-
-def test_one_call_for_all(tmp_path: Path, calls: list[str]):
+def test_one_call_for_all(tmp_path: Path, core_calls: list[str]):
     assert together(prepared(tmp_path / "together")) == [None, None, None]
-    of_all, _ = list(calls), calls.clear()
+    of_all, _ = list(core_calls), core_calls.clear()
     assert tiny.train(tmp_path / "alone") == 0
-    assert sorted(of_all) == sorted(calls)
+    assert sorted(of_all) == sorted(core_calls)
 
 
 def test_one_that_is_solved_stops_and_the_others_go_on(tmp_path: Path):
-    runs = prepared(tmp_path)
+    runs = prepared(tmp_path / "together")
     threshold = {}
 
     class Solved(TrainingModule):
@@ -155,14 +142,11 @@ def test_one_that_is_solved_stops_and_the_others_go_on(tmp_path: Path):
     assert together(runs) == [None, None, None]
     assert list(threshold) == [16]
     assert [run.module.progress.sequences for run in runs] == [48, 16, 48]
-    for seed in (SEEDS[0], SEEDS[2]):
-        alone = tmp_path / "alone" / str(seed)
-        assert tiny.train(alone, "--seed", str(seed)) == 0
-        assert_alike(tmp_path / str(seed), alone)
+    assert_as_alone(tmp_path / "together", (SEEDS[0], SEEDS[2]))
 
 
 def test_one_that_fails_leaves_the_others_alone(tmp_path: Path):
-    runs = prepared(tmp_path)
+    runs = prepared(tmp_path / "together")
     with torch.no_grad():
         next(iter(runs[1].module.model.readout.parameters())).fill_(math.nan)
     outputs = [io.StringIO() for _ in runs]
@@ -170,15 +154,12 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path: Path):
     assert ended[0] is ended[2] is None
     assert isinstance(ended[1], TrainingError)
     assert "the loss is nan at update 1" in outputs[1].getvalue()
-    assert not (tmp_path / str(SEEDS[1]) / "summary.json").exists()
-    for seed in (SEEDS[0], SEEDS[2]):
-        alone = tmp_path / "alone" / str(seed)
-        assert tiny.train(alone, "--seed", str(seed)) == 0
-        assert_alike(tmp_path / str(seed), alone)
+    assert not (tmp_path / "together" / str(SEEDS[1]) / "summary.json").exists()
+    assert_as_alone(tmp_path / "together", (SEEDS[0], SEEDS[2]))
 
 
 def test_what_is_no_fault_of_training_ends_its_run_alone_too(tmp_path: Path):
-    runs = prepared(tmp_path)
+    runs = prepared(tmp_path / "together")
 
     def fail(*_: object) -> None:
         raise OSError("no space left")
@@ -196,7 +177,7 @@ def test_what_lightning_does_to_a_model_that_has_ended_touches_no_other(
 ):
     # On a GPU it moves the model back, which gives its parameters another place.
     monkeypatch.setattr(TrainingModule, "cpu", lambda self: self.to(torch.float64).to(torch.float32))
-    runs = prepared(tmp_path)
+    runs = prepared(tmp_path / "together")
     with torch.no_grad():
         next(iter(runs[0].module.model.readout.parameters())).fill_(math.nan)
     stacked: list[int] = []
@@ -214,7 +195,7 @@ def test_what_lightning_does_to_a_model_that_has_ended_touches_no_other(
 
 
 def test_one_whose_batches_fail_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    runs = prepared(tmp_path)
+    runs = prepared(tmp_path / "together")
 
     def fail() -> None:
         raise DataError("drawings: gone")
@@ -232,16 +213,16 @@ def test_one_whose_batches_fail_leaves_the_others_alone(tmp_path: Path, monkeypa
     assert ended[0] is ended[2] is None
     assert isinstance(ended[1], DataError)
     assert "tapehead: drawings: gone" in outputs[1].getvalue()
-    assert not (tmp_path / str(SEEDS[1])).exists()  # as `tapehead train` leaves nothing of a run without data
+    assert not (tmp_path / "together" / str(SEEDS[1])).exists()  # as where `tapehead train` finds no data
 
 
 def test_what_each_prints_goes_to_its_own_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     outputs = [io.StringIO() for _ in SEEDS]
     before = sys.stdout
-    train_together(prepared(tmp_path), outputs)
+    train_together(prepared(tmp_path / "together"), outputs)
     assert sys.stdout is before
     for seed, output in zip(SEEDS, outputs, strict=True):
-        assert f"Run: {tmp_path / str(seed)}" in output.getvalue()
+        assert f"Run: {tmp_path / 'together' / str(seed)}" in output.getvalue()
     assert "Run:" not in capsys.readouterr().out
 
 
@@ -303,115 +284,3 @@ def test_a_loss_that_cannot_be_computed_for_several_says_so(monkeypatch: pytest.
     said = why_not_together(check([], task="picky", model="ntm"))
     assert said is not None
     assert said.startswith("the loss of picky cannot be computed for several models at once: ")
-
-
-# A stack of models.
-
-
-def models_of(kind: type[NTM] | type[MANN], **options: object) -> list[SequenceModel]:
-    sizes = {"memory_size": 6, "word_size": 4, "dtype": torch.float64}
-    return [SequenceModel(kind(3, 5, **sizes, **options), 2) for _ in range(4)]  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("kind", [NTM, MANN])
-@pytest.mark.parametrize("members", [[0, 1, 2, 3], [2, 0]])
-@pytest.mark.parametrize("memory_size", [None, 9])
-def test_gradients_are_those_of_each_alone(kind: type[NTM] | type[MANN], members: list[int], memory_size: int | None):
-    start = Initial(memory="random", weights="random", reads="learned", controller="learned")
-    models = models_of(kind, initial=start)
-    input = torch.randn(len(members), 7, 2, 3, dtype=torch.float64)
-    lengths = torch.tensor([[7, 4], [5, 2], [6, 7], [1, 3]])[: len(members)]
-
-    def loss(answer: object, input: Tensor, lengths: Tensor, memory_size: int | None) -> Tensor:
-        return answer(input, lengths, memory_size).square().sum()  # type: ignore[operator,no-any-return]
-
-    stack = Stack(models)
-    for _ in range(2):  # of two batches
-        stack.map(loss, members, input, lengths, memory_size).sum().backward()
-    stack.give_gradients(members)
-    found = {place: [one.grad for one in models[place].parameters()] for place in members}
-    assert all(one.grad is None for place in {0, 1, 2, 3} - {*members} for one in models[place].parameters())
-    for place, own, length in zip(members, input, lengths, strict=True):
-        models[place].zero_grad()
-        alone = answer(models[place], own, length, memory_size).square().sum()
-        (2 * alone).backward()
-        for parameter, gradient in zip(models[place].parameters(), found[place], strict=True):
-            expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            assert gradient is not None
-            assert torch.allclose(gradient, expected, rtol=1e-10, atol=1e-12)
-
-
-def test_models_in_a_stack_are_changed_as_before():
-    models = models_of(NTM)
-    before = [{name: tensor.clone() for name, tensor in model.state_dict().items()} for model in models]
-    stack = Stack(models)
-    assert all(
-        torch.equal(own[name], tensor)
-        for own, model in zip(before, models, strict=True)
-        for name, tensor in model.state_dict().items()
-    )
-    input = torch.randn(4, 5, 1, 3, dtype=torch.float64)
-    models[2].load_state_dict(before[0])
-    logits = stack.map(lambda answer, own: answer(own), [0, 1, 2, 3], input)
-    assert torch.allclose(logits[2], answer(models[0], input[2]), rtol=1e-12, atol=1e-12)
-    assert stack.is_whole()
-    models[1].float()
-    assert not stack.is_whole()
-
-
-# Turns.
-
-
-def test_jobs_take_turns_and_meet():
-    seen: list[str] = []
-
-    def perform(asked):
-        seen.append(f"performed {sorted(asked.items())}")
-        return {job: -value for job, value in asked.items()}
-
-    def job(number, times):
-        given = []
-        for time in range(times):
-            seen.append(f"{number} asks")
-            given.append(turns.ask(10 * number + time))
-        seen.append(f"{number} ends")
-        return given
-
-    turns = Turns(perform)
-    assert turns.run([lambda: job(1, 1), lambda: job(2, 2)]) == [[-10], [-20, -21]]
-    assert seen == [
-        *("1 asks", "2 asks", "performed [(0, 10), (1, 20)]"),
-        *("1 ends", "2 asks", "performed [(1, 21)]", "2 ends"),
-    ]
-
-
-def test_an_exception_is_raised_where_it_belongs():
-    def perform(asked):
-        return {job: ValueError("odd") if value % 2 else value for job, value in asked.items()}
-
-    def catching():
-        with pytest.raises(ValueError, match="odd"):
-            turns.ask(3)
-        return turns.ask(4)
-
-    turns = Turns(perform)
-    first, second, third = turns.run([lambda: turns.ask(1), catching, lambda: turns.ask(2)])
-    assert (type(first), second, third) == (ValueError, 4, 2)
-
-
-def test_where_performing_fails_every_job_that_asked_hears_of_it():
-    def perform(asked):
-        if len(asked) > 1:
-            raise MemoryError("no room")
-        return asked
-
-    def catching():
-        with pytest.raises(MemoryError, match="no room"):
-            turns.ask(1)
-        return turns.ask(2)
-
-    turns = Turns(perform)
-    first, second = turns.run([catching, lambda: turns.ask(3)])
-    assert first == 2
-    assert isinstance(second, MemoryError)
-    assert Turns(perform).run([]) == []
