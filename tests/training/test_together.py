@@ -66,6 +66,13 @@ def assert_alike(one: Path, other: Path, tolerance: float = 1e-5) -> None:
     for name, tensor in left["state_dict"].items():
         assert torch.allclose(tensor, right["state_dict"][name], rtol=0, atol=tolerance), name
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
+    (kept,), (expected,) = (saved["optimizer_states"] for saved in (left, right))
+    assert kept["param_groups"] == expected["param_groups"]
+    for place, state in expected["state"].items():
+        assert state.keys() == kept["state"][place].keys()
+        for name, tensor in state.items():
+            assert torch.allclose(kept["state"][place][name], tensor, rtol=1e-3, atol=tolerance)
+            assert kept["state"][place][name].untyped_storage().nbytes() == tensor.nbytes
     for name in ("stream_position", "global_step", "epoch"):
         assert left[name] == right[name]
     for name, value in left["progress"].items():
@@ -90,7 +97,7 @@ def assert_as_alone(folder: Path, seeds: Iterable[int], *extra: str, tolerance: 
 CASES = {
     "lengths of each their own": ("--training.solved_below=1000", "--training.stop_when_solved=false"),
     "one length, a learned start": ("--task.min_length=3", "--model.initial.memory=learned"),
-    "rows of several lengths, Adam": ("--task.mixed_lengths=true", "--optimiser.name=adam"),
+    "rows of several lengths, Adam": ("--task.mixed_lengths=true", "--optimiser.name=adam", "--optimiser.eps=1e-4"),
     "memories of several sizes": ("--training.memory_sizes=[5,13]", "--model.controller=feedforward"),
     "a mean of the weights": ("--optimiser.average=0.9", "--training.select_at=[4]", "--training.solved_below=1000"),
     "batches that make one update": ("--trainer.accumulate_grad_batches=2", "--model.backend=reference"),
@@ -115,9 +122,10 @@ def test_on_a_gpu(tmp_path: Path, backend: str):
 @pytest.mark.usefixtures("signed")
 @pytest.mark.parametrize("model", ["mann", "ntm"])
 def test_one_shot_learning(tmp_path: Path, model: str):
-    extra = "--task.labels=strings"
-    assert together(prepared(tmp_path / "together", extra, task="omniglot", model=model)[:2]) == [None, None]
-    assert_as_alone(tmp_path / "together", SEEDS[:2], extra, task="omniglot", model=model)
+    # Adam divides a gradient by its size, and would make a whole step of one that is nothing but rounding.
+    extra = ("--task.labels=strings", "--optimiser.eps=1e-4")
+    assert together(prepared(tmp_path / "together", *extra, task="omniglot", model=model)[:2]) == [None, None]
+    assert_as_alone(tmp_path / "together", SEEDS[:2], *extra, task="omniglot", model=model)
 
 
 def test_one_call_for_all(tmp_path: Path, core_calls: list[str]):

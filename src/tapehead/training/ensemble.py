@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from tapehead.tasks import Batch, Task
 from tapehead.tasks.stream import generator_for
 from tapehead.training.config import RunConfig
+from tapehead.training.joint_steps import JointSteps, clip_each
 from tapehead.training.metrics import training_errors
 from tapehead.training.module import TrainingModule
 from tapehead.training.stack import Stack
@@ -38,9 +40,9 @@ class _Answering(NamedTuple):
 class Ensemble:
     """Runs that differ in nothing but their seeds.
 
-    Every run keeps its own trainer, random stream, clipping, optimiser, validation and files. The forward and backward
-    of their models are computed together, for all that want the same number of slots; batches shorter than the longest
-    are filled up, and their rows end where they did.
+    Every run keeps its own trainer, random stream, clipping, optimiser, validation and files. What their models compute
+    is computed together, for all that want the same number of slots; batches shorter than the longest are filled up,
+    and their rows end where they did. Clipping is one call too, and so are the optimisers' steps, unless one stays out.
 
     Args:
         modules: of the runs
@@ -50,6 +52,7 @@ class Ensemble:
         self._modules = list(modules)
         self._turns = Turns(self._perform)
         self._stacks: dict[str, Stack] = {}
+        self._steps: JointSteps | None = None
         self._present: list[int] = []
         for module in modules:
             module.companions = self
@@ -102,33 +105,81 @@ class Ensemble:
         """An update of each member, or why it could make none."""
         stack = self._stack("model")
         stack.zero_grad()
-        losses, errors = dict.fromkeys(members, 0.0), dict.fromkeys(members, 0.0)
         made: dict[int, Update | Exception] = {}
+        drawn: list[int] = []
+        learned: list[Tensor] = []
         accumulate, task = self._modules[0].accumulate, self._modules[0].config.task
         for _ in range(accumulate):
-            drawn: dict[int | None, dict[int, Batch]] = defaultdict(dict)
-            for member in members:
-                if member not in made:
-                    try:
-                        batch, memory_size = self._modules[member].updates.draw()
-                        drawn[memory_size][member] = batch
-                    except Exception as error:
-                        made[member] = error
-            for memory_size, batches in drawn.items():
-                found = _learn(stack, self._places(batches), task, accumulate, batches, memory_size)
-                for member, loss, wrong in zip(batches, *found, strict=True):
-                    losses[member] += loss
-                    errors[member] += wrong
-        stack.give_gradients(self._places(members))
+            for memory_size, batches in self._draw(members, made).items():
+                drawn += batches
+                batch = self._modules[0].updates.moved(_stacked(list(batches.values())))
+                learned.append(_learn(stack, self._places(batches), task, accumulate, batch, memory_size))
+        if not drawn:
+            return made
+        norms = clip_each(stack, self._modules[0].config.optimiser)
+        # All that the host has to wait for, in one piece.
+        told = torch.cat([torch.cat(learned, 1).flatten(), norms.to(learned[0])]).tolist()
+        losses, errors = dict.fromkeys(members, 0.0), dict.fromkeys(members, 0.0)
+        for member, loss, wrong in zip(drawn, told, told[len(drawn) :], strict=False):
+            losses[member] += loss
+            errors[member] += wrong
+        norm_of = dict(zip(self._present, told[2 * len(drawn) :], strict=True))
+        ready: list[int] = []
         for member in members:
-            updates = self._modules[member].updates
             if member not in made:
+                updates = self._modules[member].updates
                 try:
                     updates.check(losses[member])
-                    made[member] = updates.step(losses[member], errors[member])
+                    updates.set_rate()
+                    ready.append(member)
                 except Exception as error:
                     made[member] = error
+        finite = [member for member in ready if math.isfinite(norm_of[member])]
+        together = self._step_together(stack, finite)
+        for member in ready:
+            updates = self._modules[member].updates
+            try:
+                updates.optimiser.step()  # which Lightning counts; without gradients nothing moves
+                if not together and member in finite:
+                    updates.average()
+                made[member] = updates.count(losses[member], errors[member], norm_of[member])
+            except Exception as error:
+                made[member] = error
         return made
+
+    def _draw(
+        self, members: Sequence[int], failed: dict[int, Update | Exception]
+    ) -> dict[int | None, dict[int, Batch]]:
+        """The next batch of each member that has not failed, by the slots that it wants."""
+        drawn: dict[int | None, dict[int, Batch]] = defaultdict(dict)
+        for member in members:
+            if member not in failed:
+                try:
+                    batch, memory_size = self._modules[member].updates.draw()
+                    drawn[memory_size][member] = batch
+                except Exception as error:
+                    failed[member] = error
+        return drawn
+
+    def _step_together(self, stack: Stack, finite: Sequence[int]) -> bool:
+        """Make one step for all, if all have finite gradients; otherwise give these out, and leave the steps to all."""
+        if self._steps is None or self._steps.stack is not stack:
+            optimisers = [self._modules[member].optimizers().optimizer for member in self._present]  # type: ignore
+            self._steps = JointSteps(stack, optimisers, self._modules[0].config.optimiser)
+        if list(finite) != self._present or not self._steps.can_step():
+            stack.give_gradients(self._places(finite))
+            return False
+        self._steps.step()
+        modules = [self._modules[member] for member in finite]
+        shares = {module.updates.share() for module in modules}
+        if len(shares) > 1:
+            for module in modules:
+                module.updates.average()
+        elif modules[0].average is not None:
+            means = list(self._stack("average").parameters.values())
+            with torch.no_grad():
+                torch._foreach_lerp_(means, list(stack.parameters.values()), shares.pop())
+        return True
 
     def _logits(self, asked: Mapping[int, _Answering]) -> dict[int, Tensor]:
         given: dict[int, Tensor] = {}
@@ -150,31 +201,34 @@ def try_together(config: RunConfig) -> None:
     Raises:
         RuntimeError: something in its task or model cannot be computed so; the message is torch's.
     """
-    batches = {member: config.task.training_sample(1, generator_for(member)) for member in range(2)}
-    _learn(Stack([config.build_model() for _ in batches]), [0, 1], config.task, 1, batches, None)
+    batches = [config.task.training_sample(1, generator_for(member)) for member in range(2)]
+    _learn(Stack([config.build_model() for _ in batches]), [0, 1], config.task, 1, _stacked(batches), None)
 
 
 def _learn(
-    stack: Stack,
-    places: Sequence[int],
-    task: Task,
-    accumulate: int,
-    batches: Mapping[int, Batch],
-    memory_size: int | None,
-) -> tuple[list[float], list[float]]:
-    """Add the gradients of members' batches to those of the stack, in which their models have these places.
+    stack: Stack, places: Sequence[int], task: Task, accumulate: int, batch: Batch, memory_size: int | None
+) -> Tensor:
+    """Add the gradients of members' batches to those of the stack.
+
+    Args:
+        stack: of the models
+        places: the members' in it
+        task: of all
+        accumulate: batches that make an update
+        batch: of tensors (members, ...)
+        memory_size: slots; None are the models' own
 
     Returns:
-        each one's share of its loss, and of its errors
+        (2, members): each one's share of its loss, and of its errors
     """
 
     def learn(answer: Callable[..., Tensor], batch: Batch, memory_size: int | None) -> tuple[Tensor, Tensor]:
         logits = answer(batch.input, batch.lengths, memory_size)
         return task.loss(logits, batch) / accumulate, training_errors(logits.detach(), batch, task) / accumulate
 
-    losses, errors = stack.map(learn, places, _stacked(list(batches.values())), memory_size)
+    losses, errors = stack.map(learn, places, batch, memory_size)
     losses.sum().backward()
-    return losses.tolist(), errors.tolist()
+    return torch.stack([losses.detach(), errors.to(losses.dtype)])
 
 
 def _answer(answer: Callable[..., Tensor], input: Tensor, memory_size: int | None) -> Tensor:
@@ -188,11 +242,7 @@ def _stacked(batches: Sequence[Batch]) -> Batch:
     if len(set(steps)) > 1 or batches[0].lengths is not None:
         lengths = torch.stack([_lengths(batch) for batch in batches])
 
-    def filled(tensors: Sequence[Tensor]) -> Tensor:
-        longer = [(0, 0) * (tensor.dim() - 1) + (0, max(steps) - len(tensor)) for tensor in tensors]
-        return torch.stack([functional.pad(tensor, more) for tensor, more in zip(tensors, longer, strict=True)])
-
-    return Batch(*(filled([batch[part] for batch in batches]) for part in range(3)), lengths)  # type: ignore
+    return Batch(*(pad_sequence([batch[part] for batch in batches], True) for part in range(3)), lengths)  # type: ignore
 
 
 def _lengths(batch: Batch) -> Tensor:

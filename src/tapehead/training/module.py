@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
+from torch.utils import _pytree as pytree
 
 from tapehead.tasks import Omniglot, Size, Stream
 from tapehead.training.capacity import check_training_memories
@@ -287,7 +288,8 @@ class TrainingModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._tick()
         if self.companions is not None:  # a part of a tensor would be saved with all the rest of it
-            checkpoint["state_dict"] = {name: tensor.clone() for name, tensor in checkpoint["state_dict"].items()}
+            for kept in ("state_dict", "optimizer_states"):
+                checkpoint[kept] = pytree.tree_map_only(torch.Tensor, torch.clone, checkpoint.get(kept))
         checkpoint["progress"] = asdict(self.progress)
         checkpoint["stream_position"] = self.stream.position
         checkpoint["random_state"] = torch.get_rng_state()

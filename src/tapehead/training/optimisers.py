@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from tapehead import core
 from tapehead.training.config import OptimiserConfig, ScheduleConfig
 
-__all__ = ["GravesRMSprop", "averaged_tensors", "build_optimiser", "clip_gradients", "rate_factor", "solved_factor"]
+__all__ = [
+    "GravesRMSprop",
+    "averaged_tensors",
+    "build_optimiser",
+    "clip_gradients",
+    "in_rows",
+    "rate_factor",
+    "solved_factor",
+]
 
 
 class GravesRMSprop(torch.optim.Optimizer):
@@ -34,6 +42,9 @@ class GravesRMSprop(torch.optim.Optimizer):
         momentum: mu
         eps: epsilon, under the root
         weight_decay: times the parameter, added to its gradient
+
+    A group's `lr` and `weight_decay` may be tensors (models,) where each of its parameters is those of several models,
+    (models, ...).
 
     >>> weight = torch.nn.Parameter(torch.ones(1))
     >>> weight.grad = torch.ones(1)
@@ -79,7 +90,8 @@ class GravesRMSprop(torch.optim.Optimizer):
                         self.state[parameter][name] = torch.zeros_like(parameter)
             states = [self.state[parameter] for parameter in parameters]
             lists = [[state[name] for state in states] for name in ("square", "mean", "delta")]
-            update = _update_in_core if _fits_the_core(parameters, gradients) else _update
+            alike = not any(isinstance(group[name], Tensor) for name in ("lr", "weight_decay"))
+            update = _update_in_core if alike and _fits_the_core(parameters, gradients) else _update
             update(group, parameters, gradients, *lists)
         return result
 
@@ -92,8 +104,11 @@ def _update(
     mean: list[Tensor],
     delta: list[Tensor],
 ) -> None:
-    if group["weight_decay"]:
-        gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+    rate, weight_decay = group["lr"], group["weight_decay"]
+    if isinstance(weight_decay, Tensor):
+        gradients = torch._foreach_add(gradients, torch._foreach_mul(parameters, in_rows(weight_decay, parameters)))
+    elif weight_decay:
+        gradients = torch._foreach_add(gradients, parameters, alpha=weight_decay)
     torch._foreach_mul_(square, group["decay"])
     torch._foreach_addcmul_(square, gradients, gradients, 1 - group["decay"])
     torch._foreach_lerp_(mean, gradients, 1 - group["decay"])
@@ -102,8 +117,16 @@ def _update(
     torch._foreach_add_(root, group["eps"])
     torch._foreach_sqrt_(root)
     torch._foreach_mul_(delta, group["momentum"])
-    torch._foreach_addcdiv_(delta, gradients, root, -group["lr"])
+    if isinstance(rate, Tensor):
+        torch._foreach_sub_(delta, torch._foreach_mul(torch._foreach_div(gradients, root), in_rows(rate, parameters)))
+    else:
+        torch._foreach_addcdiv_(delta, gradients, root, -rate)
     torch._foreach_add_(parameters, delta)
+
+
+def in_rows(numbers: Tensor, parameters: list[Tensor]) -> list[Tensor]:
+    """Numbers (models,) as factors of parameters (models, ...)."""
+    return [numbers.view(-1, *[1] * (parameter.dim() - 1)) for parameter in parameters]
 
 
 def _fits_the_core(*lists: list[Tensor]) -> bool:

@@ -36,6 +36,10 @@ class Stack:
     Args:
         models: of one kind, whose buffers nothing changes, as an embedding would
 
+    Attributes:
+        models: as given
+        parameters: those of all models, (models, ...), by the names they have in each
+
     >>> from tapehead import NTM
     >>> models = [SequenceModel(NTM(input_size=3, hidden_size=5), target_size=2) for _ in range(4)]
     >>> stack = Stack(models)
@@ -50,23 +54,27 @@ class Stack:
 
     def __init__(self, models: Sequence[SequenceModel]) -> None:
         self.models = list(models)
-        self._parameters = [dict(model.named_parameters()) for model in models]
+        self.parameters: dict[str, Tensor] = {}
+        self._own = [dict(model.named_parameters()) for model in models]
         self._answer = _Answer(models[0])
-        self._stacked: dict[str, Tensor] = {}
-        for name, first in self._parameters[0].items():
-            own = [parameters[name] for parameters in self._parameters]
-            stacked = torch.stack([parameter.detach() for parameter in own])
-            for parameter, part in zip(own, stacked.unbind(), strict=True):
-                parameter.data = part
-            self._stacked[name] = stacked.requires_grad_(first.requires_grad)
+        for name, first in self._own[0].items():
+            parts = self.parts(name)
+            stacked = torch.stack([part.detach() for part in parts])
+            for part, place in zip(parts, stacked.unbind(), strict=True):
+                part.data = place
+            self.parameters[name] = stacked.requires_grad_(first.requires_grad)
         buffers = [dict(model.named_buffers()) for model in models]
         self._buffers = {name: torch.stack([own[name] for own in buffers]) for name in buffers[0]}
 
     def is_whole(self) -> bool:
         """Whether the models' parameters still lie here; moving a model to a device takes them away."""
-        name, stacked = next(iter(self._stacked.items()))
+        name, stacked = next(iter(self.parameters.items()))
         places = [part.data_ptr() for part in stacked.detach().unbind()]
-        return places == [parameters[name].data_ptr() for parameters in self._parameters]
+        return places == [part.data_ptr() for part in self.parts(name)]
+
+    def parts(self, name: str) -> list[nn.Parameter]:
+        """The models' own parameters of that name."""
+        return [own[name] for own in self._own]
 
     def map(self, function: Callable[..., Any], members: Sequence[int], *arguments: Any) -> Any:
         """Call `function(answer, ...)` for several models at once: `answer` is `evaluate.answer` without its model.
@@ -83,22 +91,28 @@ class Stack:
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *own: Any) -> Any:
             return function(lambda *given: functional_call(self._answer, (parameters, buffers), given), *own)
 
-        some = None if len(members) == len(self._parameters) else torch.tensor(members)
+        some = None if len(members) == len(self.models) else torch.tensor(members)
         named = [
             {f"model.{name}": tensor if some is None else tensor[some] for name, tensor in kind.items()}
-            for kind in (self._stacked, self._buffers)
+            for kind in (self.parameters, self._buffers)
         ]
         dimensions = pytree.tree_map(lambda part: 0 if isinstance(part, Tensor) else None, arguments)
         # What a start draws for slots that were not trained is the same for every model, alone as well.
         return vmap(one, in_dims=(0, 0, *dimensions), randomness="same")(*named, *arguments)
 
+    def gradients(self) -> dict[str, Tensor]:
+        """Of those parameters that have any, (models, ...)."""
+        return {name: stacked.grad for name, stacked in self.parameters.items() if stacked.grad is not None}
+
     def zero_grad(self) -> None:
-        """Forget the gradients of all."""
-        for stacked in self._stacked.values():
+        """Forget the gradients of all, those that were given out too."""
+        for name, stacked in self.parameters.items():
             stacked.grad = None
+            for part in self.parts(name):
+                part.grad = None
 
     def give_gradients(self, members: Sequence[int]) -> None:
         """Make the gradients of models' own parameters their share of what has been computed here."""
-        for name, stacked in self._stacked.items():
+        for name, gradient in self.gradients().items():
             for member in members:
-                self._parameters[member][name].grad = None if stacked.grad is None else stacked.grad[member]
+                self._own[member][name].grad = gradient[member]

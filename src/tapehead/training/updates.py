@@ -82,13 +82,13 @@ class Updates:
         total_loss = total_errors = 0.0
         for _ in range(self.module.accumulate):
             batch, memory_size = self.draw()
-            loss, errors = self._learn(batch, memory_size)
+            loss, errors = self._learn(self.moved(batch), memory_size)
             total_loss += loss
             total_errors += errors
         return self.step(total_loss, total_errors)
 
     def draw(self) -> tuple[Batch, int | None]:
-        """The next batch, on the model's device, and the slots of the memory for it; None are the model's own."""
+        """The next batch, and the slots of the memory for it; None are the model's own."""
         module = self.module
         curriculum, task, solved = module.config.curriculum, module.config.task, module.solved
         if solved:
@@ -102,16 +102,20 @@ class Updates:
             module.stream.position %= module.cycle
         module.stream.task = task
         batch = module.stream.draw(size)
-        like = self._parameters[0]
-        if like.device.type != "cpu" or batch.input.dtype != like.dtype:
-            moved = (part if part is None else part.to(like.device) for part in batch)
-            batch = Batch(*moved)  # type: ignore[arg-type]
-            batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
         sizes = memories_drawn(module.model.core, module.config.training, solved)
         if not sizes:
             return batch, None
         generator = generator_for(MEMORY_STREAM, module.config.seed, module.stream.rank, module.stream.position)
         return batch, sizes[int(torch.randint(len(sizes), (), generator=generator))]
+
+    def moved(self, batch: Batch) -> Batch:
+        """A batch on the model's device and in its dtype."""
+        like = self._parameters[0]
+        if like.device.type != "cpu" or batch.input.dtype != like.dtype:
+            parts = (part if part is None else part.to(like.device) for part in batch)
+            batch = Batch(*parts)  # type: ignore[arg-type]
+            batch = batch._replace(input=batch.input.to(like.dtype), target=batch.target.to(like.dtype))
+        return batch
 
     def _learn(self, batch: Batch, memory_size: int | None) -> tuple[float, float]:
         """Add the gradients of a batch to the parameters'; returns its share of the loss and of the errors."""
@@ -140,31 +144,41 @@ class Updates:
             loss: in nats a sequence
             errors: of a sequence
         """
-        module, optimiser = self.module, self.optimiser
-        config, progress = module.config, module.progress
-        scaler = getattr(module.trainer.precision_plugin, "scaler", None)
+        optimiser = self.optimiser
+        scaler = getattr(self.module.trainer.precision_plugin, "scaler", None)
         if scaler is not None:
             scaler.unscale_(optimiser.optimizer)
-        norm = clip_gradients(self._parameters, config.optimiser).item()
-        finite = math.isfinite(norm)
-        if not finite:
-            progress.skipped += 1
-            if scaler is None:  # which leaves such an update out by itself
-                optimiser.zero_grad()
-        self._set_rate()
+        norm = clip_gradients(self._parameters, self.module.config.optimiser).item()
+        if not math.isfinite(norm) and scaler is None:  # which leaves such an update out by itself
+            optimiser.zero_grad()
+        self.set_rate()
         # Stepped all the same, so that Lightning counts it: without gradients nothing moves.
         optimiser.step()
-        if module.average is not None and finite:
-            # The first mean is the first weights. torch's AveragedModel does the same in ten times as long.
-            share = 1 - config.optimiser.average if progress.sequences else 1.0
+        if math.isfinite(norm):
+            self.average()
+        return self.count(loss, errors, norm)
+
+    def average(self) -> None:
+        """Let the mean of the weights follow them, where there is one."""
+        if self.module.average is not None:
+            # torch's AveragedModel does the same in ten times as long.
             with torch.no_grad():
-                torch._foreach_lerp_(self._averages, self._tensors, share)
-        progress.sequences += module.sequences_per_step
+                torch._foreach_lerp_(self._averages, self._tensors, self.share())
+
+    def share(self) -> float:
+        """Of the weights in their mean: the first mean is the first weights."""
+        return 1 - self.module.config.optimiser.average if self.module.progress.sequences else 1.0
+
+    def count(self, loss: float, errors: float, norm: float) -> Update:
+        """Count an update that was made, or left out because the norm of its gradients is not finite."""
+        module, finite = self.module, math.isfinite(norm)
+        module.progress.skipped += not finite
+        module.progress.sequences += module.sequences_per_step
         for observe in self._observers:
             observe(module, loss, errors)
         return Update(loss, errors, norm if finite else 0.0)
 
-    def _set_rate(self) -> None:
+    def set_rate(self) -> None:
         """The learning rate and the weight decay of this moment."""
         config, progress = self.module.config, self.module.progress
         schedule, solved_at, training = config.schedule, progress.solved_at_sequences, config.training
