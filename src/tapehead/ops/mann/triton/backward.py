@@ -308,7 +308,7 @@ def backward(
             tl.debug_barrier()
         speak_backward(spoken, slopes_now, words, s)
         tl.debug_barrier()
-        product(words, heads_weight, top, top, s.parameters, s.hidden, s.product_rows, s.product_columns)
+        product(words, heads_weight, top, top, True, s.parameters, s.hidden, s.product_rows, s.product_columns)
         tl.debug_barrier()
         controller.layers_backward(
             t,

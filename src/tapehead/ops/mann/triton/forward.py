@@ -181,7 +181,17 @@ def forward(
             lower,
             s,
         )
-        product(output_now, heads_weight, heads_bias, raw, s.hidden, s.parameters, s.product_rows, s.product_columns)
+        product(
+            output_now,
+            heads_weight,
+            heads_bias,
+            raw,
+            False,
+            s.hidden,
+            s.parameters,
+            s.product_rows,
+            s.product_columns,
+        )
         tl.debug_barrier()
         speak(raw, spoken, slopes + at * s.heads, units, s)
         find_unused(used, unused_now, memory_size, s)

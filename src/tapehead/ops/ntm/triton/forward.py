@@ -202,7 +202,17 @@ def forward(
             lower,
             s,
         )
-        product(output_now, heads_weight, heads_bias, raw, s.hidden, s.parameters, s.product_rows, s.product_columns)
+        product(
+            output_now,
+            heads_weight,
+            heads_bias,
+            raw,
+            False,
+            s.hidden,
+            s.parameters,
+            s.product_rows,
+            s.product_columns,
+        )
         tl.debug_barrier()
         speak(raw, spoken, slopes_now, units, s)
         tl.debug_barrier()
