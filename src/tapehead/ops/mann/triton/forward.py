@@ -25,7 +25,20 @@ def look(
     read(memory, pointed, reads, inputs, padded_size, s)
 
 
-@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
+@triton.jit(
+    do_not_specialize=["steps", "rows", "memory_size", "every"],
+    # A user's own, which may lie anywhere, and are read once a step at most.
+    do_not_specialize_on_alignment=[
+        "lengths",
+        "memory",
+        "read_weights",
+        "usage",
+        "reads",
+        "hidden",
+        "cell",
+        "heads_bias",
+    ],
+)
 def forward(
     # What it is given; arrays of steps and rows are (T, B, ...), weights of products are transposed.
     projected,  # (T, B, G): the input's share of the lowest layer's sums, with their bias

@@ -46,7 +46,20 @@ def write(before, after, kept, keep, weights, parameters, in_place: tl.constexpr
             tl.store(kept + at, tile, mask=there & keep)
 
 
-@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
+@triton.jit(
+    do_not_specialize=["steps", "rows", "memory_size", "every"],
+    # A user's own, which may lie anywhere, and are read once a step at most.
+    do_not_specialize_on_alignment=[
+        "lengths",
+        "memory",
+        "read_weights",
+        "write_weights",
+        "reads",
+        "hidden",
+        "cell",
+        "heads_bias",
+    ],
+)
 def forward(
     # What it is given; arrays of steps and rows are (T, B, ...), weights of products are transposed.
     projected,  # (T, B, G): the input's share of the lowest layer's sums, with their bias
