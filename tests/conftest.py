@@ -13,6 +13,8 @@ from tests.tasks.omniglot import synthetic
 # Where no GPU can run the Triton kernels, Triton's interpreter does. Triton asks when it is imported.
 if torch.cuda.is_available():
     os.environ.pop("TRITON_INTERPRET", None)
+    # Without it cuBLAS refuses to run under `torch.use_deterministic_algorithms`, with which tests fill fresh memory.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 else:
     os.environ["TRITON_INTERPRET"] = "1"
 

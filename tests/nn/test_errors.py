@@ -2,12 +2,14 @@
 
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from tapehead import LSTM, NTM, Initial, LSTMState, NTMCell, SequenceModel
+from tapehead.nn import sequences
 
 FORM = re.compile(r"^[A-Za-z_.]+(: state)?: expected .+, got .+")
 OPTIONS = {"memory_size": 5, "word_size": 2}
@@ -187,3 +189,11 @@ def test_state(message, kind, call):
 def test_batch_first_is_named_in_the_shape():
     layer = NTM(3, 4, batch_first=True)
     assert_refused(lambda: layer(torch.zeros(2, 6, 4)), ValueError, "input (B, T, 3), got (2, 6, 4)")
+
+
+def test_lengths_are_not_looked_at_while_a_cuda_graph_records(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert not sequences._can_be_read(SimpleNamespace(is_cuda=True))
+    assert sequences._can_be_read(torch.tensor([1]))
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    assert sequences._can_be_read(SimpleNamespace(is_cuda=True))

@@ -147,7 +147,7 @@ def forget_plans() -> None:
         machine.fused.cuda.LAUNCHES.plan.cache_clear()
 
 
-@some_kinds("NTM-write_read", "MANN-plain")
+@some_kinds("NTM-write_read", "NTM-two_layers", "MANN-plain")
 def test_no_number_comes_from_fresh_memory(kind: Kind, device: str, request):
     problem = kind.problem(steps=2, rows=2).to(device)
     problem = problem._replace(lengths=torch.tensor([1, 2], device=device))
@@ -243,8 +243,10 @@ def test_float64_is_the_reference_at_large_sizes(options: dict[str, Any]):
 def test_nothing_waits_for_the_gpu(kind: Kind):
     problem = kind.problem(torch.float32, ragged=True).to("cuda")
     run(problem, "fused")  # compiles
+    problem.layer.cell.backend = "fused"
     try:
         torch.cuda.set_sync_debug_mode("error")
+        problem.layer(problem.input)
         values = sequence(problem, backend="fused")
         torch.autograd.grad(values["output"].sum(), list(problem.layer.parameters()), allow_unused=True)
     finally:
@@ -263,6 +265,20 @@ def test_a_cuda_graph_gives_the_same(kind: Kind):
         graph.replay()
     for name, value in expected.items():
         assert torch.equal(found[name], value), name
+
+
+@on_cuda
+@some_kinds("NTM-plain", "MANN-plain")
+def test_a_cuda_graph_takes_a_layer_with_lengths(kind: Kind):
+    problem = kind.problem(torch.float32, ragged=True).to("cuda")
+    problem.layer.cell.backend = "fused"
+    with torch.no_grad():
+        expected, _ = problem.layer(problem.input, problem.state, problem.lengths)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found, _ = problem.layer(problem.input, problem.state, problem.lengths)
+        graph.replay()
+    assert torch.equal(found, expected)
 
 
 @on_cuda

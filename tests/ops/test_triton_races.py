@@ -7,8 +7,11 @@ import torch
 
 pytest.importorskip("triton")
 
-from tests.ops.fused_problems import run, sequence
-from tests.ops.test_triton import KINDS, device  # noqa: F401  (a fixture)
+from tapehead.ops import launches
+from tests.cases import Case
+from tests.ops.fused_problems import problem_of, run, sequence
+from tests.ops.mann_problems import mann_problem
+from tests.ops.test_triton import KINDS, TILED, Kind, device, forget_plans  # noqa: F401  (a fixture)
 from tests.ops.triton_races import Watch
 
 in_the_interpreter = pytest.mark.parametrize("device", ["interpreter"], indirect=True)
@@ -40,6 +43,29 @@ def test_no_barrier_is_missing(name: str, options: dict[str, Any], device: str, 
 def test_no_barrier_is_missing_without_gradients(name: str, device: str, watch: Watch):  # noqa: F811
     with torch.no_grad():
         sequence(KINDS[name].problem(steps=3, rows=2), backend="fused")
+    assert not watch.found
+
+
+@in_the_interpreter
+@pytest.mark.parametrize(
+    ("machine", "make", "own"),
+    [("NTM", problem_of, {"num_write_heads": 2}), ("MANN", mann_problem, {"num_read_heads": 2})],
+)
+def test_no_barrier_is_missing_between_tiles(
+    machine: str,
+    make: Any,
+    own: dict[str, Any],
+    device: str,  # noqa: F811
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    for name in ("TILE", "PRODUCT_ROWS", "PRODUCT_COLUMNS"):
+        monkeypatch.setattr(launches, name, 16)
+    forget_plans()
+    try:
+        run(Kind(machine, Case("", {**TILED, **own}, 2, 1), make).problem(), "fused", checkpoint_every=2)
+    finally:
+        forget_plans()
     assert not watch.found
 
 

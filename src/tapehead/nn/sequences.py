@@ -117,11 +117,18 @@ def _check_lengths(owner: str, lengths: Tensor, batch_size: int, steps: int, dev
         raise TypeError(f"{owner}: expected lengths of an integer dtype, got {lengths.dtype}.")
     if tuple(lengths.shape) != (batch_size,):
         raise ValueError(f"{owner}: expected lengths ({batch_size},), one a row, got {tuple(lengths.shape)}.")
-    if not torch.compiler.is_compiling():
+    if _can_be_read(lengths):
         low, high = (int(bound) for bound in _whole(lengths).aminmax())
         if low < 0 or high > steps:
             raise ValueError(f"{owner}: expected lengths in 0..{steps}, the steps of the input, got {low}..{high}.")
     return lengths.to(device)
+
+
+def _can_be_read(lengths: Tensor) -> bool:
+    """Whether there are values to look at: not for a compiler, nor while a CUDA graph records, which cannot wait."""
+    if torch.compiler.is_compiling():
+        return False
+    return not (lengths.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def _whole(tensor: Tensor) -> Tensor:

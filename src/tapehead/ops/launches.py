@@ -95,9 +95,12 @@ class Launches:
         given = self.op.arguments._make(arguments)
         shape, every, save, trace = self.op.shape.of(given), given.checkpoint_every, given.save, given.trace
         given = self._checked(given, shape.arguments(), self._taken, given.input)
-        # Past a row's length the kernel writes nothing, and what is there has to be zero.
-        new = given.input.new_empty if given.lengths is None else given.input.new_zeros
-        made = self.op.results._make(map(new, shape.results(every, save, trace).values()))
+        # Past a row's length the kernel writes nothing, and what is shown of that, or multiplied, has to be zero.
+        zeros = {"output", "traced", "internals"} if trace or shape.layers > 1 else {"output", "traced"}
+        zeros = set() if given.lengths is None else zeros
+        new, new_zeros = given.input.new_empty, given.input.new_zeros
+        results = shape.results(every, save, trace)
+        made = self.op.results(**{name: (new_zeros if name in zeros else new)(results[name]) for name in results})
         with _as_they_are(given.input):
             self._launch(
                 "forward",
@@ -108,7 +111,7 @@ class Launches:
                 _projected(given, shape),
                 given.lengths,
                 *given[1:7],
-                _transposed(_joined(given.weight_reads, given.weight_hidden), shape.groups),
+                _joined_transposed(given.weight_reads, given.weight_hidden, shape.groups),
                 None if given.upper_weight is None else given.upper_weight.mT.contiguous(),
                 given.upper_bias,
                 _transposed(given.heads_weight, shape.groups),
@@ -191,8 +194,10 @@ class Launches:
 
 
 def _projected(given: Any, shape: SequenceShape) -> Tensor:
-    """The input's share of the lowest layer's sums, bias included: (groups, T*B, G)."""
+    """The input's share of the lowest layer's sums, bias included: (groups, T*B, G), of one group (T*B, G)."""
     groups = shape.groups
+    if groups == 1:  # which a GPU does in one launch
+        return torch.addmm(given.bias, given.input.view(-1, shape.input_size), given.weight_input.mT)
     input = given.input.view(groups, -1, shape.input_size)
     return torch.baddbmm(given.bias.view(groups, 1, -1), input, _of_groups(given.weight_input, groups).mT)
 
@@ -264,6 +269,13 @@ def _before(values: Tensor, first: Tensor) -> Tensor:
 def _joined(weight_reads: Tensor, weight_hidden: Tensor | None) -> Tensor:
     """(G, R*M + H), feed-forward (G, R*M): what the lowest layer multiplies in every step."""
     return weight_reads if weight_hidden is None else torch.cat([weight_reads, weight_hidden], 1)
+
+
+def _joined_transposed(weight_reads: Tensor, weight_hidden: Tensor | None, groups: int) -> Tensor:
+    """(groups, R*M + H, G), feed-forward (groups, R*M, G): `_transposed` of `_joined`, in one launch."""
+    if weight_hidden is None:
+        return _transposed(weight_reads, groups)
+    return torch.cat([_of_groups(weight_reads, groups).mT, _of_groups(weight_hidden, groups).mT], 1)
 
 
 def _pieces(like: Tensor, shapes: list[tuple[int, ...]]) -> list[Tensor]:

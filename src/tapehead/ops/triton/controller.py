@@ -38,17 +38,19 @@ def run_layer(
     first: tl.constexpr = 0 if layer == 0 else s.reads + s.lstm * s.hidden + (layer - 1) * depth
     base = projected if layer == 0 else upper_bias + (layer - 1) * s.gates
     matrix = weights if layer == 0 else upper_weights + (layer - 1) * depth * s.gates
-    product(inputs + first, matrix, base, sums, depth, s.gates, s.product_rows, s.product_columns)
+    product(inputs + first, matrix, base, sums, False, depth, s.gates, s.product_rows, s.product_columns)
     tl.debug_barrier()
     for start in range(0, s.hidden, s.block):
         i = start + tl.arange(0, s.block)
         inside = i < s.hidden
         if s.lstm:
-            i_gate = sigmoid(tl.load(sums + i, mask=inside, other=0.0))
-            f_gate = sigmoid(tl.load(sums + s.hidden + i, mask=inside, other=0.0))
-            candidate = tanh(tl.load(sums + 2 * s.hidden + i, mask=inside, other=0.0))
-            o_gate = sigmoid(tl.load(sums + 3 * s.hidden + i, mask=inside, other=0.0))
+            i_sum = tl.load(sums + i, mask=inside, other=0.0)
+            f_sum = tl.load(sums + s.hidden + i, mask=inside, other=0.0)
+            candidate_sum = tl.load(sums + 2 * s.hidden + i, mask=inside, other=0.0)
+            o_sum = tl.load(sums + 3 * s.hidden + i, mask=inside, other=0.0)
             before = tl.load(cells + ((t % 2) * s.layers + layer) * s.hidden + i, mask=inside, other=0.0)
+            i_gate, f_gate, o_gate = sigmoid(i_sum), sigmoid(f_sum), sigmoid(o_sum)
+            candidate = tanh(candidate_sum)
             cell = f_gate * before + i_gate * candidate
             squashed = tanh(cell)
             hidden = o_gate * squashed
@@ -167,7 +169,7 @@ def layer_backward(
             tl.store(to + i, gradient * (1.0 - made * made), mask=inside)
     tl.debug_barrier()
     matrix = weights if layer == 0 else upper_weights + (layer - 1) * depth * s.gates
-    product(to, matrix, None, into, s.gates, depth, s.product_rows, s.product_columns)
+    product(to, matrix, None, into, False, s.gates, depth, s.product_rows, s.product_columns)
     tl.debug_barrier()
     for start in range(0, s.hidden, s.block):
         i = start + tl.arange(0, s.block)

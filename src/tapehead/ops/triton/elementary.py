@@ -10,6 +10,9 @@ import triton.language as tl
 
 __all__ = ["accumulate", "copy", "exp", "product", "root", "sigmoid", "softplus", "tanh"]
 
+TILES_AT_ONCE: tl.constexpr = tl.constexpr(4)
+"""Tiles of a matrix that are on their way at a time."""
+
 
 @triton.jit
 def exp(x):
@@ -69,25 +72,36 @@ def tanh(x):
 
 @triton.jit
 def product(
-    x, matrix, base, to, depth: tl.constexpr, width: tl.constexpr, tile_rows: tl.constexpr, tile_columns: tl.constexpr
+    x,
+    matrix,
+    base,
+    to,
+    in_place: tl.constexpr,  # whether `to` is `base`
+    depth: tl.constexpr,
+    width: tl.constexpr,
+    tile_rows: tl.constexpr,
+    tile_columns: tl.constexpr,
 ):
     """Multiply by a matrix: to (width,) = base (width,) + x (depth,) @ matrix (depth, width).
 
-    Without a base it counts as 0; `to` may be `base`. What other threads stored to x and base must be behind a barrier,
-    and a barrier must stand between this and what reads `to`.
+    Without a base it counts as 0. What other threads stored to x and base must be behind a barrier, and a barrier must
+    stand between this and what reads `to`. Base and several tiles are on their way before the first is needed, since
+    what a product costs is mostly waiting for them.
     """
     for first in range(0, width, tile_columns):
         j = first + tl.arange(0, tile_columns)
+        first_total = tl.zeros([tile_columns], to.dtype.element_ty)
+        if base is not None:
+            first_total = tl.load(base + j, mask=j < width, other=0.0)
         totals = tl.zeros([tile_rows, tile_columns], to.dtype.element_ty)
-        for start in range(0, depth, tile_rows):
+        for start in tl.range(0, depth, tile_rows, loop_unroll_factor=TILES_AT_ONCE):
             k = start + tl.arange(0, tile_rows)
             factor = tl.load(x + k, mask=k < depth, other=0.0)
             inside = (k < depth)[:, None] & (j < width)[None, :]
             totals += factor[:, None] * tl.load(matrix + k[:, None] * width + j[None, :], mask=inside, other=0.0)
-        total = tl.sum(totals, 0)
-        if base is not None:
-            total += tl.load(base + j, mask=j < width, other=0.0)
-        tl.debug_barrier()
+        total = tl.sum(totals, 0) + first_total
+        if in_place:
+            tl.debug_barrier()
         tl.store(to + j, total, mask=j < width)
 
 

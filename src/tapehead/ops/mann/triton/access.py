@@ -32,8 +32,14 @@ USAGE_TOLERANCE: tl.constexpr = tl.constexpr(1e-6)  # of ops/usage.py
 def speak(raw, parameters, slopes, units, s: tl.constexpr):
     """Raw words (P,) to parameters (P,), each kind in its range; the slopes of strengths; unit keys."""
     j = tl.arange(0, s.padded_words)
+    h = tl.arange(0, s.padded_heads)
+    gate = tl.load(raw + s.gate + h, mask=h < s.heads, other=0.0)
+    if s.learned_strength:
+        strength = tl.load(raw + s.strength + h, mask=h < s.heads, other=0.0)
     for head in range(s.heads):
         at = head * s.words + j
+        if s.own_add:
+            add = tl.load(raw + s.add + at, mask=j < s.words, other=0.0)
         key = tl.load(raw + at, mask=j < s.words, other=0.0)
         if s.tanh_key:
             key = tanh(key)
@@ -41,16 +47,12 @@ def speak(raw, parameters, slopes, units, s: tl.constexpr):
         tl.store(parameters + at, key, mask=j < s.words)
         tl.store(units + at, unit, mask=j < s.words)
         if s.own_add:
-            add = tl.load(raw + s.add + at, mask=j < s.words, other=0.0)
             if s.tanh_add:
                 add = tanh(add)
             tl.store(parameters + s.add + at, add, mask=j < s.words)
-    h = tl.arange(0, s.padded_heads)
     if s.learned_strength:
-        strength = tl.load(raw + s.strength + h, mask=h < s.heads, other=0.0)
         tl.store(parameters + s.strength + h, softplus(strength), mask=h < s.heads)
         tl.store(slopes + h, sigmoid(strength), mask=h < s.heads)
-    gate = tl.load(raw + s.gate + h, mask=h < s.heads, other=0.0)
     tl.store(parameters + s.gate + h, sigmoid(gate), mask=h < s.heads)
 
 
@@ -63,22 +65,23 @@ def speak_backward(parameters, slopes, words, s: tl.constexpr):
         if s.tanh_key:
             key = tl.load(parameters + at, mask=j < s.words, other=0.0)
             grad_key = tl.load(words + at, mask=j < s.words, other=0.0) * (1.0 - key * key)
-            tl.debug_barrier()
-            tl.store(words + at, grad_key, mask=j < s.words)
         if s.own_add and s.tanh_add:
             add = tl.load(parameters + s.add + at, mask=j < s.words, other=0.0)
             grad_add = tl.load(words + s.add + at, mask=j < s.words, other=0.0) * (1.0 - add * add)
-            tl.debug_barrier()
+        tl.debug_barrier()
+        if s.tanh_key:
+            tl.store(words + at, grad_key, mask=j < s.words)
+        if s.own_add and s.tanh_add:
             tl.store(words + s.add + at, grad_add, mask=j < s.words)
     h = tl.arange(0, s.padded_heads)
     gate = tl.load(parameters + s.gate + h, mask=h < s.heads, other=0.0)
     grad_gate = tl.load(words + s.gate + h, mask=h < s.heads, other=0.0) * gate * (1.0 - gate)
-    tl.debug_barrier()
-    tl.store(words + s.gate + h, grad_gate, mask=h < s.heads)
     if s.learned_strength:
         grad_strength = tl.load(words + s.strength + h, mask=h < s.heads, other=0.0)
         grad_strength *= tl.load(slopes + h, mask=h < s.heads, other=0.0)
-        tl.debug_barrier()
+    tl.debug_barrier()
+    tl.store(words + s.gate + h, grad_gate, mask=h < s.heads)
+    if s.learned_strength:
         tl.store(words + s.strength + h, grad_strength, mask=h < s.heads)
 
 
@@ -150,11 +153,11 @@ def write_weights_backward(
     for head in range(s.heads):
         gate = tl.load(gates + head)
         gradient = tl.load(grad_written + head * padded_size + n, mask=n < memory_size, other=0.0)
-        total = tl.sum(gradient * previous_weights(previous, first, head, t, memory_size, padded_size, s), 0)
+        difference = previous_weights(previous, first, head, t, memory_size, padded_size, s)
         for index in range(s.own):
             slot = tl.load(unused + (head if s.each else index)).to(tl.int32)
-            total -= tl.sum(tl.where(n == slot, gradient, 0.0), 0)
-        tl.store(grad_gates + head, total)
+            difference -= tl.where(n == slot, 1.0, 0.0)
+        tl.store(grad_gates + head, tl.sum(gradient * difference, 0))
         tl.store(grad_weights + head * padded_size + n, gradient * gate, mask=n < padded_size)
 
 

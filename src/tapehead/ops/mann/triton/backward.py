@@ -52,7 +52,21 @@ def point_backward(
     tl.store(q + n, total, mask=n < padded_size)
 
 
-@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
+@triton.jit(
+    do_not_specialize=["steps", "rows", "memory_size", "every"],
+    # A user's own, which may lie anywhere, and are read once a step at most.
+    do_not_specialize_on_alignment=[
+        "grad_output",
+        "grad_last_memory",
+        "grad_last_read_weights",
+        "grad_last_reads",
+        "grad_last_hidden",
+        "grad_last_cell",
+        "lengths",
+        "first_weights",
+        "cell",
+    ],
+)
 def backward(
     # Gradients of results, each None where there is none.
     grad_output,
@@ -308,7 +322,7 @@ def backward(
             tl.debug_barrier()
         speak_backward(spoken, slopes_now, words, s)
         tl.debug_barrier()
-        product(words, heads_weight, top, top, s.parameters, s.hidden, s.product_rows, s.product_columns)
+        product(words, heads_weight, top, top, True, s.parameters, s.hidden, s.product_rows, s.product_columns)
         tl.debug_barrier()
         controller.layers_backward(
             t,

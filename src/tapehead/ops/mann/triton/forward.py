@@ -25,7 +25,20 @@ def look(
     read(memory, pointed, reads, inputs, padded_size, s)
 
 
-@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
+@triton.jit(
+    do_not_specialize=["steps", "rows", "memory_size", "every"],
+    # A user's own, which may lie anywhere, and are read once a step at most.
+    do_not_specialize_on_alignment=[
+        "lengths",
+        "memory",
+        "read_weights",
+        "usage",
+        "reads",
+        "hidden",
+        "cell",
+        "heads_bias",
+    ],
+)
 def forward(
     # What it is given; arrays of steps and rows are (T, B, ...), weights of products are transposed.
     projected,  # (T, B, G): the input's share of the lowest layer's sums, with their bias
@@ -181,7 +194,17 @@ def forward(
             lower,
             s,
         )
-        product(output_now, heads_weight, heads_bias, raw, s.hidden, s.parameters, s.product_rows, s.product_columns)
+        product(
+            output_now,
+            heads_weight,
+            heads_bias,
+            raw,
+            False,
+            s.hidden,
+            s.parameters,
+            s.product_rows,
+            s.product_columns,
+        )
         tl.debug_barrier()
         speak(raw, spoken, slopes + at * s.heads, units, s)
         find_unused(used, unused_now, memory_size, s)

@@ -67,7 +67,21 @@ def write_backward(before, grad_memory, weights, parameters, grad_weights, words
         tl.store(grad_memory + at, right, mask=there)
 
 
-@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
+@triton.jit(
+    do_not_specialize=["steps", "rows", "memory_size", "every"],
+    # A user's own, which may lie anywhere, and are read once a step at most.
+    do_not_specialize_on_alignment=[
+        "grad_output",
+        "grad_last_memory",
+        "grad_last_read_weights",
+        "grad_last_write_weights",
+        "grad_last_reads",
+        "grad_last_hidden",
+        "grad_last_cell",
+        "lengths",
+        "cell",
+    ],
+)
 def backward(
     # Gradients of results, each None where there is none.
     grad_output,
@@ -351,7 +365,7 @@ def backward(
             tl.debug_barrier()
         speak_backward(spoken, slopes_now, words, s)
         tl.debug_barrier()
-        product(words, heads_weight, top, top, s.parameters, s.hidden, s.product_rows, s.product_columns)
+        product(words, heads_weight, top, top, True, s.parameters, s.hidden, s.product_rows, s.product_columns)
         tl.debug_barrier()
         controller.layers_backward(
             t,

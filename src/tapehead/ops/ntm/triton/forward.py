@@ -46,7 +46,20 @@ def write(before, after, kept, keep, weights, parameters, in_place: tl.constexpr
             tl.store(kept + at, tile, mask=there & keep)
 
 
-@triton.jit(do_not_specialize=["steps", "rows", "memory_size", "every"])
+@triton.jit(
+    do_not_specialize=["steps", "rows", "memory_size", "every"],
+    # A user's own, which may lie anywhere, and are read once a step at most.
+    do_not_specialize_on_alignment=[
+        "lengths",
+        "memory",
+        "read_weights",
+        "write_weights",
+        "reads",
+        "hidden",
+        "cell",
+        "heads_bias",
+    ],
+)
 def forward(
     # What it is given; arrays of steps and rows are (T, B, ...), weights of products are transposed.
     projected,  # (T, B, G): the input's share of the lowest layer's sums, with their bias
@@ -202,7 +215,17 @@ def forward(
             lower,
             s,
         )
-        product(output_now, heads_weight, heads_bias, raw, s.hidden, s.parameters, s.product_rows, s.product_columns)
+        product(
+            output_now,
+            heads_weight,
+            heads_bias,
+            raw,
+            False,
+            s.hidden,
+            s.parameters,
+            s.product_rows,
+            s.product_columns,
+        )
         tl.debug_barrier()
         speak(raw, spoken, slopes_now, units, s)
         tl.debug_barrier()

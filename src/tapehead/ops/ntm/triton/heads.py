@@ -17,8 +17,21 @@ __all__ = ["address", "address_backward", "speak", "speak_backward"]
 
 @triton.jit
 def speak(raw, parameters, slopes, units, s: tl.constexpr):
-    """Raw words (P,) to parameters (P,), each kind in its range; the slopes of strengths and gammas; unit keys."""
+    """Raw words (P,) to parameters (P,), each kind in its range; the slopes of strengths and gammas; unit keys.
+
+    What is a number a head is loaded first: no load moves over a store.
+    """
     j = tl.arange(0, s.padded_words)
+    heads = tl.arange(0, s.padded_heads)
+    there = heads < s.heads
+    strength = tl.load(raw + s.strength + heads, mask=there, other=0.0)
+    if s.location:
+        gate = tl.load(raw + s.gate + heads, mask=there, other=0.0)
+        gamma = tl.load(raw + s.gamma + heads, mask=there, other=0.0)
+        offset = tl.arange(0, s.padded_offsets)
+        at = s.shift + heads[:, None] * s.offsets + offset[None, :]
+        inside = there[:, None] & (offset < s.offsets)[None, :]
+        shift = tl.load(raw + at, mask=inside, other=0.0)
     for h in range(s.heads):
         key = tl.load(raw + h * s.words + j, mask=j < s.words, other=0.0)
         if s.tanh_key:
@@ -27,27 +40,19 @@ def speak(raw, parameters, slopes, units, s: tl.constexpr):
         tl.store(parameters + h * s.words + j, key, mask=j < s.words)
         tl.store(units + h * s.words + j, unit, mask=j < s.words)
     for h in range(s.write_heads):
-        erase = sigmoid(tl.load(raw + s.erase + h * s.words + j, mask=j < s.words, other=0.0))
+        erase = tl.load(raw + s.erase + h * s.words + j, mask=j < s.words, other=0.0)
         add = tl.load(raw + s.add + h * s.words + j, mask=j < s.words, other=0.0)
         if s.tanh_add:
             add = tanh(add)
-        tl.store(parameters + s.erase + h * s.words + j, erase, mask=j < s.words)
+        tl.store(parameters + s.erase + h * s.words + j, sigmoid(erase), mask=j < s.words)
         tl.store(parameters + s.add + h * s.words + j, add, mask=j < s.words)
 
-    h = tl.arange(0, s.padded_heads)
-    there = h < s.heads
-    strength = tl.load(raw + s.strength + h, mask=there, other=0.0)
-    tl.store(parameters + s.strength + h, softplus(strength), mask=there)
-    tl.store(slopes + h, sigmoid(strength), mask=there)
+    tl.store(parameters + s.strength + heads, softplus(strength), mask=there)
+    tl.store(slopes + heads, sigmoid(strength), mask=there)
     if s.location:
-        gamma = tl.load(raw + s.gamma + h, mask=there, other=0.0)
-        tl.store(parameters + s.gamma + h, 1.0 + softplus(gamma), mask=there)
-        tl.store(slopes + s.heads + h, sigmoid(gamma), mask=there)
-        tl.store(parameters + s.gate + h, sigmoid(tl.load(raw + s.gate + h, mask=there, other=0.0)), mask=there)
-        offset = tl.arange(0, s.padded_offsets)
-        at = s.shift + h[:, None] * s.offsets + offset[None, :]
-        inside = there[:, None] & (offset < s.offsets)[None, :]
-        shift = tl.load(raw + at, mask=inside, other=0.0)
+        tl.store(parameters + s.gamma + heads, 1.0 + softplus(gamma), mask=there)
+        tl.store(slopes + s.heads + heads, sigmoid(gamma), mask=there)
+        tl.store(parameters + s.gate + heads, sigmoid(gate), mask=there)
         highest = tl.max(tl.where(inside | (offset == 0)[None, :], shift, -float("inf")), 1)
         power = tl.where(inside, exp(shift - highest[:, None]), 0.0)
         total = tl.sum(power, 1)
@@ -71,18 +76,22 @@ def address(
 ):
     """Similarities to weights, eq. 5 and 7 to 9, of one head.
 
-    Parameters and slopes are (P,) and (4 heads,), all other arrays (heads, Np).
+    Parameters and slopes are (P,) and (4 heads,), all other arrays (heads, Np). All is loaded before the first sum over
+    the slots: no load moves over the barriers of a sum.
     """
     n = tl.arange(0, s.slots)
     inside = n < memory_size
     at = head * padded_size + n
     cosine = tl.load(similarity + at, mask=inside, other=0.0)
     strength = tl.load(parameters + s.strength + head)
+    if s.location:
+        before = tl.load(previous + at, mask=inside, other=0.0)
+        gate = tl.load(parameters + s.gate + head)
+        gamma = tl.load(parameters + s.gamma + head)
     weight = content_weights(cosine, strength, inside)
     tl.store(content + at, weight, mask=n < padded_size)
     if s.location:
-        before = tl.load(previous + at, mask=inside, other=0.0)
-        gated = before + (weight - before) * tl.load(parameters + s.gate + head)
+        gated = before + (weight - before) * gate
         # Slot n gets what was at n - offset, eq. 8. The smallest normal number keeps the logarithm of 0 finite.
         shifted = tl.zeros_like(gated) + s.tiny
         for index in range(s.offsets):
@@ -91,7 +100,7 @@ def address(
             shifted += tl.gather(gated, origin, 0) * part
         logarithm = tl.where(inside, tl.log(shifted), 0.0)
         highest = tl.max(tl.where(inside, logarithm, -float("inf")), 0)
-        weight, total = softmax(logarithm, tl.load(parameters + s.gamma + head), highest, inside)
+        weight, total = softmax(logarithm, gamma, highest, inside)
         tl.store(logarithms + at, logarithm, mask=n < padded_size)
         tl.store(slopes + 2 * s.heads + head, highest)
         tl.store(slopes + 3 * s.heads + head, tl.log(total))
@@ -122,12 +131,20 @@ def address_backward(
     padded_size,
     s: tl.constexpr,
 ):
-    """Back through one head's addressing, eq. 9, 8, 7 and 5, to what `content_backward` takes. Returns the new q."""
+    """Back through one head's addressing, eq. 9, 8, 7 and 5, to what `content_backward` takes. Returns the new q.
+
+    All is loaded before the first sum over the slots, as in `address`.
+    """
     n = tl.arange(0, s.slots)
     inside = n < memory_size
     at = head * padded_size + n
     by_content = tl.load(content + at, mask=inside, other=0.0)
     gradient = tl.load(grad_weights + at, mask=inside, other=0.0)
+    cosine = tl.load(similarity + at, mask=inside, other=0.0)
+    inverse = tl.load(inverse_norms + n, mask=inside, other=0.0)
+    strength = tl.load(parameters + s.strength + head)
+    if grad_content is not None:
+        grad_seen = tl.load(grad_content + at, mask=inside, other=0.0)
     if s.location:
         before = tl.load(previous + at, mask=inside & (t > 0), other=0.0)
         before += tl.load(first + head * memory_size + n, mask=inside & (t == 0), other=0.0)
@@ -138,10 +155,11 @@ def address_backward(
         weight = tl.load(weights + at, mask=inside, other=0.0)
         logarithm = tl.load(logarithms + at, mask=inside, other=0.0)
         gamma = tl.load(parameters + s.gamma + head)
+        highest = tl.load(slopes + 2 * s.heads + head)
+        log_sum = tl.load(slopes + 3 * s.heads + head)
         centred = gradient - tl.sum(weight * gradient, 0)
         tl.store(words + s.gamma + head, tl.sum(weight * centred * logarithm, 0))
-        highest = tl.load(slopes + 2 * s.heads + head)
-        ratio = exp((logarithm - highest) * gamma - logarithm - tl.load(slopes + 3 * s.heads + head))
+        ratio = exp((logarithm - highest) * gamma - logarithm - log_sum)
         grad_shifted = tl.where(inside, gamma * ratio * centred, 0.0)
 
         # Shift, and the same circle the other way round.
@@ -165,11 +183,7 @@ def address_backward(
     tl.debug_barrier()
     tl.store(grad_weights + at, handed_on, mask=n < padded_size)
     if grad_content is not None:
-        grad_content_weights += tl.load(grad_content + at, mask=inside, other=0.0)
-
-    cosine = tl.load(similarity + at, mask=inside, other=0.0)
-    inverse = tl.load(inverse_norms + n, mask=inside, other=0.0)
-    strength = tl.load(parameters + s.strength + head)
+        grad_content_weights += grad_seen
     grad_strength, scaled, share = content_weights_backward(by_content, grad_content_weights, cosine, inverse, strength)
     tl.store(words + s.strength + head, grad_strength)
     tl.store(z + at, scaled, mask=n < padded_size)
@@ -191,21 +205,19 @@ def speak_backward(parameters, slopes, words, s: tl.constexpr):
         at = s.erase + head * s.words + j
         erase = tl.load(parameters + at, mask=j < s.words, other=0.0)
         grad_erase = tl.load(words + at, mask=j < s.words, other=0.0) * erase * (1.0 - erase)
+        to_add = s.add + head * s.words + j
+        if s.tanh_add:
+            made = tl.load(parameters + to_add, mask=j < s.words, other=0.0)
+            grad_add = tl.load(words + to_add, mask=j < s.words, other=0.0) * (1.0 - made * made)
         tl.debug_barrier()
         tl.store(words + at, grad_erase, mask=j < s.words)
         if s.tanh_add:
-            at = s.add + head * s.words + j
-            made = tl.load(parameters + at, mask=j < s.words, other=0.0)
-            grad_add = tl.load(words + at, mask=j < s.words, other=0.0) * (1.0 - made * made)
-            tl.debug_barrier()
-            tl.store(words + at, grad_add, mask=j < s.words)
+            tl.store(words + to_add, grad_add, mask=j < s.words)
 
     h = tl.arange(0, s.padded_heads)
     there = h < s.heads
     grad_strength = tl.load(words + s.strength + h, mask=there, other=0.0)
     grad_strength *= tl.load(slopes + h, mask=there, other=0.0)
-    tl.debug_barrier()
-    tl.store(words + s.strength + h, grad_strength, mask=there)
     if s.location:
         gate = tl.load(parameters + s.gate + h, mask=there, other=0.0)
         grad_gate = tl.load(words + s.gate + h, mask=there, other=0.0) * gate * (1.0 - gate)
@@ -217,7 +229,9 @@ def speak_backward(parameters, slopes, words, s: tl.constexpr):
         shift = tl.load(parameters + at, mask=inside, other=0.0)
         grad_shift = tl.load(words + at, mask=inside, other=0.0)
         grad_shift = shift * (grad_shift - tl.sum(grad_shift * shift, 1)[:, None])
-        tl.debug_barrier()
+    tl.debug_barrier()
+    tl.store(words + s.strength + h, grad_strength, mask=there)
+    if s.location:
         tl.store(words + s.gate + h, grad_gate, mask=there)
         tl.store(words + s.gamma + h, grad_gamma, mask=there)
         tl.store(words + at, grad_shift, mask=inside)
