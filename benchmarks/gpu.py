@@ -26,7 +26,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +38,7 @@ from benchmarks.clock import milliseconds
 from benchmarks.kernels import INPUT_SIZE, TARGET_SIZE, Point, operations
 from benchmarks.peaks import copy_peak, cpu_name, product_peak
 from benchmarks.traffic import traffic
-from tapehead import LSTM, NTM, SequenceModel
+from tapehead import LSTM, NTM, SequenceModel, backends
 from tapehead.ops import launches
 from tapehead.training.stack import Stack
 
@@ -208,13 +207,9 @@ def measure(point: Point, device: torch.device, seconds: float, limits: Limits, 
 
 def about(device: torch.device) -> dict[str, Any]:
     """What the numbers are of."""
-    try:
-        triton = version("triton")
-    except PackageNotFoundError:
-        triton = None
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     found = {"kind": device.type, "device": name, "torch": torch.__version__}
-    return {**found, "cuda": torch.version.cuda, "triton": triton}
+    return {**found, "cuda": torch.version.cuda, "triton": backends.triton_version()}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
