@@ -150,3 +150,25 @@ def test_times_are_three_at_least_and_no_more_than_asked_for():
     calls = []
     assert len(milliseconds(lambda: calls.append(0), 0.0)) == len(calls) == 3
     assert len(milliseconds(lambda: None, 60.0, 5)) == 5
+
+
+def test_a_gpus_times_are_those_of_its_events(monkeypatch):
+    order = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            order.append("event")
+
+        def synchronize(self):
+            order.append("waited for")
+
+        def elapsed_time(self, stop):
+            assert stop is not self
+            return 2.5
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    assert milliseconds(lambda: order.append("call"), 0.0, device=torch.device("cuda")) == [2.5, 2.5, 2.5]
+    assert order == 3 * ["event", "call", "event", "waited for"]
