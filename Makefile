@@ -3,7 +3,8 @@
 #   make train         train the copy NTM, evaluate it at the paper's lengths, draw it
 #   make test          linter, formatter, type checker, tests
 #   make seeds         the copy task with ten seeds of two controllers (docs/results/copy.md)
-#   make bench         the kernels against the reference (docs/performance.md), and what training costs around them
+#   make bench         the kernels against the reference (docs/performance.md), what training costs around them, and the
+#                      kernels for GPUs where torch sees a CUDA device
 #   make core          build the C++ core again where a source of it changed
 #   make sanitize      tests of the core, built with address and undefined-behaviour sanitizers; needs GCC on Linux
 #   make variants      tests of the kernels compiled without vectors, and with wider ones than the machine has
@@ -42,6 +43,7 @@ test: $(VENV)/installed-dev core
 bench: $(VENV)/installed-dev core
 	$(BIN)/python -m benchmarks.kernels
 	$(BIN)/python -m benchmarks.training_loop
+	$(BIN)/python -m benchmarks.gpu --page docs/performance.md
 
 seeds: $(VENV)/installed-train core
 	$(BIN)/tapehead study copy --models ntm ntm-feedforward --seeds 10 --out runs/copy-seeds

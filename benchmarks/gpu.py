@@ -3,34 +3,42 @@
 First parity: without green tests of the kernels on the device no number is printed. Then forward and backward of a
 model at many sizes, contestants alternating, timed by the device's own events after a warm-up; medians. `graph` is a
 forward and backward captured once and replayed; `ten models` are ten of them in one call, as `study --together` trains
-them; `lstm` is torch's own, of the same width, which no memory network could pass.
+them; `lstm` is torch's own, of the same width, which no memory network could pass. The operations of the fused one, and
+the bytes that it has to move, are counted (`benchmarks/traffic.py`) and stated as shares of what a product of matrices
+and a copy reach on the same device.
 
     python -m benchmarks.gpu [--device cuda] [--quick] [--seconds S] [--no-parity] [--no-compile] [--tune] [--out FILE]
+                             [--page docs/performance.md]
 
-`--tune` times other sizes of tiles and numbers of warps than the kernels have, at the first size. `--device cpu` tries
-this program where there is no GPU: the same contestants without graphs, the fused one being the C++ core.
+Without `--device` it takes the GPU, and where there is none it says so and does nothing. `--tune` times other sizes of
+tiles and numbers of warps than the kernels have, at the first size. `--page` writes the page's part about GPUs.
+`--device cpu` tries this program where there is no GPU: the same contestants without graphs, the fused one being the
+C++ core.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.kernels import INPUT_SIZE, TARGET_SIZE, Point, median_ms, operations
-from benchmarks.peaks import cpu_name
-from tapehead import LSTM, NTM, SequenceModel
+from benchmarks import gpu_page
+from benchmarks.clock import milliseconds
+from benchmarks.kernels import INPUT_SIZE, TARGET_SIZE, Point, operations
+from benchmarks.peaks import copy_peak, cpu_name, product_peak
+from benchmarks.traffic import traffic
+from tapehead import LSTM, NTM, SequenceModel, backends
 from tapehead.ops import launches
 from tapehead.training.stack import Stack
 
@@ -45,6 +53,13 @@ POINTS = [
 MOST_BYTES = 30e9
 """Of what the reference may keep for its backward; it is left out where it would take more."""
 TOGETHER = 10
+
+
+class Limits(NamedTuple):
+    """What the device reaches at most, as measured in the same run."""
+
+    product_gflops: float
+    copy_gbs: float
 
 
 def model_of(point: Point, backend: str | None, device: torch.device) -> SequenceModel:
@@ -112,12 +127,18 @@ def contestants(point: Point, device: torch.device, *, compiled: bool) -> dict[s
         makers["reference"] = lambda: passes(reference, reference, input)
         if device.type == "cuda":
             makers["reference, graph"] = lambda: captured(passes(reference, reference, input))
-        if compiled:
-            makers["compiled"] = lambda: passes(torch.compile(reference), reference, input)
+        if compiled and point.steps == BASE.steps:  # it unrolls the loop: minutes for this length, hours for others
+            makers["compiled"] = lambda: passes(freshly_compiled(reference), reference, input)
     lstm = model_of(point, None, device)
     makers["lstm"] = lambda: passes(lstm, lstm, input)
     tried = {name: tried_once(f"{point}: {name}", make) for name, make in makers.items()}
     return {name: function for name, function in tried.items() if function is not None}
+
+
+def freshly_compiled(model: SequenceModel) -> Callable[[Tensor], Any]:
+    """Compiled for its sizes alone: after eight of them the compiler would go on without compiling, or for any size."""
+    torch.compiler.reset()
+    return torch.compile(model)
 
 
 def tried_once(name: str, make: Callable[[], Callable[[], None]]) -> Callable[[], None] | None:
@@ -125,26 +146,10 @@ def tried_once(name: str, make: Callable[[], Callable[[], None]]) -> Callable[[]
     try:
         made = make()
         made()
-    except (RuntimeError, MemoryError) as error:
-        print(f"{name} is left out: {str(error).splitlines()[0]}", flush=True)
+    except Exception as error:  # those of Triton and of torch's compiler have nothing else in common
+        print(f"{name} is left out: {(str(error) or type(error).__name__).splitlines()[0]}", flush=True)
         return None
     return made
-
-
-def milliseconds(function: Callable[[], None], device: torch.device, seconds: float) -> list[float]:
-    """Times of calls, as many as fit, at least three."""
-    if device.type != "cuda":
-        return median_ms(function, seconds, 200)
-    found: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(found) < 3 or (time.perf_counter() < end and len(found) < 200):
-        start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        function()
-        stop.record()
-        stop.synchronize()
-        found.append(start.elapsed_time(stop))
-    return found
 
 
 def race(running: dict[str, Callable[[], None]], device: torch.device, seconds: float) -> dict[str, float]:
@@ -155,20 +160,8 @@ def race(running: dict[str, Callable[[], None]], device: torch.device, seconds: 
             function()
     for _ in range(3):
         for name, function in running.items():
-            times[name] += milliseconds(function, device, seconds)
+            times[name] += milliseconds(function, seconds, device=device)
     return {name: statistics.median(found) for name, found in times.items()}
-
-
-def product_peak(device: torch.device) -> float:
-    """GFLOP/s of torch's product of two float32 matrices, in full precision; best of several."""
-    size = 4096 if device.type == "cuda" else 512
-    left, right = (torch.randn(size, size, device=device) for _ in range(2))
-
-    def multiply() -> None:
-        left @ right
-
-    race({"product": multiply}, device, 0.0)
-    return 2 * size**3 / min(milliseconds(multiply, device, 0.5)) / 1e6
 
 
 def tune(point: Point, device: torch.device, seconds: float) -> list[dict[str, Any]]:
@@ -191,34 +184,70 @@ def tune(point: Point, device: torch.device, seconds: float) -> list[dict[str, A
     return sorted(found, key=lambda one: float(one["milliseconds"]))
 
 
-def measure(point: Point, device: torch.device, seconds: float, peak: float, *, compiled: bool) -> dict[str, Any]:
+def measure(point: Point, device: torch.device, seconds: float, limits: Limits, *, compiled: bool) -> dict[str, Any]:
     """One row of the table."""
     times = race(contestants(point, device, compiled=compiled), device, seconds)
-    rate = operations(point) / times["fused"] / 1e6
     line = "  ".join(f"{name} {value:.3g}" for name, value in times.items())
-    print(f"{point}: {line} ms; fused {rate:.0f} GFLOP/s, {rate / peak:.1%} of the product's", flush=True)
-    return {"point": point._asdict(), "milliseconds": times, "gflops": rate}
+    counted, moved = operations(point), traffic(point)
+    shares = "fused did not run"
+    if "fused" in times:
+        rate, speed = counted / times["fused"] / 1e6, moved.device / times["fused"] / 1e6
+        shares = (
+            f"fused {rate:.0f} GFLOP/s, {rate / limits.product_gflops:.1%} of the product's, and {speed:.0f} GB/s, "
+            f"{speed / limits.copy_gbs:.1%} of the copy's"
+        )
+    print(f"{point}: {line} ms; {shares}", flush=True)
+    return {
+        "point": point._asdict(),
+        "milliseconds": times,
+        "operations": counted,
+        "bytes": moved._asdict(),
+    }
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Print the table, and return it."""
+def about(device: torch.device) -> dict[str, Any]:
+    """What the numbers are of."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    found = {"kind": device.type, "device": name, "torch": torch.__version__}
+    return {**found, "cuda": torch.version.cuda, "triton": backends.triton_version()}
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """Print the table, and return it; None where no device is asked for and there is no GPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", help="cuda, cuda:1 or cpu (default: the GPU, where there is one)")
     parser.add_argument("--quick", action="store_true", help="the first two sizes alone")
     parser.add_argument("--seconds", type=float, default=0.5, help="for a contestant in a round, of which there are 3")
     parser.add_argument("--no-parity", action="store_true", help="do not run the tests of the kernels first")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--tune", action="store_true", help="time other tiles and warps at the first size")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a JSON file for the numbers")
-    told = parser.parse_args(argv)
-    device = torch.device(told.device)
+    parser.add_argument("--page", type=Path, metavar="FILE", help="a page to write: docs/performance.md, or a copy")
+    words = sys.argv[1:] if argv is None else argv
+    told = parser.parse_args(words)
+    if told.device is None and not torch.cuda.is_available():
+        print("The benchmark for GPUs is left out: torch sees no CUDA device here.")
+        return None
+    device = torch.device(told.device or "cuda")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error(f"--device: expected one that torch sees, such as cpu, got {device}.")
     if not told.no_parity:
         tests = "tests/ops/test_triton.py" if device.type == "cuda" else "tests/ops/test_fused.py"
         subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", tests], check=True)
-    peak = product_peak(device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-    print(f"{name}, torch {torch.__version__}: product {peak:.0f} GFLOP/s in float32", flush=True)
-    result: dict[str, Any] = {"device": name, "torch": torch.__version__, "product_gflops": peak, "rows": []}
+    limits = Limits(product_peak(device=device), copy_peak(device))
+    result: dict[str, Any] = {
+        "command": " ".join(["python -m benchmarks.gpu", *words]),
+        "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}",
+        "parity": not told.no_parity,
+        **about(device),
+        **limits._asdict(),
+        "rows": [],
+    }
+    print(
+        f"{result['device']}, torch {torch.__version__}: product {limits.product_gflops:.0f} GFLOP/s in float32, copy "
+        f"{limits.copy_gbs:.0f} GB/s",
+        flush=True,
+    )
 
     def keep() -> None:
         if told.out is not None:  # after every row: what a machine was lent for is not lost at its end
@@ -228,8 +257,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         result["tuned"] = tune(BASE, device, told.seconds)
         keep()
     for point in POINTS[:2] if told.quick else POINTS:
-        result["rows"].append(measure(point, device, told.seconds, peak, compiled=not told.no_compile))
+        result["rows"].append(measure(point, device, told.seconds, limits, compiled=not told.no_compile))
         keep()
+    if told.page is not None:
+        gpu_page.write(result, told.page)
+        print(f"written: {told.page}, {gpu_page.numbers_of(told.page)}")
     return result
 
 

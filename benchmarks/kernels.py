@@ -23,13 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from benchmarks import mann
+from benchmarks.clock import milliseconds
 from benchmarks.peaks import cpu_name, fma_peak, product_peak
 from tapehead import NTM, SequenceModel, core
 from tapehead.ops.ntm import cpu
@@ -103,17 +103,6 @@ def operations(point: Point) -> int:
     return per_step * point.rows * point.steps
 
 
-def median_ms(function: Callable[[], Any], seconds: float, most: int) -> list[float]:
-    """Times of calls, as many as fit, at least three."""
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < 3 or (time.perf_counter() < end and len(times) < most):
-        start = time.perf_counter()
-        function()
-        times.append((time.perf_counter() - start) * 1e3)
-    return times
-
-
 class Contestant:
     """One backend at one point: a model, its optimiser and a batch."""
 
@@ -156,7 +145,7 @@ def race(contestants: dict[str, Contestant], seconds: float) -> dict[str, Times]
     for _ in range(3):
         for kind in ("forward", "both", "step"):
             for name, one in contestants.items():
-                found[name][kind] += median_ms(getattr(one, kind), seconds, 200)
+                found[name][kind] += milliseconds(getattr(one, kind), seconds)
     return {name: Times(*(statistics.median(times[kind]) for kind in Times._fields)) for name, times in found.items()}
 
 
@@ -174,7 +163,7 @@ def inside_kernel(contestant: Contestant) -> tuple[float, float]:
             return int(result)
 
         kernel._function = timed
-    median_ms(contestant.step, 2.0, 400)
+    milliseconds(contestant.step, 2.0, 400)
     for name, kernel in kernels.items():
         kernel._function = before[name]
     forward, backward = (statistics.median(spent[name]) for name in kernels)
@@ -215,16 +204,16 @@ def call_cost() -> dict[str, float]:
     torch.set_num_threads(2)
     contestant = Contestant(BASE._replace(rows=1), "fused")
     layer = contestant.model.core
-    median_ms(contestant.step, 1.0, 200)
+    milliseconds(contestant.step, 1.0, 200)
     forward, backward = inside_kernel(contestant)
-    step = statistics.median(median_ms(contestant.step, 3.0, 1000))
+    step = statistics.median(milliseconds(contestant.step, 3.0, 1000))
 
     def call() -> None:
         output, _ = layer(contestant.input)
         torch.autograd.backward(output, torch.ones_like(output))
 
     contestant.optimiser.zero_grad()
-    both = statistics.median(median_ms(call, 3.0, 1000))
+    both = statistics.median(milliseconds(call, 3.0, 1000))
     return {
         "step": step,
         "layer": both,

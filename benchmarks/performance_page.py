@@ -1,21 +1,20 @@
 """docs/performance.md and its pictures, from what benchmarks/kernels.py measured.
 
-What is measured stands on the page between `<!-- name -->` and `<!-- end of name -->`, and is written anew. All else
-there is written by hand, and stays.
+What is measured stands on the page between marks, and is written anew (`benchmarks/marked.py`). All else there is
+written by hand, and stays; the part about GPUs is that of `benchmarks/gpu_page.py`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-__all__ = ["write"]
+from benchmarks.marked import PAGE, replaced, table
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+__all__ = ["write"]
 
 COLOURS = {"fused": "#1b6ca8", "reference": "#c1440e", "compiled": "#7a7a7a"}
 
@@ -48,25 +47,7 @@ def write(result: dict[str, Any], page: Path) -> None:
         "linear": _linear(result["linear"]),
         "mann": _mann(result["mann"]),
     }
-    text = PAGE.read_text("utf-8")
-    for name, part in parts.items():
-        text = _replaced(text, name, part)
-    page.write_text(text, "utf-8")
-
-
-def _replaced(text: str, name: str, part: str) -> str:
-    """The page with one measured part replaced."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    found = re.split(f"{begin}.*?{end}", text, flags=re.DOTALL)
-    if len(found) != 2:
-        raise ValueError(f"{PAGE.name}: expected one {begin} and {end} after it, got {len(found) - 1}. Put them in.")
-    return f"{begin}\n\n{part}\n\n{end}".join(found)
-
-
-def _rows(lines: list[list[str]], left: int = 1) -> str:
-    head, *rest = lines
-    rule = ["---" if column < left else "---:" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *rest])
+    page.write_text(replaced(PAGE, parts), "utf-8")
 
 
 def _machine(result: dict[str, Any]) -> str:
@@ -78,7 +59,7 @@ def _machine(result: dict[str, Any]) -> str:
         f"{machine['processor']}; kernels of `{machine['isa']}`; torch {result['torch']}, Python {machine['python']}."
     )
     parity = "after green parity tests of the kernels in the same run" if result["parity"] else "without parity tests"
-    return f"`{result['command']}` on {result['date']}, {parity}.\n\n{about}\n\n{_rows(lines)}"
+    return f"`{result['command']}` on {result['date']}, {parity}.\n\n{about}\n\n{table(lines)}"
 
 
 def _name(point: dict[str, int]) -> str:
@@ -105,7 +86,7 @@ def _table(result: dict[str, Any]) -> str:
                 f"{row['gflops'] / result['peaks'][threads]['fma']:.0%}",
             ]
         )
-    return _rows(lines)
+    return table(lines)
 
 
 def _summary(result: dict[str, Any]) -> str:
@@ -122,7 +103,7 @@ def _summary(result: dict[str, Any]) -> str:
             ratio = one["step"] / times["fused"]["step"]
             lines.append([name, *(f"{one[kind]:.2f}" for kind in ("forward", "both", "step")), f"{ratio:.1f}"])
     share = base["gflops"] / result["peaks"]["2"]["fma"]
-    text = _rows(lines)
+    text = table(lines)
     if base["compile_seconds"]:
         text += f"\n\n`torch.compile` took {base['compile_seconds']:.0f} s for this one length."
     return (
@@ -140,23 +121,23 @@ def _call(call: dict[str, float]) -> str:
         ["- rest: Python, allocation, autograd", f"{call['cost']:.3f}"],
         ["rest, of the training step", f"{call['share']:.1%}"],
     ]
-    return _rows(lines)
+    return table(lines)
 
 
 def _parts(parts: dict[str, float]) -> str:
-    return _rows([["along one call", "microseconds"], *([name, f"{time:.0f}"] for name, time in parts.items())])
+    return table([["along one call", "microseconds"], *([name, f"{time:.0f}"] for name, time in parts.items())])
 
 
 def _shortcuts(shortcuts: dict[str, list[float]]) -> str:
     lines = [["microseconds", "as it is", "without"]]
     lines += [[name, *(f"{time:.0f}" for time in times)] for name, times in shortcuts.items()]
-    return _rows(lines)
+    return table(lines)
 
 
 def _profile(profile: dict[str, float]) -> str:
     if not profile:
         return "Not measured: there was no `perf`."
-    return _rows([["inside the core", "share"], *([name, f"{share:.0%}"] for name, share in profile.items())])
+    return table([["inside the core", "share"], *([name, f"{share:.0%}"] for name, share in profile.items())])
 
 
 def _mann(runs: list[dict[str, Any]]) -> str:
@@ -170,7 +151,7 @@ def _mann(runs: list[dict[str, Any]]) -> str:
             both = kind == "both"
             line += [f"{inside:.1f}", f"{products:.1f}", f"{run['bound']:.1f}"] if both else ["", "", ""]
             lines.append(line)
-    return _rows(lines)
+    return table(lines)
 
 
 NAMES = {"steps": "T", "rows": "B", "slots": "N", "word": "M"}
@@ -179,7 +160,7 @@ NAMES = {"steps": "T", "rows": "B", "slots": "N", "word": "M"}
 def _linear(rows: list[dict[str, Any]]) -> str:
     lines = [["", "size", "ms", "ms a unit"]]
     lines += [[NAMES[r["name"]], f"{r['size']:,}", f"{r['ms']:.2f}", f"{r['ms'] / r['size']:.4f}"] for r in rows]
-    return _rows(lines)
+    return table(lines)
 
 
 def _draw_steps(result: dict[str, Any], path: Path) -> None:

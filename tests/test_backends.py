@@ -1,5 +1,6 @@
 """Which implementation runs; an explicit choice never falls back, and a refusal gives its reasons."""
 
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -71,10 +72,29 @@ def test_fused_is_for_devices_with_kernels(op: str, monkeypatch: pytest.MonkeyPa
     assert reasons == (f"this version of tapehead has no fused kernel of {op} for meta tensors.",)
 
 
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What a test installs is gone after it."""
+    yield
+    backends._version.cache_clear()
+
+
+def install(monkeypatch: pytest.MonkeyPatch, distributions: dict[str, str]) -> None:
+    """Let these be installed, by name and version, and no others."""
+
+    def version(name: str) -> str:
+        if name not in distributions:
+            raise PackageNotFoundError(name)
+        return distributions[name]
+
+    monkeypatch.setattr(backends, "version", version)
+    backends._version.cache_clear()
+
+
 @pytest.fixture(params=backends.ops())
 def gpu(request, monkeypatch: pytest.MonkeyPatch) -> Request:
     """A request that the Triton kernels can run, on a device that seems to be there."""
-    monkeypatch.setattr(backends, "version", lambda name: "3.7.1")
+    install(monkeypatch, {"triton": "3.7.1"})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
     return Request(request.param, torch.device("cuda"), torch.float32, False, 128, 20)
@@ -86,10 +106,6 @@ def test_fused_on_a_gpu_runs_when_asked_and_auto_passes_over_it(gpu: Request):
     (sentence,) = backends.passed_over("fused", gpu)
     assert "have not run on a GPU yet" in sentence
     assert backends.choose("auto", gpu) == "reference"
-
-
-def not_installed(name: str) -> str:
-    raise PackageNotFoundError(name)
 
 
 def test_fused_on_a_gpu_says_what_is_missing(gpu: Request, monkeypatch: pytest.MonkeyPatch):
@@ -106,10 +122,41 @@ def test_fused_on_a_gpu_says_what_is_missing(gpu: Request, monkeypatch: pytest.M
         assert reason() == "it needs a device of compute capability 8.0 or higher, and this one has 7.5."
         changed.setattr(torch.cuda, "is_available", lambda: False)
         assert reason() == "torch sees no CUDA device here."
-    monkeypatch.setattr(backends, "version", lambda name: "3.3.1")
+    install(monkeypatch, {"triton": "3.3.1"})
     assert 'needs Triton 3.4 or later, and 3.3.1 is installed: pip install "tapehead[gpu]"' in reason()
-    monkeypatch.setattr(backends, "version", not_installed)
+    install(monkeypatch, {})
     assert 'Triton is not installed, which compiles the kernels: pip install "tapehead[gpu]"' in reason()
+
+
+@pytest.mark.parametrize(
+    ("installed", "version"),
+    [
+        ({"triton": "3.7.1"}, "3.7.1"),
+        ({"pytorch-triton": "3.5.0+git7416ffcb"}, "3.5.0+git7416ffcb"),
+        ({"pytorch-triton": "3.5.0", "triton": "3.6rc1"}, "3.6rc1"),
+        ({"pytorch-triton": "3.5.0", "pytorch-triton-rocm": "3.4.0"}, "3.5.0"),
+    ],
+)
+def test_triton_is_found_under_each_of_its_names(
+    gpu: Request, monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], version: str
+):
+    install(monkeypatch, installed)
+    assert backends.triton_version() == version
+    assert backends.why_not("fused", gpu) == ()
+
+
+@pytest.mark.parametrize("name", ["pytorch-triton-rocm", "triton-rocm"])
+def test_triton_for_rocm_is_none_for_cuda(gpu: Request, monkeypatch: pytest.MonkeyPatch, name: str):
+    install(monkeypatch, {name: "3.7.1"})
+    assert backends.triton_version() is None
+    expected = f"it needs Triton for CUDA, and {name} is installed, which is for ROCm."
+    assert backends.why_not("fused", gpu) == (expected,)
+
+
+def test_an_old_nightly_triton_is_too_old(gpu: Request, monkeypatch: pytest.MonkeyPatch):
+    install(monkeypatch, {"pytorch-triton": "3.0.0+dedb7bdf33"})
+    (sentence,) = backends.why_not("fused", gpu)
+    assert "needs Triton 3.4 or later, and 3.0.0+dedb7bdf33 is installed" in sentence
 
 
 def test_unknown_names():

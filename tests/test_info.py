@@ -42,3 +42,10 @@ def test_a_backend_that_auto_passes_over(monkeypatch: pytest.MonkeyPatch):
     lines = describe().split("backends of ntm on cuda:0:\n")[1].splitlines()
     assert lines[0].startswith('  fused       yes, but not by "auto": its Triton kernels')
     assert lines[1] == "  reference   yes (auto)"
+
+
+def test_triton_under_another_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(backends, "triton_version", lambda: "3.5.0+git7416ffcb")
+    assert "triton        3.5.0+git7416ffcb" in describe().splitlines()
+    monkeypatch.setattr(backends, "triton_version", lambda: None)
+    assert "triton        not installed" in describe().splitlines()

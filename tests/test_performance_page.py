@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.performance_page import PAGE, write
+from benchmarks import gpu_page
+from benchmarks.marked import PAGE
+from benchmarks.performance_page import write
 
 MEASURED = re.compile(r"<!-- (\w+) -->\n\n(.*?)\n\n<!-- end of \1 -->", re.DOTALL)
 
@@ -58,3 +60,91 @@ def test_a_page_without_a_part_is_refused(result, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.performance_page.PAGE", Path(page))
     with pytest.raises(ValueError, match="expected one <!-- table --> and <!-- end of table --> after it, got 0"):
         write(result, tmp_path / "performance.md")
+
+
+def numbers(page: Path) -> dict[str, Any] | None:
+    """Those of a GPU that were measured for a page; None where there are none yet."""
+    path = gpu_page.numbers_of(page)
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def part_of(page: Path) -> str:
+    return dict(MEASURED.findall(page.read_text("utf-8")))["gpu"]
+
+
+def test_the_part_about_gpus_is_what_was_measured_or_says_that_nothing_was():
+    found = numbers(PAGE)
+    assert part_of(PAGE) == gpu_page.gpu_part(found)
+    assert found is None or found["kind"] == "cuda"
+    assert gpu_page.gpu_part(None).startswith("Not measured: no GPU was available.")
+
+
+@pytest.fixture
+def of_a_gpu() -> dict[str, Any]:
+    """Numbers that nobody measured."""
+    point = {"rows": 4096, "steps": 1000, "slots": 128, "word": 20, "hidden": 100, "threads": 2}
+    times = {"fused": 2.0, "fused, graph": 1.5, "reference": 3000.0, "reference, graph": 30.25, "lstm": 0.5}
+    count = {"operations": 3_000_000_000, "bytes": {"caches": 8_000_000_000, "device": 400_000_000}}
+    rows = [
+        {"point": point, "milliseconds": times, **count},
+        {"point": {**point, "rows": 1}, "milliseconds": {"lstm": 0.25, "compiled": 7.0}, **count},
+    ]
+    return {
+        "command": "python -m benchmarks.gpu --page docs/performance.md",
+        "date": "2026-11-22",
+        "parity": True,
+        "kind": "cuda",
+        "device": "a GPU",
+        "torch": "2.13.0",
+        "cuda": "13.0",
+        "triton": None,
+        "product_gflops": 50_000.0,
+        "copy_gbs": 2000.0,
+        "rows": rows,
+    }
+
+
+def test_numbers_of_a_gpu_are_written_and_nothing_else_changes(of_a_gpu, tmp_path):
+    page = tmp_path / "performance.md"
+    gpu_page.write(of_a_gpu, page)
+    assert numbers(page) == of_a_gpu
+    assert part_of(page) == gpu_page.gpu_part(of_a_gpu) != part_of(PAGE)
+    before, after = PAGE.read_text("utf-8"), page.read_text("utf-8")
+    assert MEASURED.sub("", after) == MEASURED.sub("", before)
+    old, new = dict(MEASURED.findall(before)), dict(MEASURED.findall(after))
+    assert old | {"gpu": ""} == new | {"gpu": ""}
+    lines = part_of(page).splitlines()
+    assert lines[0] == (
+        "`python -m benchmarks.gpu --page docs/performance.md` on 2026-11-22, after green parity tests of the kernels "
+        "in the same run."
+    )
+    assert lines[2] == (
+        "a GPU; torch 2.13.0, cuda 13.0. torch's product of two float32 matrices: 50,000 GFLOP/s. A copy in the "
+        "device's memory: 2,000 GB/s."
+    )
+    assert [line for line in lines if line.startswith("|")] == [
+        "| forward + backward, ms | fused | in a graph | reference | in a graph | `torch.compile` | LSTM |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| B 4,096, T 1,000, 128 x 20, H 100 | 2.00 | 1.50 | 3,000.00 | 30.25 | - | 0.50 |",
+        "| B 1, T 1,000, 128 x 20, H 100 | - | - | - | - | 7.00 | 0.25 |",
+        "| fused | GFLOP/s | of the product | GB/s through the device's memory | of the copy | GB/s from the caches |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| B 4,096, T 1,000, 128 x 20, H 100 | 1,500 | 3.0% | 200 | 10.0% | 4,000 |",
+        "| B 1, T 1,000, 128 x 20, H 100 | - | - | - | - | - |",
+    ]
+    assert "tried on a CPU" not in part_of(page)
+
+
+def test_a_trial_on_a_cpu_gives_no_figures_of_a_gpu(of_a_gpu):
+    part = gpu_page.gpu_part({**of_a_gpu, "kind": "cpu", "parity": False})
+    assert "No figures of a GPU: the program was tried on a CPU" in part
+    assert "without parity tests" in part
+
+
+def test_a_page_without_the_part_about_gpus_is_refused_and_nothing_is_written(of_a_gpu, tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.read_text("utf-8").replace("<!-- gpu -->", ""), "utf-8")
+    monkeypatch.setattr(gpu_page, "PAGE", page)
+    with pytest.raises(ValueError, match="expected one <!-- gpu --> and <!-- end of gpu --> after it, got 0"):
+        gpu_page.write(of_a_gpu, tmp_path / "performance.md")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]

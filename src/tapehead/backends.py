@@ -11,7 +11,9 @@ A new one is a row in `_IMPLEMENTATIONS`. What can run but is not proved on the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -21,13 +23,27 @@ from torch.autograd import forward_ad
 from tapehead import core
 from tapehead.errors import BackendError
 
-__all__ = ["AUTO_ORDER", "Backend", "BackendError", "Request", "choose", "ops", "passed_over", "why_not"]
+__all__ = [
+    "AUTO_ORDER",
+    "Backend",
+    "BackendError",
+    "Request",
+    "choose",
+    "ops",
+    "passed_over",
+    "triton_version",
+    "why_not",
+]
 
 Backend = Literal["auto", "reference", "fused"]
 AUTO_ORDER: tuple[str, ...] = ("fused", "reference")
 DTYPES = (torch.float32, torch.float64)
 TRITON = (3, 4)
 """the oldest version of Triton that compiles them"""
+TRITON_PACKAGES = ("triton", "pytorch-triton")
+"""names under which Triton for CUDA is installed, the second with torch's nightly builds"""
+ROCM_PACKAGES = ("pytorch-triton-rocm", "triton-rocm")
+"""and Triton for AMD's devices, with torch's builds for those"""
 CAPABILITY = (8, 0)
 """the least compute capability that Triton compiles for"""
 HAS_VMAP_RULES = hasattr(torch.library, "register_vmap")
@@ -98,15 +114,30 @@ def _core_is_missing() -> tuple[str, ...]:
     return core.why_not()
 
 
+def triton_version() -> str | None:
+    """Of Triton for CUDA, under whichever name it is installed; None where it is not."""
+    return next(filter(None, map(_version, TRITON_PACKAGES)), None)
+
+
+@lru_cache  # every call of a layer asks, and looking takes a third of a millisecond
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 @_constant
 def _triton_is_missing() -> tuple[str, ...]:
     needed = ".".join(map(str, TRITON))
     install = 'pip install "tapehead[gpu]"'
-    try:
-        found = version("triton")
-    except PackageNotFoundError:
+    found = triton_version()
+    if found is None:
+        other = next(filter(_version, ROCM_PACKAGES), None)
+        if other is not None:
+            return (f"it needs Triton for CUDA, and {other} is installed, which is for ROCm.",)
         return (f"Triton is not installed, which compiles the kernels: {install} brings it, on Linux.",)
-    if tuple(int(part) for part in found.split(".")[:2]) < TRITON:
+    if tuple(map(int, re.findall(r"\d+", found)[:2])) < TRITON:
         return (f"it needs Triton {needed} or later, and {found} is installed: {install} brings one.",)
     return ()
 

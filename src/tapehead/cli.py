@@ -178,7 +178,7 @@ def _add_study(commands: Any) -> None:
     where.add_argument(
         "--together", action="store_true", help="train the seeds of a model in one process, in step: for a GPU"
     )
-    study.add_argument("--train-orders", help=argparse.SUPPRESS)  # what `--together` starts a process with
+    study.add_argument("--train-orders", help=argparse.SUPPRESS)  # a file, which `--together` starts a process with
     where.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
     scored = study.add_argument_group("how each run is scored, and drawn")
     scored.add_argument("--no-evaluation", action="store_true", help="only train")

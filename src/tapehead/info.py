@@ -12,13 +12,14 @@ from tapehead import backends, core
 
 __all__ = ["describe"]
 
-PACKAGES = ("torch", "lightning", "jsonargparse", "tensorboard", "rich", "matplotlib", "numpy", "triton")
+PACKAGES = ("torch", "lightning", "jsonargparse", "tensorboard", "rich", "matplotlib", "numpy")
 
 
 def describe() -> str:
     """The report as text."""
     lines = [f"tapehead      {tapehead.__version__}", f"python        {platform.python_version()}"]
     lines += [f"{name:<13} {_version(name)}" for name in PACKAGES]
+    lines.append(f"triton        {backends.triton_version() or 'not installed'}")
     lines.append(f"cpu           {platform.machine()}, {torch.get_num_threads()} threads")
     lines.append(f"core          {_core()}")
     devices = [torch.device("cpu")]

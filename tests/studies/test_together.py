@@ -79,7 +79,7 @@ def test_a_killed_process_is_told_and_repeating_the_command_goes_on(tmp_path, ca
     words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *LONG]
 
     def process():
-        return process_of(json.dumps([order(folder, seed) for seed in range(2)]), "--train-orders")
+        return process_of((folder / "logs" / "ntm-together.json").resolve(), "--train-orders")
 
     killer = when(lambda: has_checkpoint(folder / "ntm-seed1"), lambda: os.kill(process(), signal.SIGKILL))
     assert study(folder, *words) == 1
@@ -96,6 +96,31 @@ def order(folder, seed):
     return Order(str(folder.resolve()), "copy", f"ntm-seed{seed}", "ntm", "ntm", seed, 1, True, None)
 
 
+class GoOn:
+    """A `Stop` that nobody asks for."""
+
+    def level(self) -> int:
+        return 0
+
+
+COUNTING = "import json, sys; print(len(json.load(open(sys.argv[-1]))), sum(map(len, sys.argv[1:])))"
+
+
+def test_a_command_is_short_however_many_runs_it_trains(tmp_path):
+    folder = tmp_path / "study"
+    (folder / "logs").mkdir(parents=True)
+    orders = [order(folder, seed)._replace(program=("-c", COUNTING)) for seed in range(1500)]
+    assert len(json.dumps(orders)) > 128 * 1024  # the longest word of a command that Linux takes
+    found = list(together.perform_together(orders, workers=1, threads=1, stop=GoOn()))
+    assert [one for one, _ in found] == orders
+    assert {record["state"] for _, record in found} == {"died"}  # the program only counts them
+    count, length = map(int, (folder / "logs" / "ntm-together.log").read_text().split())
+    assert count == 1500
+    assert length < 1000
+    told = json.loads((folder / "logs" / "ntm-together.json").read_text())
+    assert [Order(*fields)._replace(program=("-c", COUNTING)) for fields in told] == orders
+
+
 def test_a_damaged_run_dies_and_the_others_go_on(tmp_path):
     folder = tmp_path / "study"
     assert study(folder, "--models", "ntm", "--seeds", "2", "--together", "--no-evaluation") == 0
@@ -103,7 +128,9 @@ def test_a_damaged_run_dies_and_the_others_go_on(tmp_path):
         (folder / f"ntm-seed{seed}" / "summary.json").unlink()
     for checkpoint in (folder / "ntm-seed0" / "checkpoints").iterdir():
         checkpoint.write_bytes(b"half")
-    assert together.train_orders(json.dumps([order(folder, seed) for seed in range(2)])) == 1
+    orders = tmp_path / "orders.json"
+    orders.write_text(json.dumps([order(folder, seed) for seed in range(2)]))
+    assert together.train_orders(orders) == 1
     record = json.loads((StudyFolder(folder).logs / "ntm-seed0.json").read_text())
     assert record["state"] == "died"
     assert "damaged" in record["message"]

@@ -56,6 +56,20 @@ def test_a_wrong_value_is_refused_in_a_sentence(option, value, said, tmp_path, c
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--trainer.max_time soon", "--trainer.max_time: `Timer(duration='soon')` is not a valid duration."),
+        ("--trainer.precision 17", "--trainer.precision: "),
+        ("--trainer.max_epochs=-5", "--trainer.max_epochs: `max_epochs` must be a non-negative integer or -1."),
+        ("--trainer.strategy turns", "--trainer.strategy: You selected an invalid strategy name"),
+        ("--trainer.barebones true --trainer.enable_progress_bar true", "--trainer: `Trainer(barebones=True"),
+    ],
+)
+def test_what_the_trainer_refuses_names_the_option(words, said, capsys):
+    assert error_of(["train", "copy", *words.split()], capsys).startswith(f"tapehead: {said}")
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("model: 3", "model in mine.yaml: expected names with values, or a file with them, got 3."),

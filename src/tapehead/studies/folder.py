@@ -8,6 +8,7 @@
       <recipe>-seed<K>/       a run, as `tapehead train` makes it
       logs/<run>.log          what its commands printed
       logs/<run>.json         whether it is at work, done or died, on which machine, and its scores
+      logs/<recipe>-together.json, .log      of runs that train in one process: which they are, and what it printed
       stop                    while runs on a cluster are asked to stop
       table.md, results.json, curves.png
 """

@@ -13,12 +13,13 @@ import shlex
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tapehead.errors import Interrupted, TapeheadError
 from tapehead.studies.folder import StudyFolder, read_json
 from tapehead.studies.local import perform_here
-from tapehead.studies.worker import Order, Stop, ended, last_line, run_process, training_words
+from tapehead.studies.worker import Order, Stop, ended, last_line, run_process, training_of
 from tapehead.training.runs import write_json
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def perform_together(
     if left and not stop.level():
         for order in left:
             write_json(order.record, {**(read_json(order.record) or {}), "state": "running", "node": platform.node()})
-        told = json.dumps([order._replace(evaluation=None) for order in left])
-        status = run_process(
-            [sys.executable, *left[0].program, "study", "--train-orders", told], log, threads, stop, lock
-        )
+        told = log.with_suffix(".json")  # hundreds of orders are more than one word of a command may be long
+        write_json(told, [order._replace(evaluation=None) for order in left])
+        words = ["study", "--train-orders", str(told)]
+        status = run_process([sys.executable, *left[0].program, *words], log, threads, stop, lock)
     for order in left:
         if not _is_trained(order):
             record = read_json(order.record) or {}
@@ -65,18 +66,18 @@ def _is_trained(order: Order) -> bool:
     return (order.folder / "summary.json").is_file()
 
 
-def train_orders(told: str) -> int:
+def train_orders(told: str | Path) -> int:
     """Train runs of one recipe to their ends: what the process does that `perform_together` starts.
 
     Args:
-        told: the orders, as JSON
+        told: a file with the orders, as JSON
 
     Returns:
         the exit status: 0 done, 1 where any died, 130 stopped
     """
-    orders = [Order(*fields) for fields in json.loads(told)]
+    orders = [Order(*fields) for fields in json.loads(Path(told).read_text(encoding="utf-8"))]
     from tapehead.training.together import train_together
-    from tapehead.training.train import quiet_lightning
+    from tapehead.training.train import prepare, quiet_lightning
 
     quiet_lightning()
     ready: list[Order] = []
@@ -88,9 +89,9 @@ def train_orders(told: str) -> int:
         for order in orders:
             output = stack.enter_context(order.log.open("a", encoding="utf-8", buffering=1))
             try:
-                words = training_words(order)
+                words, options, task, model, resume = training_of(order)
                 output.write(f"$ {shlex.join(['tapehead', *words])}  # in one process with {len(orders) - 1} more\n")
-                runs.append(_prepare(order, words))
+                runs.append(prepare(options, task=task, model=model, resume=resume))
             except (TapeheadError, OSError) as error:
                 died += 1
                 output.write(f"tapehead: {error}\n")
@@ -105,16 +106,6 @@ def train_orders(told: str) -> int:
             died += 1
             _record_death(order, ended_by)
     return 130 if any(isinstance(ended_by, Interrupted) for ended_by in found) else int(died > 0)
-
-
-def _prepare(order: Order, words: list[str]) -> Prepared:
-    from tapehead.training.train import prepare
-
-    if "--resume" in words:
-        return prepare([], task=None, model=None, resume=str(order.folder))
-    task_and_model = ["train", order.task, "--model", order.model]
-    assert words[: len(task_and_model)] == task_and_model
-    return prepare(words[len(task_and_model) :], task=order.task, model=order.model)
 
 
 def _record_death(order: Order, error: BaseException) -> None:

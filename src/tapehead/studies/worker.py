@@ -27,13 +27,14 @@ __all__ = [
     "FileStop",
     "Order",
     "Stop",
+    "Training",
     "ended",
     "is_done",
     "last_line",
     "perform",
     "run_order",
     "run_process",
-    "training_words",
+    "training_of",
 ]
 
 POLL_SECONDS = 0.2
@@ -101,6 +102,18 @@ class Order(NamedTuple):
         return StudyFolder(self.study).logs / f"{self.name}.log"
 
 
+class Training(NamedTuple):
+    """How a run is trained, as a command and as what `tapehead.training.train.prepare` takes."""
+
+    words: list[str]
+    """what follows `tapehead` in the command"""
+    options: list[str]
+    task: str | None
+    model: str | None
+    resume: str | None
+    """the run's folder, of one that goes on; its configuration tells the rest"""
+
+
 def run_order(folder: StudyFolder, task: str, run: PlannedRun, evaluation: Evaluation | None, threads: int) -> Order:
     """The order for a planned run."""
     has_memory = "memory_size" in run.recipe.config["model"]
@@ -142,7 +155,7 @@ def perform(order: Order, stop: Stop, *, node: str | None = None, lock: int | No
     try:
         status = 0
         if not (order.folder / "summary.json").is_file():
-            status = _run(training_words(order), order, stop, lock)
+            status = _run(training_of(order).words, order, stop, lock)
         if status == 0 and order.evaluation is not None:
             if not is_done(order):
                 status = _run(_scoring(order, order.evaluation), order, stop, lock)
@@ -160,15 +173,16 @@ def perform(order: Order, stop: Stop, *, node: str | None = None, lock: int | No
     return record
 
 
-def training_words(order: Order) -> list[str]:
-    """What follows `tapehead` in the command that trains a run, from whatever is there of it."""
+def training_of(order: Order) -> Training:
+    """How a run is trained, from whatever is there of it; what died before its first checkpoint is removed."""
+    folder = str(order.folder)
     if list(order.folder.glob("checkpoints/sequences-*.ckpt")):
-        return ["train", "--resume", str(order.folder)]
-    if order.folder.exists():  # it died before its first checkpoint
+        return Training(["train", "--resume", folder], [], None, None, folder)
+    if order.folder.exists():
         shutil.rmtree(order.folder)
     configuration = StudyFolder(order.study).configuration(order.recipe)
-    words = ["train", order.task, "--model", order.model, "--config", str(configuration)]
-    return [*words, "--seed", str(order.seed), "--out", str(order.folder)]
+    options = ["--config", str(configuration), "--seed", str(order.seed), "--out", folder]
+    return Training(["train", order.task, "--model", order.model, *options], options, order.task, order.model, None)
 
 
 def _scoring(order: Order, evaluation: Evaluation) -> list[str]:

@@ -22,7 +22,7 @@ from tapehead.tasks import TASKS
 from tapehead.training.kinds import GROUPS, describe, takes_null
 from tapehead.training.models import MODELS
 
-__all__ = ["check_files", "config_files", "refusal", "with_option"]
+__all__ = ["check_files", "config_files", "refusal", "with_option", "with_trainer_option"]
 
 NAMES = ("--model", "--recipe", "--resume", "--help", "--help-all", "--print_config")
 """Options besides those of a configuration."""
@@ -182,3 +182,17 @@ def with_option(message: str, kinds: Mapping[str, Any]) -> str:
     group = OWNERS[owner]
     names = {f"{group}.{word}" for word in re.findall(r"\w+", rest)} & kinds.keys()
     return f"--{names.pop() if len(names) == 1 else group}: {rest}"
+
+
+def with_trainer_option(message: str, options: Mapping[str, Any]) -> str:
+    """A message of Lightning's Trainer, behind the option that it names, or whose text it quotes, if that is one.
+
+    >>> with_trainer_option("`Timer(duration='soon')` is not valid.", {"max_time": "soon", "max_epochs": None})
+    "--trainer.max_time: `Timer(duration='soon')` is not valid."
+    >>> with_trainer_option("No `logger` with `barebones`.", {"logger": True, "barebones": True})
+    '--trainer: No `logger` with `barebones`.'
+    """
+    names = options.keys() & set(re.findall(r"\w+", message))
+    if not names:
+        names = {name for name, value in options.items() if isinstance(value, str) and repr(value) in message}
+    return f"--trainer{f'.{names.pop()}' if len(names) == 1 else ''}: {message}"

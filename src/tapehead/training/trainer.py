@@ -28,7 +28,7 @@ from tapehead.training.kinds import option_kinds
 from tapehead.training.module import TrainingModule
 from tapehead.training.processes import SameBuffers
 from tapehead.training.progress import ProgressFile
-from tapehead.training.refusals import with_option
+from tapehead.training.refusals import with_option, with_trainer_option
 from tapehead.training.runs import Run
 
 __all__ = ["build"]
@@ -70,7 +70,7 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
     try:
         trainer = Trainer(**options)
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
-        raise UsageError(f"--trainer: {error}") from error
+        raise UsageError(with_trainer_option(str(error), options)) from error
     if trainer.precision in ("16-true", "bf16-true"):
         raise UsageError(
             f"--trainer.precision: expected a precision that keeps parameters in float32 or float64, got "
