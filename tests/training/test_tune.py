@@ -13,6 +13,7 @@ from tapehead.cli import main
 from tapehead.ops import tuned
 from tapehead.ops.tilings import SHORT_LIST
 from tapehead.ops.tuning import Timing, Tuning
+from tapehead.tasks import TASKS
 from tapehead.training import tune
 
 KEY = tuned.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
@@ -47,7 +48,7 @@ def test_the_model_and_the_batch_are_those_of_train(asked: list[Any], tunings, c
     rows = [line.split() for line in said.splitlines() if re.match(r" *\d+ +\d+ +\d+ x \d+ ", line)]
     assert rows[0] == ["8", "4096", "32", "x", "128", "2.000", "2.000"]
     assert [row[-1] for row in rows] == ["2.000", "1.250", "-"]
-    assert f"16 warps, memory 4096, weights 64 x 128: left out of backward. {PROBLEM}" in said
+    assert f"16 warps, memory 2048, weights 64 x 128: left out of backward. {PROBLEM}" in said
     assert "for 6 sequences of 15 steps" in said
     assert "up to 8 sequences" in said
     assert str(tunings) in said
@@ -57,6 +58,12 @@ def test_recipes_and_precision_are_those_of_train(asked: list[Any], capsys):
     assert main(["tune", "copy", "--recipe", "copy/ntm-feedforward", "--trainer.precision", "64-true"]) == 0
     assert asked[0].core.cell.controller.kind == "feedforward"
     assert {asked[1].dtype, asked[0].readout.weight.dtype} == {torch.float64}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_has_a_batch(task: str, asked: list[Any], signed):
+    assert main(["tune", task, "--training.batch_size", "2"]) == 0
+    assert asked[1].shape[1] == 2
 
 
 def test_without_a_gpu_it_says_why_not(capsys):

@@ -62,8 +62,13 @@ def tune(
 
     >>> import torch, tapehead
     >>> model, input = tapehead.NTM(9, 100), torch.randn(40, 16, 9)
-    >>> if torch.cuda.is_available():
-    ...     table = tapehead.tune(model.cuda(), input.cuda())
+    >>> def on_a_gpu():
+    ...     return [kernel.winner for kernel in tapehead.tune(model.cuda(), input.cuda())]
+    >>> try:
+    ...     tapehead.tune(model, input)
+    ... except (tapehead.BackendError, ValueError) as error:  # it is on the CPU
+    ...     print(str(error).partition(":")[0])
+    tune
     """
     check(model)
     own = copy.deepcopy(model)

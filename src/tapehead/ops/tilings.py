@@ -52,7 +52,7 @@ USUAL = Tiling(8, 4096, 32, 128)
 SHORT_LIST = (
     USUAL,
     Tiling(16, 8192, 32, 256),
-    Tiling(16, 4096, 64, 128),
+    Tiling(16, 2048, 64, 128),
     Tiling(8, 4096, 64, 64),
     Tiling(4, 4096, 32, 64),
     Tiling(2, 2048, 16, 64),

@@ -117,6 +117,7 @@ def tune_call(
             moved = launches.prepare(way, _moved(given, seed))
             changes = map(_difference, _made(moved, USUAL, poison), expected)
             bounds = [max(bound, FACTOR * change) for bound, change in zip(bounds, changes, strict=True)]
+            del moved  # it may be large
         problems: dict[Tiling, str] = {}
         for tiling in dict.fromkeys((USUAL, *tilings)):
             problems[tiling] = _problem(launch, tiling, poison, expected, bounds)
