@@ -10,10 +10,10 @@ and a copy reach on the same device.
     python -m benchmarks.gpu [--device cuda] [--quick] [--seconds S] [--no-parity] [--no-compile] [--tune] [--out FILE]
                              [--page docs/performance.md]
 
-Without `--device` it takes the GPU, and where there is none it says so and does nothing. `--tune` times other sizes of
-tiles and numbers of warps than the kernels have, at the first size. `--page` writes the page's part about GPUs.
-`--device cpu` tries this program where there is no GPU: the same contestants without graphs, the fused one being the
-C++ core.
+Without `--device` it takes the GPU, and where there is none it says so and does nothing. `--tune` first tunes the
+kernels for the first size, as `tapehead tune` does: what is fastest is kept, and taken by what follows. `--page` writes
+the page's part about GPUs. `--device cpu` tries this program where there is no GPU: the same contestants without
+graphs, the fused one being the C++ core, and nothing to tune.
 """
 
 from __future__ import annotations
@@ -25,21 +25,19 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+import tapehead
 from benchmarks import gpu_page
 from benchmarks.clock import milliseconds
 from benchmarks.kernels import INPUT_SIZE, TARGET_SIZE, Point, operations
 from benchmarks.peaks import copy_peak, cpu_name, product_peak
 from benchmarks.traffic import traffic
 from tapehead import LSTM, NTM, SequenceModel, backends
-from tapehead.ops import launches
 from tapehead.training.stack import Stack
 
 BASE = Point()
@@ -164,24 +162,20 @@ def race(running: dict[str, Callable[[], None]], device: torch.device, seconds: 
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def tune(point: Point, device: torch.device, seconds: float) -> list[dict[str, Any]]:
-    """The fused contestant with other tiles and warps; compiled anew for each."""
+def tune(point: Point, device: torch.device) -> list[dict[str, Any]]:
+    """Tune the kernels for a point, as `tapehead tune` does: the times of each with every tiling."""
+    input = torch.randn(point.steps, point.rows, INPUT_SIZE, device=device)
+    try:
+        tunings = tapehead.tune(model_of(point, "fused", device), input)
+    except (tapehead.BackendError, ValueError) as error:
+        print(f"tuning is left out: {error}", flush=True)
+        return []
     found = []
-    names = ("WARPS", "TILE", "PRODUCT_ROWS", "PRODUCT_COLUMNS")
-    before = [getattr(launches, name) for name in names]
-    for values in product((1, 2, 4, 8), (1024, 4096), (16, 32), (64, 128)):
-        for name, value in zip(names, values, strict=True):
-            setattr(launches, name, value)
-        model = model_of(point, "fused", device)
-        input = torch.randn(point.steps, point.rows, INPUT_SIZE, device=device)
-        told = dict(zip(names, values, strict=True))
-        function = tried_once(str(told), partial(passes, model, model, input))
-        if function is not None:
-            found.append({**told, "milliseconds": race({"fused": function}, device, seconds)["fused"]})
-            print(found[-1], flush=True)
-    for name, value in zip(names, before, strict=True):
-        setattr(launches, name, value)
-    return sorted(found, key=lambda one: float(one["milliseconds"]))
+    for one in tunings:
+        timings = [{**timing._asdict(), "tiling": timing.tiling._asdict()} for timing in one.timings]
+        found.append({"kernel": one.name, "winner": one.winner._asdict(), "timings": timings})
+        print(f"{one.name}: {one.winner.text()}", flush=True)
+    return found
 
 
 def measure(point: Point, device: torch.device, seconds: float, limits: Limits, *, compiled: bool) -> dict[str, Any]:
@@ -220,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     parser.add_argument("--seconds", type=float, default=0.5, help="for a contestant in a round, of which there are 3")
     parser.add_argument("--no-parity", action="store_true", help="do not run the tests of the kernels first")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--tune", action="store_true", help="time other tiles and warps at the first size")
+    parser.add_argument("--tune", action="store_true", help="tune the kernels for the first size first")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a JSON file for the numbers")
     parser.add_argument("--page", type=Path, metavar="FILE", help="a page to write: docs/performance.md, or a copy")
     words = sys.argv[1:] if argv is None else argv
@@ -254,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
             told.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
     if told.tune:
-        result["tuned"] = tune(BASE, device, told.seconds)
+        result["tuned"] = tune(BASE, device)
         keep()
     for point in POINTS[:2] if told.quick else POINTS:
         result["rows"].append(measure(point, device, told.seconds, limits, compiled=not told.no_compile))

@@ -7,6 +7,7 @@ import torch
 from hypothesis import settings
 
 from tapehead import backends
+from tapehead.ops import tuned
 from tapehead.tasks.omniglot import task
 from tests.tasks.omniglot import synthetic
 
@@ -27,6 +28,22 @@ torch.set_num_threads(1)  # the tensors are tiny: more threads only get in each 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _untuned(monkeypatch, tmp_path_factory):
+    """What the user of this machine tuned is left aside."""
+    monkeypatch.setattr(tuned, "path", lambda: tmp_path_factory.getbasetemp() / "none" / "tunings.json")
+    tuned.forget()
+    yield
+    tuned.forget()
+
+
+@pytest.fixture
+def tunings(monkeypatch, tmp_path, _untuned):
+    """The path of a file of tunings of the test's own; there is none yet."""
+    monkeypatch.setattr(tuned, "path", lambda: tmp_path / "cache" / "tunings.json")
+    return tuned.path()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,9 @@ from benchmarks.gpu_page import gpu_part
 from benchmarks.marked import PAGE
 from benchmarks.traffic import kept_every, shape_of, traffic
 from tapehead import NTM
-from tapehead.ops import launches
+from tapehead.ops import tuned
+from tapehead.ops.tilings import SHORT_LIST
+from tapehead.ops.tuning import Timing, Tuning
 from tests.ops.fused_problems import Recorder
 
 TINY = gpu.BASE._replace(rows=2, steps=3, slots=8, word=4, hidden=5)
@@ -31,7 +33,6 @@ def tiny(monkeypatch):
 
 
 def test_the_gpus_benchmark_can_be_tried_without_one(tiny, tmp_path, capsys):
-    before = (launches.WARPS, launches.TILE)
     words = ["--device", "cpu", "--seconds", "0", "--no-parity", "--no-compile", "--tune"]
     files = ["--out", str(tmp_path / "gpu.json"), "--page", str(tmp_path / "page.md")]
     result = gpu.main([*words, *files])
@@ -45,9 +46,9 @@ def test_the_gpus_benchmark_can_be_tried_without_one(tiny, tmp_path, capsys):
         assert all(time > 0 for time in row["milliseconds"].values())
     assert result["product_gflops"] > 0
     assert result["copy_gbs"] > 0
-    assert len(result["tuned"]) == 32
-    assert before == (launches.WARPS, launches.TILE)
+    assert result["tuned"] == []
     said = capsys.readouterr().out
+    assert "tuning is left out: tune: " in said
     assert "of the product's" in said
     assert "of the copy's" in said
 
@@ -79,6 +80,17 @@ def test_make_bench_ends_well_without_a_gpu():
     assert done.returncode == 0
     assert done.stdout.count(b"\n") == 1
     assert PAGE.read_bytes() == before
+
+
+def test_what_was_tuned_is_a_table(monkeypatch, capsys):
+    key = tuned.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
+    timings = (Timing(SHORT_LIST[0], 2.0), Timing(SHORT_LIST[1], 1.0), Timing(SHORT_LIST[2], None, "too large"))
+    monkeypatch.setattr(gpu.tapehead, "tune", lambda model, batch: [Tuning(key, "forward", timings)])
+    (found,) = gpu.tune(gpu.BASE, torch.device("cpu"))
+    assert (found["kernel"], found["winner"]) == ("forward", SHORT_LIST[1]._asdict())
+    assert [one["milliseconds"] for one in found["timings"]] == [2.0, 1.0, None]
+    assert json.loads(json.dumps(found)) == found
+    assert capsys.readouterr().out == "forward: 16 warps, memory 8192, weights 32 x 256\n"
 
 
 def test_what_cannot_run_is_left_out_and_said(capsys):

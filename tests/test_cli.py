@@ -38,7 +38,9 @@ def test_a_wrong_command_shows_the_usage(words, capsys):
     assert "usage: tapehead" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["train", "copy"], ["plot", "run"], ["evaluate", "run"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [["train", "copy"], ["tune", "copy"], ["plot", "run"], ["evaluate", "run"]], ids=lambda words: words[0]
+)
 def test_a_missing_extra_is_named(words, capsys, monkeypatch):
     importing = builtins.__import__
     extras = ("lightning", "jsonargparse", "matplotlib", "rich", "yaml")

@@ -20,9 +20,13 @@ import pytest
 
 from tapehead import pretrained
 from tapehead.cli import _build_parser, main
+from tapehead.ops import tuned
+from tapehead.ops.tilings import USUAL
+from tapehead.ops.tuning import Timing, Tuning
 from tapehead.program import TAPEHEAD
 from tapehead.studies import together, worker
 from tapehead.tasks import TASKS
+from tapehead.training import tune
 from tapehead.training.arguments import build_parser
 from tapehead.training.models import MODELS
 from tests.training import tiny
@@ -162,6 +166,14 @@ def runs_in_process(monkeypatch):
     monkeypatch.setattr(worker, "program_of", lambda task: TAPEHEAD)  # which here is pytest
 
 
+@pytest.fixture(autouse=True)
+def tunes_nothing(monkeypatch):
+    """There need be no GPU: `tapehead tune` makes its model and its batch, and tests/nn/test_tuning.py tunes some."""
+    key = tuned.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
+    monkeypatch.setattr(tune, "check", lambda model: None)
+    monkeypatch.setattr(tune, "tune", lambda *_: [Tuning(key, "forward", (Timing(USUAL, 1.0),))])
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
 def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed):
     _write_files(command.page, elsewhere)
@@ -276,6 +288,8 @@ def _anchors(page: Path) -> set[str]:
         "tapehead plot RUN --colour red",
         "tapehead study copy --task.colour red",
         "tapehead study copy --models gru",
+        "tapehead tune copy --task.colour red",
+        "tapehead tune copy --model lstm",
         "tapehead sing",
     ],
 )

@@ -5,6 +5,8 @@ import torch
 
 from tapehead import backends, core
 from tapehead.info import describe
+from tapehead.ops import tuned
+from tapehead.ops.tilings import SHORT_LIST, USUAL
 
 
 def core_line() -> str:
@@ -33,6 +35,19 @@ def test_a_core_that_does_not_load(monkeypatch: pytest.MonkeyPatch, tmp_path):
 
 def test_the_core_of_this_machine():
     assert core_line() == f"core          {core.isa()} (built: {', '.join(core.isas_built())})" or core.why_not()
+
+
+def test_where_tunings_are_and_how_many_hold_for_each_gpu(monkeypatch: pytest.MonkeyPatch, tunings):
+    assert f"tunings       {tunings}" in describe().splitlines()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {getattr(device, 'index', device)}")
+    own = {"triton": tuned._triton(), "kernels": tuned.kernels_hash("mann")}
+    key = tuned.Key("GPU 1", op="mann", way="forward", dtype="float32", programs=8, sizes="", **own)
+    tuned.remember(
+        {key: SHORT_LIST[1], key._replace(way="backward"): SHORT_LIST[1], key._replace(device="other"): USUAL}
+    )
+    monkeypatch.setattr(backends, "why_not", lambda backend, request: ())
+    assert f"tunings       {tunings} (none for cuda:0, 2 for cuda:1)" in describe().splitlines()
 
 
 def test_a_backend_that_auto_passes_over(monkeypatch: pytest.MonkeyPatch):

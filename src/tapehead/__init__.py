@@ -13,6 +13,7 @@ from tapehead.nn import (
     NTMCell,
     SequenceModel,
     from_pretrained,
+    tune,
 )
 from tapehead.states import HeadTrace, LSTMState, MANNState, MANNTrace, NTMState, Trace, WriteTrace
 
@@ -41,4 +42,5 @@ __all__ = [
     "WriteTrace",
     "__version__",
     "from_pretrained",
+    "tune",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `tapehead train`, `study`, `evaluate`, `plot`, `export`, `info`."""
+"""The command line: `tapehead train`, `study`, `evaluate`, `plot`, `export`, `tune`, `info`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["main"]
 
 MISSING = 'This needs {name}, which is not installed. Install it with: pip install "tapehead[{extras}]"'
 
-TAKING_OPTIONS = ("train", "study")
+TAKING_OPTIONS = ("train", "study", "tune")
 """Commands that hand options they do not know to the parser of a run's configuration."""
 
 
@@ -141,6 +141,19 @@ def _build_parser() -> _Parser:
     export.add_argument("out", metavar="DIR", help="where the model goes; must not exist")
     export.add_argument("--checkpoint", metavar="FILE", help="of RUN/checkpoints (default: the best one)")
     export.set_defaults(run=_export)
+
+    tune = commands.add_parser(
+        "tune",
+        help="find the fastest tiles and warps of the GPU's kernels for a model, once for each GPU",
+        usage="tapehead tune TASK [--model MODEL] [--recipe RECIPE] [options]",
+        description="Time a short list of tilings of the kernels for CUDA tensors, with the model and the batch that "
+        "`tapehead train` with the same options would have, at the longest size trained on. The fastest are kept in "
+        "the user's cache, and taken from then on. `tapehead train TASK --help` lists the options.",
+        **exact,
+    )
+    tune.add_argument("--model", help="ntm (the default) or mann; omniglot: mann by default")
+    tune.add_argument("--recipe", help="a recipe of the package, task/model, or a YAML file")
+    tune.set_defaults(run=_tune)
 
     info = commands.add_parser("info", help="versions, devices, and which backends can run here", **exact)
     info.set_defaults(run=_info)
@@ -285,6 +298,14 @@ def _export(arguments: argparse.Namespace, rest: list[str]) -> int:
 
     export_run(arguments.folder, arguments.out, checkpoint=arguments.checkpoint)
     print(arguments.out)
+    return 0
+
+
+def _tune(arguments: argparse.Namespace, rest: list[str]) -> int:
+    task = _take_task(rest)
+    from tapehead.training.tune import tune_task
+
+    tune_task(rest, task=task, model=arguments.model, recipe=arguments.recipe)
     return 0
 
 

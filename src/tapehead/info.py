@@ -9,6 +9,7 @@ import torch
 
 import tapehead
 from tapehead import backends, core
+from tapehead.ops import tuned
 
 __all__ = ["describe"]
 
@@ -28,6 +29,7 @@ def describe() -> str:
         devices.append(torch.device("cuda", index))
     if len(devices) == 1:
         lines.append("cuda          no device")
+    lines.append(f"tunings       {_tunings(devices[1:])}")
     for op in backends.ops():
         for device in devices:
             lines += ["", f"backends of {op} on {device}:"]
@@ -45,6 +47,12 @@ def _answer(backend: str, request: backends.Request) -> str:
     if passed_over:
         return f'yes, but not by "auto": {" ".join(passed_over)}'
     return "yes (auto)" if backends.choose("auto", request) == backend else "yes"
+
+
+def _tunings(devices: list[torch.device]) -> str:
+    """Where what `tapehead tune` found is kept, and how much of it holds for each GPU."""
+    counts = [f"{tuned.count(device, backends.ops()) or 'none'} for {device}" for device in devices]
+    return f"{tuned.path()}" + (f" ({', '.join(counts)})" if counts else "")
 
 
 def _core() -> str:

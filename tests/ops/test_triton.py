@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from tapehead.ops import launches, mann, ntm
+from tapehead.ops import mann, ntm, tuned
+from tapehead.ops.tilings import SHORT_LIST, Tiling
 from tapehead.testing import named_tensors
 from tests.cases import CASES, Case, by_name
 from tests.mann_cases import MANN_CASES
@@ -133,18 +134,20 @@ TILED = {"memory_size": 37, "word_size": 17, "order": "write_read"}
 def test_a_memory_in_tiles_is_the_same_memory(kind: Kind, device: str, monkeypatch: pytest.MonkeyPatch):
     problem = kind.problem().to(device)
     expected = run(problem, "reference")
-    for name in ("TILE", "PRODUCT_ROWS", "PRODUCT_COLUMNS"):
-        monkeypatch.setattr(launches, name, 16)
-    forget_plans()
-    try:
-        assert_close(run(problem, "fused"), expected, TOLERANCE)
-    finally:
-        forget_plans()
+    monkeypatch.setattr(tuned, "chosen", lambda key: Tiling(8, 16, 16, 16))
+    assert_close(run(problem, "fused"), expected, TOLERANCE)
 
 
-def forget_plans() -> None:
-    for machine in (ntm, mann):
-        machine.fused.cuda.LAUNCHES.plan.cache_clear()
+@pytest.mark.parametrize("tiling", SHORT_LIST, ids=Tiling.text)
+@pytest.mark.parametrize("make", [real_problem, real_mann_problem], ids=["NTM", "MANN"])
+def test_every_tiling_of_the_short_list_is_the_reference(
+    make: Callable[..., Problem], tiling: Tiling, device: str, monkeypatch: pytest.MonkeyPatch
+):
+    # Of sizes that no tile divides, and of which the smaller tiles take several.
+    problem = make(Case("", TILED, steps=2, rows=1), torch.float64, 33).to(device)
+    expected = run(problem, "reference")
+    monkeypatch.setattr(tuned, "chosen", lambda key: tiling)
+    assert_close(run(problem, "fused"), expected, TOLERANCE)
 
 
 @some_kinds("NTM-write_read", "NTM-two_layers", "MANN-plain")

@@ -7,11 +7,12 @@ import torch
 
 pytest.importorskip("triton")
 
-from tapehead.ops import launches
+from tapehead.ops import tuned
+from tapehead.ops.tilings import Tiling
 from tests.cases import Case
 from tests.ops.fused_problems import problem_of, run, sequence
 from tests.ops.mann_problems import mann_problem
-from tests.ops.test_triton import KINDS, TILED, Kind, device, forget_plans  # noqa: F401  (a fixture)
+from tests.ops.test_triton import KINDS, TILED, Kind, device  # noqa: F401  (a fixture)
 from tests.ops.triton_races import Watch
 
 in_the_interpreter = pytest.mark.parametrize("device", ["interpreter"], indirect=True)
@@ -59,13 +60,8 @@ def test_no_barrier_is_missing_between_tiles(
     watch: Watch,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    for name in ("TILE", "PRODUCT_ROWS", "PRODUCT_COLUMNS"):
-        monkeypatch.setattr(launches, name, 16)
-    forget_plans()
-    try:
-        run(Kind(machine, Case("", {**TILED, **own}, 2, 1), make).problem(), "fused", checkpoint_every=2)
-    finally:
-        forget_plans()
+    monkeypatch.setattr(tuned, "chosen", lambda key: Tiling(8, 16, 16, 16))
+    run(Kind(machine, Case("", {**TILED, **own}, 2, 1), make).problem(), "fused", checkpoint_every=2)
     assert not watch.found
 
 

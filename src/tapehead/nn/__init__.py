@@ -6,6 +6,7 @@ from tapehead.nn.lstm import LSTM
 from tapehead.nn.mann import MANN, MANNCell
 from tapehead.nn.model import SequenceModel, from_pretrained
 from tapehead.nn.ntm import NTM, NTMCell
+from tapehead.nn.tuning import tune
 
 __all__ = [
     "LSTM",
@@ -17,4 +18,5 @@ __all__ = [
     "NTMCell",
     "SequenceModel",
     "from_pretrained",
+    "tune",
 ]

@@ -9,26 +9,22 @@ With TRITON_INTERPRET=1 in the environment before Triton is imported, `Launches`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from tapehead.ops import tuned
 from tapehead.ops.calls import Check, checked
 from tapehead.ops.custom import SequenceOp, core_name
 from tapehead.ops.packing import views
 from tapehead.ops.shapes import SequenceShape, offsets_of, padded
+from tapehead.ops.tilings import USUAL, Tiling
 
-__all__ = ["Launches", "Tiles", "depth", "power", "tiles"]
-
-TILE = 4096
-"""Numbers of a memory that a program takes at a time, where a slot has no more."""
-PRODUCT_ROWS, PRODUCT_COLUMNS = 32, 128
-"""Of a tile of a weight matrix."""
-WARPS = 8
-"""Of a program."""
+__all__ = ["Launch", "Launches", "Tiles", "as_they_are", "depth", "power", "tiles"]
 
 
 class Tiles(NamedTuple):
@@ -41,13 +37,17 @@ class Tiles(NamedTuple):
     slots_of_memory: int
     numbers: int
     """of a vector of the controller's"""
+    product_rows: int
+    product_columns: int
+    """of a tile of a weight matrix"""
 
 
-def tiles(shape: SequenceShape) -> Tiles:
+def tiles(shape: SequenceShape, tiling: Tiling) -> Tiles:
     """Of a call."""
     slots, words = power(shape.padded_size), power(shape.word_size)
     numbers = min(1024, power(max(shape.hidden_size, shape.reads)))
-    return Tiles(slots, words, min(slots, max(16, TILE // words)), numbers)
+    memory = min(slots, max(16, tiling.tile // words))
+    return Tiles(slots, words, memory, numbers, tiling.product_rows, tiling.product_columns)
 
 
 def power(count: int, least: int = 16) -> int:
@@ -60,6 +60,29 @@ def depth(shape: SequenceShape) -> int:
     return shape.hidden_size * (1 + shape.lstm)
 
 
+class Choices(NamedTuple):
+    """What decides which kernel is launched, but for its tiling."""
+
+    way: str
+    shape: Any
+    dtype: torch.dtype
+    save: bool
+    keep_all: bool
+    trace: bool
+
+
+class Launch(NamedTuple):
+    """A call of an op but for its kernel's launch."""
+
+    key: tuned.Key
+    run: Callable[[Tiling], None]
+    """launches the kernel; again and again, if need be, with the same arguments and results"""
+    finish: Callable[[], Any]
+    """what the op returns, after that"""
+    made: Sequence[Tensor]
+    """all that the kernel makes, but for its scratch; of what is kept for the backward, the first group's"""
+
+
 class Launches:
     """The forward and backward of a machine's op, by Triton's kernels.
 
@@ -67,7 +90,7 @@ class Launches:
         op: of the machine
         kernels: the kernel of a way, "forward" or "backward"
         plan: what is compiled into a kernel, of a shape, a dtype, whether every step is kept for the backward, whether
-            every memory is, and whether there is a trace
+            every memory is, whether there is a trace, and a tiling
         kept: names of the arrays that pass from the forward to the backward, in the order of the kernels' arguments
         seen: those whose gradient a trace may have
         first_weights: (B, heads, N) that the sequence starts from, of the backward's arguments
@@ -79,7 +102,7 @@ class Launches:
         self,
         op: SequenceOp,
         kernels: Callable[[str], Any],
-        plan: Callable[[Any, torch.dtype, bool, bool, bool], Any],
+        plan: Callable[[Any, torch.dtype, bool, bool, bool, Tiling], Any],
         kept: tuple[str, ...],
         seen: tuple[str, ...],
         first_weights: Callable[[Any], Tensor],
@@ -92,7 +115,33 @@ class Launches:
 
     def forward(self, *arguments: object) -> Any:
         """What the op's forward returns."""
-        given = self.op.arguments._make(arguments)
+        with as_they_are(arguments[0]):
+            return self._launch(self.prepare("forward", arguments))
+
+    def backward(self, *arguments: object) -> list[Tensor]:
+        """What the op's backward returns."""
+        given = self.op.backward_arguments._make(arguments)
+        with as_they_are(given.output):
+            gradients: list[Tensor] = self._launch(self.prepare("backward", arguments))
+        return gradients
+
+    @staticmethod
+    def _launch(launch: Launch) -> Any:
+        launch.run(tuned.chosen(launch.key))
+        return launch.finish()
+
+    def prepare(self, way: str, arguments: Sequence[object]) -> Launch:
+        """A call of an op, up to its kernel's launch; within `as_they_are`, as the rest of it is.
+
+        Args:
+            way: "forward" or "backward"
+            arguments: of that op
+        """
+        if way == "forward":
+            return self._prepare_forward(self.op.arguments._make(arguments))
+        return self._prepare_backward(self.op.backward_arguments._make(arguments))
+
+    def _prepare_forward(self, given: Any) -> Launch:
         shape, every, save, trace = self.op.shape.of(given), given.checkpoint_every, given.save, given.trace
         given = self._checked(given, shape.arguments(), self._taken, given.input)
         # Past a row's length the kernel writes nothing, and what is shown of that, or multiplied, has to be zero.
@@ -101,30 +150,24 @@ class Launches:
         new, new_zeros = given.input.new_empty, given.input.new_zeros
         results = shape.results(every, save, trace)
         made = self.op.results(**{name: (new_zeros if name in zeros else new)(results[name]) for name in results})
-        with _as_they_are(given.input):
-            self._launch(
-                "forward",
-                shape,
-                every,
-                trace,
-                self.plan(shape, given.input.dtype, save, save and every == 1, trace),
-                _projected(given, shape),
-                given.lengths,
-                *given[1:7],
-                _joined_transposed(given.weight_reads, given.weight_hidden, shape.groups),
-                None if given.upper_weight is None else given.upper_weight.mT.contiguous(),
-                given.upper_bias,
-                _transposed(given.heads_weight, shape.groups),
-                given.heads_bias,
-                *made[:7],
-                *self._arrays(shape, made, every, save, trace),
-                *_pieces(given.input, self.scratch("forward", shape.all_rows(), every if save else 0)),
-            )
-        return made
+        arrays = self._arrays(shape, made, every, save, trace)
+        tensors = (
+            _projected(given, shape),
+            given.lengths,
+            *given[1:7],
+            _joined_transposed(given.weight_reads, given.weight_hidden, shape.groups),
+            None if given.upper_weight is None else given.upper_weight.mT.contiguous(),
+            given.upper_bias,
+            _transposed(given.heads_weight, shape.groups),
+            given.heads_bias,
+            *made[:7],
+            *arrays,
+            *_pieces(given.input, self.scratch("forward", shape.all_rows(), every if save else 0)),
+        )
+        choices = Choices("forward", shape, given.input.dtype, save, save and every == 1, trace)
+        return self._prepared(choices, every, tensors, [*made[:7], *arrays], lambda: made)
 
-    def backward(self, *arguments: object) -> list[Tensor]:
-        """What the op's backward returns."""
-        given = self.op.backward_arguments._make(arguments)
+    def _prepare_backward(self, given: Any) -> Launch:
         shape, every, trace = self.op.shape.of(given), given.checkpoint_every, given.traced.numel() > 0
         results = shape.results(every, True, trace)
         expected = {**results, **shape.arguments()}
@@ -139,40 +182,51 @@ class Launches:
         seen: dict[str, Tensor] = {}
         if trace and given.grad_traced is not None:
             seen = self._first(given.grad_traced, shape.traced_numbers())
-        with _as_they_are(given.output):
-            self._launch(
-                "backward",
-                shape,
-                every,
-                trace,
-                self.plan(shape, given.output.dtype, True, every == 1, trace),
-                *(None if grad is None or not grad.numel() else grad for grad in given[: len(self._gradients) - 1]),
-                *(seen.get(name) for name in self.seen),
-                given.lengths,
-                self.first_weights(given),
-                given.cell,
-                _joined(given.weight_reads, given.weight_hidden),
-                given.upper_weight,
-                given.heads_weight,
-                given.output,
-                *self._arrays(shape, given, every, True, trace),
-                grad_sums,
-                grad_words,
-                *(state.get(name) for name in shape.state() if name not in shape.without_gradient),
-                *_pieces(given.output, self.scratch("backward", shape.all_rows(), every)),
-            )
+        tensors = (
+            *(None if grad is None or not grad.numel() else grad for grad in given[: len(self._gradients) - 1]),
+            *(seen.get(name) for name in self.seen),
+            given.lengths,
+            self.first_weights(given),
+            given.cell,
+            _joined(given.weight_reads, given.weight_hidden),
+            given.upper_weight,
+            given.heads_weight,
+            given.output,
+            *self._arrays(shape, given, every, True, trace),
+            grad_sums,
+            grad_words,
+            *(state.get(name) for name in shape.state() if name not in shape.without_gradient),
+            *_pieces(given.output, self.scratch("backward", shape.all_rows(), every)),
+        )
+
+        def finish() -> list[Tensor]:
             lower = _lower(given.internals, shape, shape.internals(every, True, trace))
             gradients = {**state, **_of_weights(given, shape, grad_sums, grad_words, lower)}
-        return [gradients[name].view(size) for name, size in shapes.items()]
+            return [gradients[name].view(size) for name, size in shapes.items()]
 
-    def _launch(
-        self, way: str, shape: SequenceShape, every: int, trace: bool, plan: Any, *tensors: Tensor | None
-    ) -> None:
+        choices = Choices("backward", shape, given.output.dtype, True, every == 1, trace)
+        return self._prepared(choices, every, tensors, [*state.values(), grad_sums, grad_words], finish)
+
+    def _prepared(
+        self,
+        choices: Choices,
+        every: int,
+        tensors: tuple[Tensor | None, ...],
+        made: Sequence[Tensor],
+        finish: Callable[[], Any],
+    ) -> Launch:
+        shape = choices.shape
         # From one group's arrays to the next one's: of those in `internals`, and of those in `traced` where that is.
-        block = sum(shape.internals(every, plan.save, trace).values())
-        shown = sum(shape.traced_numbers().values()) if trace else block
+        block = sum(shape.internals(every, choices.save, choices.trace).values())
+        shown = sum(shape.traced_numbers().values()) if choices.trace else block
         sizes = (shape.steps, shape.rows, shape.memory_size, shape.padded_size, every, block, shown)
-        self.kernels(way)[(shape.groups * shape.rows,)](*tensors, *sizes, plan, num_warps=WARPS, num_stages=1)
+        kernel = self.kernels(choices.way)[(shape.groups * shape.rows,)]
+
+        def run(tiling: Tiling) -> None:
+            plan = self.plan(*choices[1:], tiling)
+            kernel(*tensors, *sizes, plan, num_warps=tiling.warps, num_stages=1)
+
+        return Launch(_key(self, choices, made[0].device), run, finish, made)
 
     def _checked(self, given: Any, shapes: dict[str, tuple[int, ...]], names: tuple[str, ...], like: Tensor) -> Any:
         """The arguments of a call, with the tensors of these names contiguous."""
@@ -191,6 +245,13 @@ class Launches:
     def _first(kept: Tensor, numbers: dict[str, int]) -> dict[str, Tensor]:
         """The first group's arrays, flat, in what all groups keep."""
         return views(kept, {name: (count,) for name, count in numbers.items()}, numbers)
+
+
+@lru_cache(1024)
+def _key(launches: Launches, choices: Choices, device: torch.device) -> tuned.Key:
+    """What was tuned for a launch is looked up by."""
+    plan, shape = launches.plan(*choices[1:], USUAL), choices.shape
+    return tuned.key_of(launches.op.name, choices.way, plan, choices.dtype, device, shape.groups * shape.rows)
 
 
 def _projected(given: Any, shape: SequenceShape) -> Tensor:
@@ -286,7 +347,7 @@ def _pieces(like: Tensor, shapes: list[tuple[int, ...]]) -> list[Tensor]:
 
 
 @contextmanager
-def _as_they_are(tensor: Tensor) -> Iterator[None]:
+def as_they_are(tensor: Any) -> Iterator[None]:
     """Products in the tensors' own dtype, whatever autocast says, and launches on their device."""
     with torch.autocast(tensor.device.type, enabled=False):
         if tensor.is_cuda:

@@ -12,6 +12,7 @@ from tapehead.ops import launches
 from tapehead.ops.mann.op import OP, BackwardArguments
 from tapehead.ops.mann.shapes import Shape
 from tapehead.ops.shapes import double_of
+from tapehead.ops.tilings import Tiling
 
 __all__ = ["LAUNCHES"]
 
@@ -66,9 +67,9 @@ class Plan(NamedTuple):
 
 
 @lru_cache(256)
-def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool) -> Plan:
+def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool, tiling: Tiling) -> Plan:
     sizes, words, heads = shape.sizes, shape.word_size, shape.sizes.read_heads
-    taken = launches.tiles(shape)
+    taken = launches.tiles(shape, tiling)
     gate = heads * (words + sizes.learned_strength)
     return Plan(
         hidden=shape.hidden_size,
@@ -100,8 +101,8 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         padded_heads=launches.power(heads, 1),
         tile=taken.slots_of_memory,
         block=taken.numbers,
-        product_rows=launches.PRODUCT_ROWS,
-        product_columns=launches.PRODUCT_COLUMNS,
+        product_rows=taken.product_rows,
+        product_columns=taken.product_columns,
     )
 
 

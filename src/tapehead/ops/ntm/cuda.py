@@ -13,6 +13,7 @@ from tapehead.ops import launches
 from tapehead.ops.ntm.op import OP, BackwardArguments
 from tapehead.ops.ntm.shapes import Shape
 from tapehead.ops.shapes import double_of
+from tapehead.ops.tilings import Tiling
 
 __all__ = ["LAUNCHES"]
 
@@ -68,9 +69,8 @@ class Plan(NamedTuple):
 
 
 @lru_cache(256)
-def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool) -> Plan:
-
-    taken = launches.tiles(shape)
+def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool, tiling: Tiling) -> Plan:
+    taken = launches.tiles(shape, tiling)
     sizes, heads, words = shape.sizes, shape.heads, shape.word_size
     offsets, location = 2 * sizes.max_shift + 1, bool(sizes.location)
     kinds = (heads * words, heads, *((heads, heads * offsets, heads) if location else (0, 0, 0)))
@@ -110,8 +110,8 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         padded_offsets=launches.power(offsets, 1),
         tile=taken.slots_of_memory,
         block=taken.numbers,
-        product_rows=launches.PRODUCT_ROWS,
-        product_columns=launches.PRODUCT_COLUMNS,
+        product_rows=taken.product_rows,
+        product_columns=taken.product_columns,
     )
 
 
