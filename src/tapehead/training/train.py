@@ -25,6 +25,7 @@ from tapehead.training.arguments import find_recipe, model_of_recipe, parse
 from tapehead.training.capacity import warn_of_training_memories
 from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import RunConfig
+from tapehead.training.devices import why_on_cpu
 from tapehead.training.metrics import MEASURES
 from tapehead.training.models import MODELS
 from tapehead.training.module import TrainingModule
@@ -85,6 +86,8 @@ class Prepared:
     """sequences trained on so far"""
     ended: bool
     """whether nothing is left to train, of a run that goes on: it stays as it is"""
+    on_cpu: str | None = None
+    """why it stays on the CPU though another device is there"""
 
 
 def prepare(
@@ -105,7 +108,8 @@ def prepare(
         module.on_load_checkpoint(contents)
     longer = config.trainer.get("min_steps") or config.trainer.get("min_epochs")
     ended = checkpoint is not None and module.has_ended() and not longer
-    return Prepared(run, config, trainer, module, checkpoint, contents["progress"]["sequences"], ended)
+    before = contents["progress"]["sequences"]
+    return Prepared(run, config, trainer, module, checkpoint, before, ended, why_on_cpu(config, options))
 
 
 def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
@@ -211,6 +215,8 @@ def fit(prepared: Prepared) -> None:
     trainer, run = prepared.trainer, prepared.run
     if prepared.ended:
         return
+    if prepared.on_cpu is not None and trainer.is_global_zero:
+        Console(highlight=False, soft_wrap=True).print(prepared.on_cpu)
     try:
         with contextlib.ExitStack() as stack:
             for callback in trainer.callbacks:

@@ -5,6 +5,7 @@
 | `log_every_n_steps` | the block: so many updates make a Lightning step, logged once |
 | `limit_train_batches`, `val_check_interval` | the updates between two validations, which is an epoch |
 | `accumulate_grad_batches`, `gradient_clip_val`, `gradient_clip_algorithm` | done by the training step |
+| `accelerator` | "auto" stays on the CPU where another device would be slower (`devices.py`) |
 | `sync_batchnorm` | refused with an embedding, which each process normalises over its own pictures |
 | `overfit_batches` | the stream starts over after so many batches; so many sizes are validated |
 | `max_steps`, `min_steps`, `max_time`, `max_epochs`, `fast_dev_run` and the rest | Lightning's, unchanged |
@@ -24,6 +25,7 @@ from tapehead.errors import UsageError
 from tapehead.training.bar import RunBar
 from tapehead.training.checkpoints import GracefulStop, SavingStop, WholeCheckpoints, model_checkpoints
 from tapehead.training.config import OptimiserConfig, RunConfig
+from tapehead.training.devices import why_on_cpu
 from tapehead.training.kinds import option_kinds
 from tapehead.training.module import TrainingModule
 from tapehead.training.processes import SameBuffers
@@ -67,6 +69,8 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
         _add_parts(options, config, run)
     if watch["limit_train_batches"] == 0:
         options["limit_train_batches"] = 0
+    if why_on_cpu(config, options) is not None:
+        options["accelerator"] = "cpu"
     try:
         trainer = Trainer(**options)
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
