@@ -1,0 +1,122 @@
+"""The Triton kernels inside what torch builds around a layer: compiled, captured, in mixed precision, distributed."""
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from tapehead.nn import SequenceModel
+from tests.ops.test_triton import Kind, device, on_cuda, some_kinds  # noqa: F401  (a fixture)
+
+some = some_kinds("NTM-plain", "MANN-plain")
+
+
+def model_of(kind: Kind, device: str, dtype: torch.dtype = torch.float64) -> SequenceModel:  # noqa: F811
+    layer = kind.problem(dtype).layer
+    layer.cell.backend = "fused"
+    return SequenceModel(layer, 2).to(device, dtype)
+
+
+def batch(device: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:  # noqa: F811
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(3, 2, 3, generator=generator, dtype=dtype).to(device)
+
+
+def gradients(model: torch.nn.Module, input: Tensor) -> list[Tensor]:
+    logits, _ = model(input)
+    return list(torch.autograd.grad(logits.square().mean(), list(model.parameters())))
+
+
+def assert_alike(found: list[Tensor], expected: list[Tensor]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+@some
+def test_compiled(kind: Kind, device: str):  # noqa: F811
+    model, input = model_of(kind, device), batch(device)
+    expected = gradients(model, input)
+    compiled = torch.compile(model.core, fullgraph=True, backend="inductor" if device == "cuda" else "aot_eager")
+    output, _ = compiled(input)
+    found = torch.autograd.grad(model.readout(output).square().mean(), list(model.parameters()))
+    assert_alike(list(found), expected)
+
+
+@some
+def test_under_mixed_precision(kind: Kind, device: str):  # noqa: F811
+    model, input = model_of(kind, device, torch.float32), batch(device, torch.float32)
+    expected = gradients(model, input)
+    scaler = torch.amp.GradScaler(device, init_scale=1024.0)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        output, _ = model.core(input.bfloat16())
+        assert output.dtype == torch.float32
+        loss = model.readout(output).float().square().mean()
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimiser)
+    # Of the readout's products and of the rounded input alone.
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        assert parameter.grad is not None
+        assert (parameter.grad - gradient).norm() <= 0.05 * max(float(gradient.norm()), 1e-3)
+
+
+@pytest.fixture
+def group_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@some
+@pytest.mark.usefixtures("group_of_one")
+def test_distributed(kind: Kind, device: str):  # noqa: F811
+    model, input = model_of(kind, device), batch(device)
+    expected = gradients(model, input)
+    logits, _ = DistributedDataParallel(model)(input)
+    logits.square().mean().backward()
+    assert_alike([parameter.grad for parameter in model.parameters()], expected)  # type: ignore[misc]
+
+
+def training_step(model: SequenceModel, input: Tensor) -> Callable[[], None]:
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01, capturable=input.is_cuda)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        logits, _ = model(input)
+        logits.square().mean().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01)
+        optimiser.step()
+
+    return step
+
+
+@on_cuda
+@some
+def test_a_whole_training_step_in_a_cuda_graph(kind: Kind):
+    model = model_of(kind, "cuda")
+    alone = copy.deepcopy(model)
+    inputs = [batch("cuda", seed=seed) for seed in range(5)]
+    given, taken = inputs[0].clone(), inputs[0].clone()
+    step, expected = training_step(model, given), training_step(alone, taken)
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    for _ in range(3):
+        expected()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    for input in inputs:
+        given.copy_(input)
+        taken.copy_(input)
+        graph.replay()
+        expected()
+    assert_alike(list(model.parameters()), list(alone.parameters()))
