@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tapehead import backends
 from tapehead.ops import ntm, tuned
 from tapehead.ops.tilings import SHORT_LIST, USUAL, Tiling
 from tapehead.tasks.omniglot.source import cache_folder
@@ -176,9 +177,18 @@ def test_the_key_of_a_launch():
     assert len({first, *map(key, others), key(shape, save=False)}) == 5
 
 
+@pytest.mark.usefixtures("tunings")
+def test_each_build_of_triton_has_tunings_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    found = set()
+    for version in ("3.6.0+git1", "3.6.0+git2"):
+        monkeypatch.setattr(backends, "triton_version", lambda version=version: version)
+        found.add(tuned.key_of("ntm", "forward", USUAL, torch.float32, torch.device("cpu"), 8).triton)
+    assert found == {"3.6.0+git1", "3.6.0+git2"}
+
+
 def test_info_counts_what_holds_here(tunings: Path):
     device = torch.device("cpu")
-    own = KEY._replace(device="cpu", triton=tuned._triton(), kernels=tuned.kernels_hash("ntm"))
+    own = KEY._replace(device="cpu", triton=backends.triton_version() or "", kernels=tuned.kernels_hash("ntm"))
     tuned.remember({own: BEST, own._replace(way="backward"): BEST, own._replace(kernels="4567"): BEST, KEY: BEST})
     tuned.forget()
     assert tuned.count(device, ("ntm", "mann")) == 2

@@ -14,12 +14,12 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from tapehead import backends
 from tapehead.ops.tilings import USUAL, Tiling
 
 __all__ = ["Key", "chosen", "count", "forget", "kernels_hash", "key_of", "path", "remember"]
@@ -37,7 +37,7 @@ class Key(NamedTuple):
     device: str
     """name of the GPU"""
     triton: str
-    """version"""
+    """version, under whichever name it is installed; empty where it is not"""
     kernels: str
     """a hash of the sources; empty where they cannot be read, and nothing is looked up"""
     op: str
@@ -72,20 +72,12 @@ def key_of(op: str, way: str, plan: Any, dtype: torch.dtype, device: torch.devic
     """
     sizes = ", ".join(f"{name} {value}" for name, value in plan._asdict().items() if name not in NOT_SIZES)
     rounded = 1 << (programs - 1).bit_length()
-    own = (_name_of(device), _triton(), kernels_hash(op))
+    own = (_name_of(device), backends.triton_version() or "", kernels_hash(op))
     return Key(*own, op, way, str(dtype).removeprefix("torch."), rounded, sizes)
 
 
 def _name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-@lru_cache(1)
-def _triton() -> str:
-    try:
-        return version("triton")
-    except PackageNotFoundError:
-        return "of no version"
 
 
 @lru_cache(8)
@@ -136,7 +128,8 @@ def chosen(key: Key) -> Tiling:
 
 def count(device: torch.device, ops: tuple[str, ...]) -> int:
     """How many tunings hold for a device, with this Triton and these kernels."""
-    places = [Key(_name_of(device), _triton(), kernels_hash(op), op, "", "", 0, "").place for op in ops]
+    triton = backends.triton_version() or ""
+    places = [Key(_name_of(device), triton, kernels_hash(op), op, "", "", 0, "").place for op in ops]
     return sum(len(_read().get(place, {})) for place in places)
 
 
