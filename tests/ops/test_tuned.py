@@ -127,6 +127,16 @@ def test_a_file_that_cannot_be_read_or_written(tunings: Path):
     assert not list(tunings.parent.glob("*.part"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no modes there")
+def test_whoever_shares_the_folder_may_read_the_file(tunings: Path):
+    before = os.umask(0o022)
+    try:
+        tuned.remember({KEY: BEST})
+    finally:
+        os.umask(before)
+    assert tunings.stat().st_mode & 0o777 == 0o644
+
+
 WRITE = """
 import sys
 from tapehead.ops import tuned

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -206,14 +206,14 @@ def _tiling(fields: Any) -> Tiling | None:
 def _write(file: Path, tunings: dict[str, dict[str, Tiling]]) -> None:
     """All at once: whoever reads sees the file from before or this one."""
     plain = {place: {call: one._asdict() for call, one in calls.items()} for place, calls in tunings.items()}
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
+    # Not of `tempfile`, whose files nobody else may read: a folder may be shared.
+    part = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with open(handle, "w", encoding="utf-8") as part:
-            part.write(json.dumps(plain, indent=1, sort_keys=True) + "\n")
-        os.replace(name, file)
+        part.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(part, file)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            part.unlink()
         raise
 
 
