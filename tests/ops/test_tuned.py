@@ -71,13 +71,14 @@ def test_kernels_that_cannot_be_read_are_not_looked_up(tunings: Path, monkeypatc
     assert tuned.kernels_hash.__wrapped__("ntm") == ""
 
 
-def test_a_changed_kernel_has_another_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    for folder in ("triton", "ntm/triton"):
-        shutil.copytree(tuned.KERNELS / folder, tmp_path / folder)
+@pytest.mark.parametrize("changed", ["triton/memory.py", "ntm/triton/heads.py", "ntm/cuda.py", "launches.py"])
+def test_a_changed_kernel_has_another_hash(changed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    copied = tmp_path / "ops"
+    shutil.copytree(tuned.KERNELS, copied)
     before, hash_of = tuned.kernels_hash("ntm"), tuned.kernels_hash.__wrapped__
-    monkeypatch.setattr(tuned, "KERNELS", tmp_path)
+    monkeypatch.setattr(tuned, "KERNELS", copied)
     assert hash_of("ntm") == before
-    with (tmp_path / "triton" / "memory.py").open("a") as file:
+    with (copied / changed).open("a") as file:
         file.write("# another line\n")
     assert hash_of("ntm") not in (before, "")
 

@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,19 +83,18 @@ def _name_of(device: torch.device) -> str:
 
 @lru_cache(8)
 def kernels_hash(op: str) -> str:
-    """A hash of the sources of a machine's kernels; empty where they cannot be read.
+    """A hash of the sources of a machine's kernels, and of what compiles them; empty where they cannot be read.
 
     >>> len(kernels_hash("ntm")), kernels_hash("ntm") == kernels_hash("mann")
     (16, False)
     """
     digest = hashlib.sha256()
     try:
-        for folder in (KERNELS / "triton", KERNELS / op / "triton"):
-            files = sorted(folder.glob("*.py"))
-            if not files:
-                return ""
-            for file in files:
-                digest.update(f"{file.name}\n".encode() + file.read_bytes())
+        folders = [sorted(folder.glob("*.py")) for folder in (KERNELS / "triton", KERNELS / op / "triton")]
+        if not all(folders):
+            return ""
+        for file in (*chain(*folders), KERNELS / "launches.py", KERNELS / op / "cuda.py"):
+            digest.update(f"{file.name}\n".encode() + file.read_bytes())
     except OSError:
         return ""
     return digest.hexdigest()[:16]
