@@ -225,6 +225,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any] | None:
     device = torch.device(told.device or "cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error(f"--device: expected one that torch sees, such as cpu, got {device}.")
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # events, streams and graphs are of the current one
     if not told.no_parity:
         tests = "tests/ops/test_triton.py" if device.type == "cuda" else "tests/ops/test_fused.py"
         subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", tests], check=True)

@@ -62,9 +62,8 @@ def traffic(point: Point) -> Traffic:
     calls = point.steps * point.rows
     weights = shape.gates * (shape.reads + shape.hidden_size) + shape.parameters * shape.hidden_size
     passes = (FORWARD_PASSES + BACKWARD_PASSES) * point.steps
-    if (
-        every > 1
-    ):  # the memories between two kept ones are written again: each is stored, all but the kept ones are read
+    # The memories between two kept ones are written again: each is stored, all but the kept ones are read.
+    if every > 1:
         passes += 2 * point.steps - math.ceil(point.steps / every)
     caches = calls * 2 * weights + passes * point.rows * point.slots * point.word
     kept = sum(shape.internals(every, True, False).values())

@@ -69,6 +69,23 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_refused(monkeypatch, capsys):
 
 
 @pytest.mark.slow_start
+def test_times_are_those_of_the_gpu_that_is_asked_for(monkeypatch):
+    # Events are of the current device, whatever device the tensors are on.
+    class Reached(Exception):
+        pass
+
+    def measured(*_, **__):
+        assert current == [torch.device("cuda:1")]
+        raise Reached
+
+    current = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(gpu, "product_peak", measured)
+    with pytest.raises(Reached):
+        gpu.main(["--device", "cuda:1", "--no-parity"])
+
+
 def test_make_bench_ends_well_without_a_gpu():
     before = PAGE.read_bytes()
     makefile = (PAGE.parents[1] / "Makefile").read_text("utf-8")

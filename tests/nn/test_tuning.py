@@ -168,6 +168,8 @@ def test_without_triton_it_says_why_not(monkeypatch: pytest.MonkeyPatch):
 def test_what_cannot_be_tuned_is_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(TypeError, match="expected a model with an NTM or a MANN, got LSTM"):
         tune(LSTM(3, 5), torch.randn(1, 1, 3))
+    with pytest.raises(ValueError, match="tune: expected rounds of 1 or more, got 0"):
+        tune(NTM(3, 5), torch.randn(1, 1, 3), rounds=0)
     monkeypatch.setattr(backends, "why_not", lambda backend, request: ())
     with pytest.raises(ValueError, match=r"expected a model on a CUDA device, got one on cpu\. Move"):
         tune(NTM(3, 5), torch.randn(1, 1, 3))

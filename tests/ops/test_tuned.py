@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tapehead import backends
 from tapehead.ops import ntm, tuned
 from tapehead.ops.tilings import SHORT_LIST, USUAL, Tiling
 from tapehead.tasks.omniglot.source import cache_folder
@@ -70,13 +71,14 @@ def test_kernels_that_cannot_be_read_are_not_looked_up(tunings: Path, monkeypatc
     assert tuned.kernels_hash.__wrapped__("ntm") == ""
 
 
-def test_a_changed_kernel_has_another_hash(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    for folder in ("triton", "ntm/triton"):
-        shutil.copytree(tuned.KERNELS / folder, tmp_path / folder)
+@pytest.mark.parametrize("changed", ["triton/memory.py", "ntm/triton/heads.py", "ntm/cuda.py", "launches.py"])
+def test_a_changed_kernel_has_another_hash(changed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    copied = tmp_path / "ops"
+    shutil.copytree(tuned.KERNELS, copied)
     before, hash_of = tuned.kernels_hash("ntm"), tuned.kernels_hash.__wrapped__
-    monkeypatch.setattr(tuned, "KERNELS", tmp_path)
+    monkeypatch.setattr(tuned, "KERNELS", copied)
     assert hash_of("ntm") == before
-    with (tmp_path / "triton" / "memory.py").open("a") as file:
+    with (copied / changed).open("a") as file:
         file.write("# another line\n")
     assert hash_of("ntm") not in (before, "")
 
@@ -124,6 +126,16 @@ def test_a_file_that_cannot_be_read_or_written(tunings: Path):
         tuned.remember({KEY: BEST})
     assert tuned.chosen(KEY) == BEST
     assert not list(tunings.parent.glob("*.part"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no modes there")
+def test_whoever_shares_the_folder_may_read_the_file(tunings: Path):
+    before = os.umask(0o022)
+    try:
+        tuned.remember({KEY: BEST})
+    finally:
+        os.umask(before)
+    assert tunings.stat().st_mode & 0o777 == 0o644
 
 
 WRITE = """
@@ -176,9 +188,18 @@ def test_the_key_of_a_launch():
     assert len({first, *map(key, others), key(shape, save=False)}) == 5
 
 
+@pytest.mark.usefixtures("tunings")
+def test_each_build_of_triton_has_tunings_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    found = set()
+    for version in ("3.6.0+git1", "3.6.0+git2"):
+        monkeypatch.setattr(backends, "triton_version", lambda version=version: version)
+        found.add(tuned.key_of("ntm", "forward", USUAL, torch.float32, torch.device("cpu"), 8).triton)
+    assert found == {"3.6.0+git1", "3.6.0+git2"}
+
+
 def test_info_counts_what_holds_here(tunings: Path):
     device = torch.device("cpu")
-    own = KEY._replace(device="cpu", triton=tuned._triton(), kernels=tuned.kernels_hash("ntm"))
+    own = KEY._replace(device="cpu", triton=backends.triton_version() or "", kernels=tuned.kernels_hash("ntm"))
     tuned.remember({own: BEST, own._replace(way="backward"): BEST, own._replace(kernels="4567"): BEST, KEY: BEST})
     tuned.forget()
     assert tuned.count(device, ("ntm", "mann")) == 2

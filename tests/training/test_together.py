@@ -99,6 +99,7 @@ CASES = {
     "one length, a learned start": ("--task.min_length=3", "--model.initial.memory=learned"),
     "rows of several lengths, Adam": ("--task.mixed_lengths=true", "--optimiser.name=adam", "--optimiser.eps=1e-4"),
     "memories of several sizes": ("--training.memory_sizes=[5,13]", "--model.controller=feedforward"),
+    "validated at each": ("--optimiser.average=0.9", "--training.validate_every=2", "--training.sequences=8"),
     "a mean of the weights": ("--optimiser.average=0.9", "--training.select_at=[4]", "--training.solved_below=1000"),
     "batches that make one update": ("--trainer.accumulate_grad_batches=2", "--model.backend=reference"),
     "stages": ("--curriculum.kind=incremental", "--curriculum.stages=[1,2]", "--curriculum.advance_below=100"),
@@ -200,6 +201,39 @@ def test_what_lightning_does_to_a_model_that_has_ended_touches_no_other(
     assert isinstance(ended[0], TrainingError)
     assert ended[1:] == [None, None]
     assert stacked == [3, 2]
+
+
+def test_the_first_one_ends_before_the_others_and_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # On a GPU, Lightning moves the model back to the CPU; another dtype stands in for another device.
+    monkeypatch.setattr(TrainingModule, "cpu", lambda self: self.to(torch.float64))
+    runs = prepared(tmp_path / "together")
+    with torch.no_grad():
+        next(iter(runs[0].module.model.readout.parameters())).fill_(math.nan)
+    ended = together(runs)
+    assert isinstance(ended[0], TrainingError)
+    assert ended[1:] == [None, None]
+    monkeypatch.undo()
+    assert_as_alone(tmp_path / "together", SEEDS[1:])
+
+
+@pytest.mark.parametrize("average", [0, 0.9])
+def test_one_ends_while_the_others_are_validated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, average: float):
+    # Runs that ask for one more score of their first validation are a request behind from then on.
+    extra = ("--training.sequences=32", f"--optimiser.average={average}")
+    runs = prepared(tmp_path / "together", *extra)
+    end = TrainingModule.on_validation_epoch_end
+
+    def slow(self: TrainingModule) -> None:
+        end(self)
+        if self is not runs[0].module and self.progress.sequences == 16:
+            self._score(self.config.task.sizes()[0], 2)
+        if self is runs[0].module:
+            self.trainer.should_stop = True
+
+    monkeypatch.setattr(TrainingModule, "on_validation_epoch_end", slow)
+    assert together(runs) == [None, None, None]
+    monkeypatch.undo()
+    assert_as_alone(tmp_path / "together", SEEDS[1:], *extra)
 
 
 def test_one_whose_batches_fail_leaves_the_others_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

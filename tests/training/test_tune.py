@@ -84,6 +84,8 @@ def test_without_a_gpu_it_says_why_not(capsys):
         (["tune", "copy", "--model", "lstm"], "lstm has no memory, and no kernels to tune. Take ntm or mann"),
         (["tune", "copy", "--model", "gru"], "--model: expected one of .* got gru"),
         (["tune", "copy", "--out", "runs/x"], "--out: tune makes no run; leave it out"),
+        (["tune", "copy", "--resume=runs/x"], "--resume: tune goes on with no run; name its task and its options"),
+        (["tune", "--resume", "runs/x"], "--resume: tune goes on with no run"),
         (["tune", "copy", "--model.memory_sise", "3"], "no such option. Did you mean --model.memory_size"),
     ],
 )

@@ -57,7 +57,7 @@ def tune(
     Raises:
         BackendError: the kernels cannot run here; the message holds every reason.
         TypeError: the model has no `NTM` or `MANN`.
-        ValueError: the model is not on a CUDA device.
+        ValueError: the model is not on a CUDA device, or there are no rounds.
         RuntimeError: no gradient of its output reaches its `NTM` or `MANN`.
 
     >>> import torch, tapehead
@@ -70,6 +70,8 @@ def tune(
     ...     print(str(error).partition(":")[0])
     tune
     """
+    if rounds < 1:
+        raise ValueError(f"tune: expected rounds of 1 or more, got {rounds}.")
     check(model)
     own = copy.deepcopy(model)
     for cell in _cells(own):

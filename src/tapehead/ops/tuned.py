@@ -10,16 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from tapehead import backends
 from tapehead.ops.tilings import USUAL, Tiling
 
 __all__ = ["Key", "chosen", "count", "forget", "kernels_hash", "key_of", "path", "remember"]
@@ -37,7 +38,7 @@ class Key(NamedTuple):
     device: str
     """name of the GPU"""
     triton: str
-    """version"""
+    """version, under whichever name it is installed; empty where it is not"""
     kernels: str
     """a hash of the sources; empty where they cannot be read, and nothing is looked up"""
     op: str
@@ -72,7 +73,7 @@ def key_of(op: str, way: str, plan: Any, dtype: torch.dtype, device: torch.devic
     """
     sizes = ", ".join(f"{name} {value}" for name, value in plan._asdict().items() if name not in NOT_SIZES)
     rounded = 1 << (programs - 1).bit_length()
-    own = (_name_of(device), _triton(), kernels_hash(op))
+    own = (_name_of(device), backends.triton_version() or "", kernels_hash(op))
     return Key(*own, op, way, str(dtype).removeprefix("torch."), rounded, sizes)
 
 
@@ -80,29 +81,20 @@ def _name_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-@lru_cache(1)
-def _triton() -> str:
-    try:
-        return version("triton")
-    except PackageNotFoundError:
-        return "of no version"
-
-
 @lru_cache(8)
 def kernels_hash(op: str) -> str:
-    """A hash of the sources of a machine's kernels; empty where they cannot be read.
+    """A hash of the sources of a machine's kernels, and of what compiles them; empty where they cannot be read.
 
     >>> len(kernels_hash("ntm")), kernels_hash("ntm") == kernels_hash("mann")
     (16, False)
     """
     digest = hashlib.sha256()
     try:
-        for folder in (KERNELS / "triton", KERNELS / op / "triton"):
-            files = sorted(folder.glob("*.py"))
-            if not files:
-                return ""
-            for file in files:
-                digest.update(f"{file.name}\n".encode() + file.read_bytes())
+        folders = [sorted(folder.glob("*.py")) for folder in (KERNELS / "triton", KERNELS / op / "triton")]
+        if not all(folders):
+            return ""
+        for file in (*chain(*folders), KERNELS / "launches.py", KERNELS / op / "cuda.py"):
+            digest.update(f"{file.name}\n".encode() + file.read_bytes())
     except OSError:
         return ""
     return digest.hexdigest()[:16]
@@ -136,7 +128,8 @@ def chosen(key: Key) -> Tiling:
 
 def count(device: torch.device, ops: tuple[str, ...]) -> int:
     """How many tunings hold for a device, with this Triton and these kernels."""
-    places = [Key(_name_of(device), _triton(), kernels_hash(op), op, "", "", 0, "").place for op in ops]
+    triton = backends.triton_version() or ""
+    places = [Key(_name_of(device), triton, kernels_hash(op), op, "", "", 0, "").place for op in ops]
     return sum(len(_read().get(place, {})) for place in places)
 
 
@@ -213,14 +206,14 @@ def _tiling(fields: Any) -> Tiling | None:
 def _write(file: Path, tunings: dict[str, dict[str, Tiling]]) -> None:
     """All at once: whoever reads sees the file from before or this one."""
     plain = {place: {call: one._asdict() for call, one in calls.items()} for place, calls in tunings.items()}
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".part")
+    # Not of `tempfile`, whose files nobody else may read: a folder may be shared.
+    part = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.part")
     try:
-        with open(handle, "w", encoding="utf-8") as part:
-            part.write(json.dumps(plain, indent=1, sort_keys=True) + "\n")
-        os.replace(name, file)
+        part.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(part, file)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            part.unlink()
         raise
 
 

@@ -112,7 +112,8 @@ class Ensemble:
         for _ in range(accumulate):
             for memory_size, batches in self._draw(members, made).items():
                 drawn += batches
-                batch = self._modules[0].updates.moved(_stacked(list(batches.values())))
+                at_work = self._modules[next(iter(batches))]  # one that has ended has left the device
+                batch = at_work.updates.moved(_stacked(list(batches.values())))
                 learned.append(_learn(stack, self._places(batches), task, accumulate, batch, memory_size))
         if not drawn:
             return made
@@ -186,9 +187,11 @@ class Ensemble:
         alike: dict[Any, list[int]] = defaultdict(list)
         for member, request in asked.items():
             alike[request.input.shape, request.memory_size].append(member)
-        with torch.inference_mode():
+        if not alike:
+            return given
+        stack = self._stack("model" if self._modules[0].average is None else "average")
+        with torch.inference_mode():  # a stack that is made in here could never be trained
             for (_, memory_size), members in alike.items():
-                stack = self._stack("model" if self._modules[0].average is None else "average")
                 inputs = torch.stack([asked[member].input for member in members])
                 logits = stack.map(_answer, self._places(members), inputs, memory_size)
                 given.update(zip(members, logits.unbind(), strict=True))

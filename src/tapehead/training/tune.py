@@ -41,6 +41,8 @@ def tune_task(
         UsageError: the options do not fit, or the model has nothing to tune.
         BackendError: the kernels cannot run here.
     """
+    if any(word.partition("=")[0] == "--resume" for word in argv):
+        raise UsageError("--resume: tune goes on with no run; name its task and its options.")
     if task not in TASKS:
         got = task or (argv[0] if argv else "nothing")
         message = f"tune: expected a task of {', '.join(TASKS)} as the first word, got {got}."
