@@ -129,6 +129,28 @@ def test_one_shot_learning(tmp_path: Path, model: str):
     assert_as_alone(tmp_path / "together", SEEDS[:2], *extra, task="omniglot", model=model)
 
 
+@dataclass(frozen=True)
+class Weighted(Copy):
+    """Copy with a loss that an option of the task changes."""
+
+    weight: float = 1.0
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        return self.weight * super().loss(logits, batch)
+
+
+def test_a_loss_that_a_solved_task_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TASKS, "weighted", Weighted)
+    monkeypatch.setitem(tiny.TASKS, "weighted", tiny.TASKS["copy"])
+    extra = (
+        "--training.solved_below=1000",
+        "--training.stop_when_solved=false",
+        "--curriculum.solved_task={weight: 3.0}",
+    )
+    assert together(prepared(tmp_path / "together", *extra, task="weighted")[:2]) == [None, None]
+    assert_as_alone(tmp_path / "together", SEEDS[:2], *extra, task="weighted")
+
+
 def test_one_call_for_all(tmp_path: Path, core_calls: list[str]):
     assert together(prepared(tmp_path / "together")) == [None, None, None]
     of_all, _ = list(core_calls), core_calls.clear()

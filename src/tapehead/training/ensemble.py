@@ -21,7 +21,7 @@ from tapehead.training.stack import Stack
 from tapehead.training.turns import Turns
 from tapehead.training.updates import Update
 
-__all__ = ["Ensemble", "try_together"]
+__all__ = ["Ensemble", "is_own", "try_together"]
 
 
 class _Training(NamedTuple):
@@ -35,6 +35,15 @@ class _Answering(NamedTuple):
 
     input: Tensor
     memory_size: int | None
+
+
+class _Drawn(NamedTuple):
+    """Batches of members that one call learns from."""
+
+    task: Task
+    """whose loss it is"""
+    memory_size: int | None
+    batches: dict[int, Batch]
 
 
 class Ensemble:
@@ -108,9 +117,9 @@ class Ensemble:
         made: dict[int, Update | Exception] = {}
         drawn: list[int] = []
         learned: list[Tensor] = []
-        accumulate, task = self._modules[0].accumulate, self._modules[0].config.task
+        accumulate = self._modules[0].accumulate
         for _ in range(accumulate):
-            for memory_size, batches in self._draw(members, made).items():
+            for task, memory_size, batches in self._draw(members, made):
                 drawn += batches
                 at_work = self._modules[next(iter(batches))]  # one that has ended has left the device
                 batch = at_work.updates.moved(_stacked(list(batches.values())))
@@ -148,18 +157,25 @@ class Ensemble:
                 made[member] = error
         return made
 
-    def _draw(
-        self, members: Sequence[int], failed: dict[int, Update | Exception]
-    ) -> dict[int | None, dict[int, Batch]]:
-        """The next batch of each member that has not failed, by the slots that it wants."""
-        drawn: dict[int | None, dict[int, Batch]] = defaultdict(dict)
+    def _draw(self, members: Sequence[int], failed: dict[int, Update | Exception]) -> list[_Drawn]:
+        """The next batch of each member that has not failed, those in one piece that can be learned from at once."""
+        drawn: list[_Drawn] = []
         for member in members:
             if member not in failed:
+                module = self._modules[member]
                 try:
-                    batch, memory_size = self._modules[member].updates.draw()
-                    drawn[memory_size][member] = batch
+                    batch, memory_size = module.updates.draw()
                 except Exception as error:
                     failed[member] = error
+                else:
+                    # What a curriculum changes of a task of the package changes its sequences, and not what they cost.
+                    task = module.config.task if is_own(module.config.task) else module.stream.task
+                    for like in drawn:
+                        if like.memory_size == memory_size and like.task == task:
+                            like.batches[member] = batch
+                            break
+                    else:
+                        drawn.append(_Drawn(task, memory_size, {member: batch}))
         return drawn
 
     def _step_together(self, stack: Stack, finite: Sequence[int]) -> bool:
@@ -196,6 +212,11 @@ class Ensemble:
                 logits = stack.map(_answer, self._places(members), inputs, memory_size)
                 given.update(zip(members, logits.unbind(), strict=True))
         return given
+
+
+def is_own(task: Task) -> bool:
+    """Whether a task is of this package."""
+    return type(task).__module__.startswith("tapehead.")
 
 
 def try_together(config: RunConfig) -> None:

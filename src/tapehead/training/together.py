@@ -16,7 +16,7 @@ from tapehead.errors import DataError, TapeheadError
 from tapehead.nn import MANN, NTM
 from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.config import RunConfig
-from tapehead.training.ensemble import Ensemble, try_together
+from tapehead.training.ensemble import Ensemble, is_own, try_together
 from tapehead.training.train import Prepared, begin, finish, fit, forget, quiet_lightning
 
 __all__ = ["train_together", "why_not_together"]
@@ -53,7 +53,7 @@ def why_not_together(config: RunConfig) -> str | None:
         value = config.trainer.get(name, values[0])
         if value not in values:
             return f"--trainer.{name} {value} asks Lightning to step in where all compute together"
-    if not type(config.task).__module__.startswith("tapehead."):
+    if not is_own(config.task):
         try:
             try_together(config)
         except RuntimeError as error:
