@@ -24,7 +24,7 @@ import torch
 from benchmarks.kernels import INPUT_SIZE, Point
 from tapehead.ops.ntm.parameters import NTMSettings
 from tapehead.ops.ntm.shapes import Shape, Sizes
-from tapehead.ops.packing import _checkpoint_every
+from tapehead.ops.packing import chosen_every
 from tapehead.ops.shapes import padded
 
 __all__ = ["Traffic", "kept_every", "shape_of", "traffic"]
@@ -53,7 +53,7 @@ def shape_of(point: Point) -> Shape:
 def kept_every(point: Point) -> int:
     """Steps from one memory that is kept for the backward to the next, as the layer chooses them."""
     input = torch.empty(point.steps, point.rows, INPUT_SIZE, device="meta")
-    return _checkpoint_every(input, torch.empty(point.rows, point.slots, point.word, device="meta"), None)
+    return chosen_every(input, torch.empty(point.rows, point.slots, point.word, device="meta"), None)
 
 
 def traffic(point: Point) -> Traffic:

@@ -14,16 +14,17 @@ import tapehead
 ROOT = Path(tapehead.__file__).parent
 
 # Who may import whom: parts of tapehead, and other packages than the standard library.
-NN = {"nn", "ops", "backends", "core", "errors", "pretrained", "states"}
+NN = {"nn", "ops", "backends", "core", "errors", "files", "pretrained", "states"}
 ALLOWED = {
     "errors": set(),
+    "files": set(),
     "states": {"torch"},
     "core": {"errors"},
     "backends": {"core", "errors", "torch"},
-    "ops": {"ops", "backends", "core", "states", "torch", "triton"},
+    "ops": {"ops", "backends", "core", "files", "states", "torch", "triton"},
     "nn": {*NN, "torch"},
     "pretrained": {"pretrained", "errors", "torch", "safetensors", "huggingface_hub"},
-    "tasks": {"tasks", "errors", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},
+    "tasks": {"tasks", "errors", "files", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},
     "testing": {"states", "torch"},
     "plots": {"plots", "states", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
     "program": {"errors", "tasks"},
@@ -39,9 +40,9 @@ ALLOWED = {
         "rich",
         "tensorboard",
     },
-    "studies": {"studies", "training", "program", "plots", "tasks", "errors", "yaml", "rich", "joblib", "ray"},
+    "studies": {"studies", "training", "files", "program", "plots", "tasks", "errors", "yaml", "rich", "joblib", "ray"},
     "info": {*NN, "torch"},
-    "pictures": {"plots", "training", "tasks", "errors", "nn", "states", "torch", "matplotlib"},
+    "pictures": {"plots", "training", "files", "tasks", "errors", "nn", "states", "torch", "matplotlib"},
     "cli": {"cli", "info", "pictures", "studies", "training", "plots", "tasks", *NN, "torch", "rich", "lightning"},
 }
 ALLOWED["__init__"] = NN | {"torch"}  # the public face

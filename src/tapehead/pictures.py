@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tapehead.errors import RunError, UsageError
+from tapehead.files import replacing
 from tapehead.nn import SequenceModel
 from tapehead.plots import (
     RunCurves,
@@ -32,7 +33,7 @@ from tapehead.training.capacity import memory_to_use
 from tapehead.training.evaluate import EVALUATION_STREAM
 from tapehead.training.metrics import MEASURES
 from tapehead.training.report import user_sizes
-from tapehead.training.runs import Run, replacing
+from tapehead.training.runs import Run
 from tapehead.training.sources import Trained, open_model
 
 __all__ = ["plot_runs"]

@@ -1,15 +1,16 @@
 """The Triton kernels inside what torch builds around a layer: compiled, captured, in mixed precision, distributed."""
 
 import copy
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from benchmarks.gpu import captured
 from tapehead.nn import SequenceModel
+from tests.nn.test_distributed import group_of_one  # noqa: F401  (a fixture)
 from tests.ops.test_triton import Kind, device, on_cuda, some_kinds  # noqa: F401  (a fixture)
 
 some = some_kinds("NTM-plain", "MANN-plain")
@@ -64,14 +65,6 @@ def test_under_mixed_precision(kind: Kind, device: str):  # noqa: F811
         assert (parameter.grad - gradient).norm() <= 0.05 * max(float(gradient.norm()), 1e-3)
 
 
-@pytest.fixture
-def group_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
-
-
 @some
 @pytest.mark.usefixtures("group_of_one")
 def test_distributed(kind: Kind, device: str):  # noqa: F811
@@ -103,20 +96,12 @@ def test_a_whole_training_step_in_a_cuda_graph(kind: Kind):
     inputs = [batch("cuda", seed=seed) for seed in range(5)]
     given, taken = inputs[0].clone(), inputs[0].clone()
     step, expected = training_step(model, given), training_step(alone, taken)
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
+    replay = captured(step)  # after three steps
     for _ in range(3):
         expected()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
     for input in inputs:
         given.copy_(input)
         taken.copy_(input)
-        graph.replay()
+        replay()
         expected()
     assert_alike(list(model.parameters()), list(alone.parameters()))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from tapehead.cli import main
-from tapehead.training.runs import Run, replacing
+from tapehead.files import replacing
+from tapehead.training.runs import Run
 from tests.training.tiny import same, train, weights
 
 

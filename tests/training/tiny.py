@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lightning.pytorch  # noqa: F401  (it logs to the standard error of its import, which a test may have taken)
 import torch
 
 from tapehead.cli import main

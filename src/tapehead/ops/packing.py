@@ -13,7 +13,7 @@ from tapehead.ops.controller import ControllerParameters, FeedForwardLayer, LSTM
 from tapehead.ops.custom import SequenceOp, is_plain
 from tapehead.ops.shapes import offsets_of
 
-__all__ = ["run", "views"]
+__all__ = ["chosen_every", "run", "views"]
 
 USUAL_CHECKPOINT = 4
 """Steps from one M_t that is kept for the backward to the next: writing three again costs less than keeping them."""
@@ -39,7 +39,7 @@ def run(
     save = trace
     if not trace and torch.is_grad_enabled():
         save = any(tensor is not None and tensor.requires_grad for tensor in chain(tensors[7:], tensors[:7]))
-    every = 1 if trace else _checkpoint_every(input, state.memory, checkpoint_every)
+    every = 1 if trace else chosen_every(input, state.memory, checkpoint_every)
     lengths = None if lengths is None else lengths.to(torch.int64)
     arguments = op.arguments._make((*tensors, lengths, sizes, every, save, trace))
     return arguments, op.results._make((op.run_plain if is_plain(input) else op.forward)(*arguments))
@@ -51,7 +51,7 @@ def views(kept: Tensor, shapes: dict[str, tuple[int, ...]], numbers: dict[str, i
     return {name: kept.narrow(0, starts[name], math.prod(size)).view(size) for name, size in shapes.items()}
 
 
-def _checkpoint_every(input: Tensor, memory: Tensor, wish: int | None) -> int:
+def chosen_every(input: Tensor, memory: Tensor, wish: int | None) -> int:
     """How many steps from one M_t that is kept to the next."""
     steps = input.shape[0]
     if wish is None:

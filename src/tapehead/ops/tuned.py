@@ -6,13 +6,11 @@ with the file, a launch goes on as if there were none. `tapehead.tune` writes it
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tapehead import backends
+from tapehead.files import locked, replacing
 from tapehead.ops.tilings import USUAL, Tiling
 
 __all__ = ["Key", "chosen", "count", "forget", "kernels_hash", "key_of", "path", "remember"]
@@ -142,7 +141,7 @@ def remember(tilings: Mapping[Key, Tiling]) -> None:
     file = path()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(file.parent):
+        with locked(file.with_name(".tunings.lock")):
             everything, _ = _load(file)
             for key, tiling in tilings.items():
                 if key.kernels:
@@ -204,27 +203,6 @@ def _tiling(fields: Any) -> Tiling | None:
 
 
 def _write(file: Path, tunings: dict[str, dict[str, Tiling]]) -> None:
-    """All at once: whoever reads sees the file from before or this one."""
     plain = {place: {call: one._asdict() for call, one in calls.items()} for place, calls in tunings.items()}
-    # Not of `tempfile`, whose files nobody else may read: a folder may be shared.
-    part = file.with_name(f"{file.stem}-{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        part.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(part, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Only one process of a machine at a time; where there is no flock, nobody waits."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        yield
-        return
-    with (folder / ".tunings.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    with replacing(file) as whole:
+        whole.write((json.dumps(plain, indent=1, sort_keys=True) + "\n").encode())

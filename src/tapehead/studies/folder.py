@@ -25,8 +25,8 @@ from typing import Any
 import yaml
 
 from tapehead.errors import RunError
+from tapehead.files import replacing
 from tapehead.studies.plan import Plan
-from tapehead.training.runs import replacing
 
 __all__ = ["StudyFolder", "read_json"]
 

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from tapehead.errors import Interrupted, RunError, UsageError
+from tapehead.files import replacing
 from tapehead.plots import RunCurves, draw_study, png, read_metrics
 from tapehead.program import command_of
 from tapehead.studies.folder import StudyFolder, read_json
@@ -24,7 +25,7 @@ from tapehead.studies.summary import RunResult, measure_of
 from tapehead.studies.table import markdown, print_tables, results
 from tapehead.studies.worker import Order, is_done, run_order
 from tapehead.training.arguments import config_from_dict
-from tapehead.training.runs import replacing, write_json
+from tapehead.training.runs import write_json
 
 __all__ = ["run_study"]
 

@@ -20,7 +20,7 @@ from tapehead.training.kinds import GROUPS, Seed, option_kinds, placeholder
 from tapehead.training.models import MODELS, default_model
 from tapehead.training.refusals import check_files, config_files, refusal, with_option
 
-__all__ = ["config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
+__all__ = ["check_names", "config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "accelerator": "auto",
@@ -108,6 +108,23 @@ def model_of_recipe(task_name: str, model_name: str | None, recipe: str | None) 
     if model_name and for_model not in (None, model_name):
         raise UsageError(f"--recipe: {recipe} is for {for_model}, not for {model_name}. Leave --model out.")
     return model_name or for_model or default_model(task_name)
+
+
+def check_names(command: str, argv: Sequence[str], task: str | None, model: str) -> None:
+    """Raise UnknownNameError unless task and model are known.
+
+    Args:
+        command: "train" or "tune"
+        argv: what else it was given, of which the first word may have been meant for the task
+        task: its name
+        model: its name
+    """
+    if task not in TASKS:
+        got = task or (argv[0] if argv else "nothing")
+        message = f"{command}: expected a task of {', '.join(TASKS)} as the first word, got {got}."
+        raise UnknownNameError(message, got, TASKS)
+    if model not in MODELS:
+        raise UnknownNameError(f"--model: expected one of {', '.join(MODELS)}, got {model}.", model, MODELS)
 
 
 def build_parser(

@@ -16,7 +16,8 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tapehead.errors import Interrupted, RunError
-from tapehead.training.runs import Run, replacing
+from tapehead.files import replacing
+from tapehead.training.runs import Run
 
 __all__ = ["GracefulStop", "SavingStop", "WholeCheckpoints", "model_checkpoints"]
 

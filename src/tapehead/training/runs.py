@@ -21,37 +21,23 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 import yaml
 
 import tapehead
 from tapehead.errors import RunError, UsageError
+from tapehead.files import replacing
 from tapehead.nn import SequenceModel
 from tapehead.training.arguments import config_from_dict, config_to_dict
 from tapehead.training.config import RunConfig
 
-__all__ = ["Run", "environment", "plain_config", "replacing", "write_json"]
+__all__ = ["Run", "environment", "plain_config", "write_json"]
 
 MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average."
 """Of the model's parameters in a checkpoint, and of their mean where there is one: the LightningModule's attributes."""
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` that takes its place only when all of it is on the disk."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -17,17 +17,15 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UnknownNameError, UsageError
+from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from tapehead.program import command_of
-from tapehead.tasks import TASKS
 from tapehead.training import trainer as trainers
-from tapehead.training.arguments import find_recipe, model_of_recipe, parse
+from tapehead.training.arguments import check_names, find_recipe, model_of_recipe, parse
 from tapehead.training.capacity import warn_of_training_memories
 from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import RunConfig
 from tapehead.training.devices import why_on_cpu
 from tapehead.training.metrics import MEASURES
-from tapehead.training.models import MODELS
 from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run, write_json
 from tapehead.training.updates import NonFiniteError
@@ -154,12 +152,8 @@ def check(argv: Sequence[str], *, task: str, model: str, recipe: str | None = No
 def _new(
     argv: Sequence[str], task: str | None, model: str, recipe: str | None
 ) -> tuple[Run, RunConfig, dict[str, Any]]:
-    if task not in TASKS:
-        got = task or (argv[0] if argv else "nothing")
-        message = f"train: expected a task of {', '.join(TASKS)} as the first word, got {got}."
-        raise UnknownNameError(message, got, TASKS)
-    if model not in MODELS:
-        raise UnknownNameError(f"--model: expected one of {', '.join(MODELS)}, got {model}.", model, MODELS)
+    check_names("train", argv, task, model)
+    assert task is not None
     parsed = parse(argv, task, model, find_recipe(task, model, recipe))
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = parsed.out or f"runs/{task}-{model}-seed{parsed.config.seed}-{stamp}"

@@ -9,14 +9,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tapehead.errors import UnknownNameError, UsageError
+from tapehead.errors import UsageError
 from tapehead.nn.tuning import check, tune
 from tapehead.ops import tuned
 from tapehead.ops.tilings import Tiling
 from tapehead.ops.tuning import Tuning
-from tapehead.tasks import TASKS, Stream
-from tapehead.training.arguments import find_recipe, model_of_recipe, parse
-from tapehead.training.models import MODELS
+from tapehead.tasks import Stream
+from tapehead.training.arguments import check_names, find_recipe, model_of_recipe, parse
 
 __all__ = ["table", "tune_task"]
 
@@ -43,13 +42,9 @@ def tune_task(
     """
     if any(word.partition("=")[0] == "--resume" for word in argv):
         raise UsageError("--resume: tune goes on with no run; name its task and its options.")
-    if task not in TASKS:
-        got = task or (argv[0] if argv else "nothing")
-        message = f"tune: expected a task of {', '.join(TASKS)} as the first word, got {got}."
-        raise UnknownNameError(message, got, TASKS)
-    name = model_of_recipe(task, model, recipe)
-    if name not in MODELS:
-        raise UnknownNameError(f"--model: expected one of {', '.join(MODELS)}, got {name}.", name, MODELS)
+    name = model_of_recipe(task or "", model, recipe)
+    check_names("tune", argv, task, name)
+    assert task is not None
     parsed = parse(argv, task, name, find_recipe(task, name, recipe))
     if parsed.out is not None:
         raise UsageError("--out: tune makes no run; leave it out.")

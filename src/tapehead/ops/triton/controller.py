@@ -11,7 +11,7 @@ import triton.language as tl
 
 from tapehead.ops.triton.elementary import copy, product, sigmoid, tanh
 
-__all__ = ["finish", "finish_backward", "layers_backward", "run_layers", "start", "start_backward"]
+__all__ = ["finish", "finish_backward", "layers_backward", "run_layers", "speak_to_heads", "start", "start_backward"]
 
 
 @triton.jit
@@ -231,6 +231,13 @@ def layers_backward(
             s.layers - 1 - index,
             s,
         )
+
+
+@triton.jit
+def speak_to_heads(output, weight, bias, raw, s: tl.constexpr):
+    """What the top layer says to the heads, (P,), from its output; `weight` is (H, P). Behind a barrier."""
+    product(output, weight, bias, raw, False, s.hidden, s.parameters, s.product_rows, s.product_columns)
+    tl.debug_barrier()
 
 
 # The part of a state that every machine has, of row `row` of `rows`: reads (B, R*M), hidden and cell (L, B, H).

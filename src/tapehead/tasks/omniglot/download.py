@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tapehead.errors import DataError
+from tapehead.files import locked
 from tapehead.tasks.omniglot.extra import package
 from tapehead.tasks.omniglot.source import HALVES, URL, Half, Source, check
 
@@ -42,7 +42,7 @@ def download(folder: Path, halves: tuple[Half, ...] = HALVES, url: str = URL) ->
     logger.setLevel("WARNING")  # the bar says what is downloaded
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        with locked(folder / ".lock"):
             paths = tuple(Path(_retrieve(pooch, folder, half, url)) for half in halves)
     except OSError as error:
         raise DataError(
@@ -110,16 +110,3 @@ def _resuming(requests: Any, part: Path) -> Callable[[str, str, object], None]:
         os.replace(part, output_file)
 
     return fetch
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Only one process of a machine at a time downloads into a folder; where there is no flock, nobody waits."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        yield
-        return
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

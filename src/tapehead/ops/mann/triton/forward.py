@@ -7,7 +7,6 @@ import triton.language as tl
 
 from tapehead.ops.mann.triton.access import add_up_usage, find_unused, point, speak, write, write_weights
 from tapehead.ops.triton import controller
-from tapehead.ops.triton.elementary import product
 from tapehead.ops.triton.memory import copy_weights, copy_weights_out, read, similarity, transpose_in, transpose_out
 
 __all__ = ["forward"]
@@ -194,18 +193,7 @@ def forward(
             lower,
             s,
         )
-        product(
-            output_now,
-            heads_weight,
-            heads_bias,
-            raw,
-            False,
-            s.hidden,
-            s.parameters,
-            s.product_rows,
-            s.product_columns,
-        )
-        tl.debug_barrier()
+        controller.speak_to_heads(output_now, heads_weight, heads_bias, raw, s)
         speak(raw, spoken, slopes + at * s.heads, units, s)
         find_unused(used, unused_now, memory_size, s)
         tl.debug_barrier()

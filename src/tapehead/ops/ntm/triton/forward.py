@@ -11,7 +11,6 @@ import triton.language as tl
 
 from tapehead.ops.ntm.triton.heads import address, speak
 from tapehead.ops.triton import controller
-from tapehead.ops.triton.elementary import product
 from tapehead.ops.triton.memory import (
     copy_weights,
     copy_weights_out,
@@ -215,18 +214,7 @@ def forward(
             lower,
             s,
         )
-        product(
-            output_now,
-            heads_weight,
-            heads_bias,
-            raw,
-            False,
-            s.hidden,
-            s.parameters,
-            s.product_rows,
-            s.product_columns,
-        )
-        tl.debug_barrier()
+        controller.speak_to_heads(output_now, heads_weight, heads_bias, raw, s)
         speak(raw, spoken, slopes_now, units, s)
         tl.debug_barrier()
 
