@@ -5,6 +5,7 @@
 #   make seeds         the copy task with ten seeds of two controllers (docs/results/copy.md)
 #   make bench         the kernels against the reference (docs/performance.md), what training costs around them, and the
 #                      kernels for GPUs where torch sees a CUDA device
+#   make docs          the documentation as a web site, with a reference from the docstrings, in build/site
 #   make core          build the C++ core again where a source of it changed
 #   make sanitize      tests of the core, built with address and undefined-behaviour sanitizers; needs GCC on Linux
 #   make variants      tests of the kernels compiled without vectors, and with wider ones than the machine has
@@ -25,7 +26,7 @@ VARIANT_TESTS ?= tests/ops/test_fused.py tests/ops/test_fused_calls.py tests/ops
 SANITIZE_CXX ?= g++
 SANITIZE_PRELOAD = $(foreach name,asan ubsan stdc++,$(realpath $(shell $(SANITIZE_CXX) -print-file-name=lib$(name).so)))
 
-.PHONY: train test bench seeds core sanitize variants wheel-check clean
+.PHONY: train test bench seeds docs core sanitize variants wheel-check clean
 
 train: $(VENV)/installed-train core
 	$(eval RUN := $(RUN))
@@ -35,8 +36,8 @@ train: $(VENV)/installed-train core
 
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/installed-dev core
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -47,6 +48,11 @@ bench: $(VENV)/installed-dev core
 
 seeds: $(VENV)/installed-train core
 	$(BIN)/tapehead study copy --models ntm ntm-feedforward --seeds 10 --out runs/copy-seeds
+
+# What Sphinx warns of is an error: a link that leads nowhere, a page that is in no part of the contents.
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs/site -b html . build/site
+	@echo "The site is in build/site: open build/site/index.html."
 
 core: $(CORE)
 

@@ -61,13 +61,17 @@ class Request(NamedTuple):
     """What is to be run: all that an implementation may look at to say no."""
 
     op: str
+    """`ntm` or `mann`"""
     device: torch.device
+    """of the tensors"""
     dtype: torch.dtype
+    """of the tensors"""
     without_rule: bool = False
     """whether it is transformed in a way that the fused ops have no rule for: `without_rule`"""
     memory_size: int = 0
-    """slots of the memory; 0 where nobody knows yet"""
+    """N, slots of the memory; 0 where nobody knows yet"""
     word_size: int = 0
+    """M, numbers in a slot; likewise"""
 
 
 def is_transformed() -> bool:

@@ -160,7 +160,9 @@ class Trace(NamedTuple):
     """Every internal of an NTM's run, step by step. Steps past a row's length are zero."""
 
     read: HeadTrace
+    """of the R read heads"""
     write: HeadTrace
+    """of the W write heads"""
     erase: Tensor
     """(T, B, W, M), e_t in 0..1"""
     add: Tensor
@@ -175,7 +177,9 @@ class MANNTrace(NamedTuple):
     """Every internal of a MANN's run, step by step. Steps past a row's length are zero."""
 
     read: HeadTrace
+    """of the R heads, reading"""
     write: WriteTrace
+    """of the same heads, writing"""
     add: Tensor
     """(T, B, R, M), a_t: with `write="key"` the keys"""
     usage: Tensor

@@ -35,7 +35,7 @@ def draw_answer(
 ) -> Figure:
     """Input, target, output and error of one sequence, a row for each channel, time from left to right.
 
-    Steps that do not count are pale. The error is |output - target|; a cross marks a bit on the wrong side of 0.5.
+    Steps that do not count are pale. The error is `|output - target|`; a cross marks a bit on the wrong side of 0.5.
 
     Args:
         input: what was shown

@@ -42,7 +42,7 @@ class Task(ABC):
     """A kind of sequence to learn. Subclasses are frozen dataclasses whose fields are the task's options."""
 
     evaluation_lengths: ClassVar[tuple[int, ...]] = (10, 20, 30, 50, 80, 120)
-    """what a trained model is tested at where a user names no lengths; none: the length trained on"""
+    """what a trained model is tested at where a user names no lengths; empty for the length trained on"""
     evaluation_sequences: ClassVar[int] = 100
     """how many of each, where a user does not say"""
     measure: ClassVar[Measure] = "bit_errors"
