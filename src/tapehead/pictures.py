@@ -30,7 +30,7 @@ from tapehead.states import MANNTrace, Trace
 from tapehead.tasks import Batch, NGrams, Omniglot, Size, Task
 from tapehead.tasks.stream import generator_for
 from tapehead.training.capacity import memory_to_use
-from tapehead.training.evaluate import EVALUATION_STREAM
+from tapehead.training.evaluate import PICTURE_STREAM
 from tapehead.training.metrics import MEASURES
 from tapehead.training.report import user_sizes
 from tapehead.training.runs import Run
@@ -165,7 +165,7 @@ def _draw_curves(loaded: Sequence[Loaded], draw: Callable[..., Figure]) -> Figur
 def _draw_sequence(one: Loaded, folder: Path, seed: int) -> list[Path]:
     """Run the model on one sequence, and draw what comes out and, where there is a memory, what went on in it."""
     task, size, memory_size = one.trained.task, one.size, one.memory_size
-    batch = task.sample(1, generator_for(EVALUATION_STREAM, seed, *size.values()), size)
+    batch = task.sample(1, generator_for(PICTURE_STREAM, seed, *size.values()), size)
     logits, trace = _trace(one.trained.model, batch, memory_size)
     described = ", ".join(f"{name} {number}" for name, number in size.items())
     slots = "" if memory_size is None else f", {memory_size} slots"

@@ -5,6 +5,7 @@ import torch
 
 from tapehead.tasks import Copy, RepeatCopy, Stream
 from tapehead.tasks.stream import generator_for
+from tapehead.training.evaluate import EVALUATION_STREAM, VALIDATION_STREAM
 
 TASK = Copy(bits=3, max_length=6)
 
@@ -50,6 +51,21 @@ def test_no_two_batches_are_alike():
 def test_a_size_asked_for():
     stream = Stream(RepeatCopy(bits=2), 3, seed=0)
     assert stream.draw({"length": 4, "repeats": 2}).input.shape == (4 + 1 + 8 + 1, 3, 4)
+
+
+def test_no_training_draws_what_it_is_validated_or_evaluated_on():
+    task = Copy(bits=8, min_length=6, max_length=6)
+
+    def drawn(*numbers: int) -> tuple[float, ...]:
+        return tuple(task.sample(4, generator_for(*numbers)).input.flatten().tolist())
+
+    near = range(8)
+    evaluated = {drawn(EVALUATION_STREAM, seed, length) for seed in near for length in near}
+    for seed in near:
+        trained = {tuple(batch.flatten().tolist()) for rank in near for batch in inputs(Stream(task, 4, seed, rank), 8)}
+        validated = {drawn(VALIDATION_STREAM, seed, length) for length in near}
+        assert len(trained) == 64
+        assert not trained & (evaluated | validated)
 
 
 def test_generators_of_near_numbers_are_all_different():

@@ -9,10 +9,14 @@ from tapehead.tasks.task import Batch, Size, Task
 __all__ = ["Stream", "generator_for"]
 
 _MASK = (1 << 64) - 1
+_OTHER_RANKS = 1 << 63
+"""Added to ranks other than 0: seeds are lower, and the second number of a validation's generator is a seed."""
 
 
 def generator_for(*numbers: int) -> torch.Generator:
     """A generator for a seed, a rank, a position...: other numbers give an unrelated one (splitmix64 over them).
+
+    torch takes 32 bits of it, so among 100,000 generators one pair or two are expected to be the same by chance.
 
     >>> first, again, other = generator_for(0, 1), generator_for(0, 1), generator_for(1, 0)
     >>> first.initial_seed() == again.initial_seed(), first.initial_seed() == other.initial_seed()
@@ -59,6 +63,6 @@ class Stream:
 
     def draw(self, size: Size | None = None) -> Batch:
         """The next batch to train on."""
-        generator = generator_for(self.seed, self.rank, self.position)
+        generator = generator_for(self.seed, self.rank and _OTHER_RANKS + self.rank, self.position)
         self.position += 1
         return self.task.training_sample(self.batch_size, generator, size)

@@ -15,10 +15,12 @@ from tapehead.tasks.stream import generator_for
 from tapehead.training.instances import Instances
 from tapehead.training.metrics import Score
 
-__all__ = ["EVALUATION_STREAM", "VALIDATION_STREAM", "evaluate", "score_size"]
+__all__ = ["EVALUATION_STREAM", "MEMORY_STREAM", "PICTURE_STREAM", "VALIDATION_STREAM", "evaluate", "score_size"]
 
-VALIDATION_STREAM, EVALUATION_STREAM, MEMORY_STREAM = 1, 2, 3
-"""Keep validation, evaluation and training from ever drawing the same sequences, and the sizes of memories apart."""
+VALIDATION_STREAM, PICTURE_STREAM, MEMORY_STREAM, EVALUATION_STREAM = 1, 2, 3, 2**63
+"""The first number of a generator that is not for training, whose own are a seed, a rank and a position (`Stream`).
+Seeds end below 2**63, so that no training draws the sequences of an evaluation. Nor does a run draw those of its own
+validation: they are of (1, seed, size), and in a run with seed 1 the rank is 0, or beyond every seed."""
 
 Observe = Callable[[Tensor, Batch], None]
 """Sees every batch, with a model's logits (T, B, O)."""
