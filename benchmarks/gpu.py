@@ -38,7 +38,7 @@ from benchmarks.kernels import INPUT_SIZE, TARGET_SIZE, Point, operations
 from benchmarks.peaks import copy_peak, cpu_name, product_peak
 from benchmarks.traffic import traffic
 from tapehead import LSTM, NTM, SequenceModel, backends
-from tapehead.training.stack import Stack
+from tapehead.training.together.stack import Stack
 
 BASE = Point()
 POINTS = [

@@ -24,7 +24,7 @@ from tapehead.ops import tuned
 from tapehead.ops.tilings import USUAL
 from tapehead.ops.tuning import Timing, Tuning
 from tapehead.program import TAPEHEAD
-from tapehead.studies import together, worker
+from tapehead.studies import one_process, worker
 from tapehead.tasks import TASKS
 from tapehead.training import tune
 from tapehead.training.arguments import build_parser
@@ -160,9 +160,9 @@ def runs_in_process(monkeypatch):
     monkeypatch.setattr(worker, "_run", lambda words, order, stop, lock: main(words))
 
     def train(command: list[str], *_: object) -> int:
-        return together.train_orders(command[-1])
+        return one_process.train_orders(command[-1])
 
-    monkeypatch.setattr(together, "run_process", train)
+    monkeypatch.setattr(one_process, "run_process", train)
     monkeypatch.setattr(worker, "program_of", lambda task: TAPEHEAD)  # which here is pytest
 
 

@@ -230,7 +230,7 @@ def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def _study(arguments: argparse.Namespace, rest: list[str]) -> int:
     if arguments.train_orders is not None:
-        from tapehead.studies.together import train_orders
+        from tapehead.studies.one_process import train_orders
 
         return train_orders(arguments.train_orders)
     task = _take_task(rest)

@@ -34,7 +34,7 @@ from tapehead.training.evaluate import PICTURE_STREAM
 from tapehead.training.metrics import MEASURES
 from tapehead.training.report import user_sizes
 from tapehead.training.runs import Run
-from tapehead.training.sources import Trained, open_model
+from tapehead.training.trained_models import Trained, open_model
 
 __all__ = ["plot_runs"]
 

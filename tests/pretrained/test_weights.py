@@ -12,7 +12,7 @@ import tapehead
 from tapehead import pretrained
 from tapehead.tasks import TASKS
 from tapehead.training.evaluate import evaluate
-from tapehead.training.sources import open_model
+from tapehead.training.trained_models import open_model
 from tests.nn.test_conformance import assert_equal, results
 from tests.tasks.omniglot.real import COPY
 

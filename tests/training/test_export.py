@@ -13,7 +13,7 @@ import tapehead
 from tapehead import pretrained
 from tapehead.cli import main
 from tapehead.training.runs import Run
-from tapehead.training.sources import open_model
+from tapehead.training.trained_models import open_model
 from tests.training.tiny import same, train
 
 

@@ -119,7 +119,7 @@ def _perform(
     left: Sequence[Order], ensembles: Sequence[Sequence[Order]], *, workers: int, threads: int, stop: _Stop, lock: Any
 ) -> Iterator[tuple[Order, dict[str, Any]]]:
     from tapehead.studies.local import perform_here
-    from tapehead.studies.together import perform_together
+    from tapehead.studies.one_process import perform_together
 
     for orders in ensembles:
         yield from perform_together(orders, workers=workers, threads=workers * threads, stop=stop, lock=lock)

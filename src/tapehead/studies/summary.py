@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from tapehead.tasks import TASKS
 from tapehead.training.metrics import MEASURES
 
-__all__ = ["Measure", "RecipeResult", "RunResult", "Spread", "measure_of", "quantile", "summarise"]
+__all__ = ["RecipeResult", "RunResult", "ShownMeasure", "Spread", "measure_of", "quantile", "summarise"]
 
 
-class Measure(NamedTuple):
+class ShownMeasure(NamedTuple):
     """A score that tables show, of the last validation and of every evaluation."""
 
     key: str
@@ -22,10 +22,10 @@ class Measure(NamedTuple):
     heading: str
 
 
-def measure_of(task: str) -> Measure:
+def measure_of(task: str) -> ShownMeasure:
     """The measure that a task's tables show."""
     key = TASKS[task].measure
-    return Measure(key, MEASURES[key])
+    return ShownMeasure(key, MEASURES[key])
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class RecipeResult:
     scores: dict[str, Spread | None]
 
 
-def summarise(runs: Sequence[RunResult], measure: Measure) -> list[RecipeResult]:
+def summarise(runs: Sequence[RunResult], measure: ShownMeasure) -> list[RecipeResult]:
     """Recipe by recipe, in the order in which they come.
 
     Args:

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tapehead.studies.summary import Measure, RecipeResult, RunResult, Spread, measure_of, summarise
+from tapehead.studies.summary import RecipeResult, RunResult, ShownMeasure, Spread, measure_of, summarise
 
 __all__ = ["markdown", "print_tables", "results"]
 
@@ -37,7 +37,7 @@ def _sizes(runs: Sequence[RunResult]) -> list[str]:
     return list(dict.fromkeys(size for run in runs for size in run.scores))
 
 
-def _runs_block(runs: Sequence[RunResult], measure: Measure, sizes: Sequence[str]) -> Block:
+def _runs_block(runs: Sequence[RunResult], measure: ShownMeasure, sizes: Sequence[str]) -> Block:
     headings = ["model", "seed", "", "solved at sequences", "at seconds", "trained on", "seconds", measure.heading]
     rows = []
     for run in runs:
@@ -51,7 +51,7 @@ def _runs_block(runs: Sequence[RunResult], measure: Measure, sizes: Sequence[str
     return Block("Every run", headings + [f"at {size}" for size in sizes], rows, 3)
 
 
-def _recipes_block(recipes: Sequence[RecipeResult], measure: Measure, sizes: Sequence[str]) -> Block:
+def _recipes_block(recipes: Sequence[RecipeResult], measure: ShownMeasure, sizes: Sequence[str]) -> Block:
     headings = ["model", "solved", "sequences until solved", "mean sequences", "seconds until solved", "mean seconds"]
     headings.append(measure.heading)
     rows = []
@@ -93,7 +93,7 @@ def _mean(spread: Spread | None) -> str:
     return _number(spread.mean) + ("" if spread.deviation is None else f" ± {_number(spread.deviation)}")
 
 
-def _note(measure: Measure, sizes: Sequence[str]) -> str:
+def _note(measure: ShownMeasure, sizes: Sequence[str]) -> str:
     heading = measure.heading[0].upper() + measure.heading[1:]
     return NOTE.format(measure=heading, sizes=" and at these sizes; of each model the median" if sizes else "")
 

@@ -16,8 +16,8 @@ from tapehead.errors import UnknownNameError, UsageError
 from tapehead.tasks import TASKS
 from tapehead.training.config import RunConfig
 from tapehead.training.help import BriefHelp, Elsewhere, ShowFullHelp
-from tapehead.training.kinds import GROUPS, Seed, option_kinds, placeholder
 from tapehead.training.models import MODELS, default_model
+from tapehead.training.option_kinds import GROUPS, Seed, option_kinds, placeholder
 from tapehead.training.refusals import check_files, config_files, refusal, with_option
 
 __all__ = ["check_names", "config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]

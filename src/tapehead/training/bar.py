@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tapehead.training.metrics import MEASURES, TRAINING_ERRORS
-from tapehead.training.running import Running
+from tapehead.training.running_means import Running
 
 __all__ = ["RunBar"]
 

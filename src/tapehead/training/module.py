@@ -29,7 +29,7 @@ from tapehead.training.optimisers import build_optimiser
 from tapehead.training.updates import Update, Updates
 
 if TYPE_CHECKING:
-    from tapehead.training.ensemble import Ensemble
+    from tapehead.training.together.ensemble import Ensemble
 
 __all__ = ["Progress", "TrainingModule"]
 

@@ -14,7 +14,7 @@ from tapehead.tasks import Measure, Size, Task
 from tapehead.training.capacity import memory_to_use
 from tapehead.training.evaluate import evaluate
 from tapehead.training.runs import write_json
-from tapehead.training.sources import open_model
+from tapehead.training.trained_models import open_model
 
 __all__ = ["evaluate_run", "user_sizes"]
 

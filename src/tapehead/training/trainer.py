@@ -26,12 +26,12 @@ from tapehead.training.bar import RunBar
 from tapehead.training.checkpoints import GracefulStop, SavingStop, WholeCheckpoints, model_checkpoints
 from tapehead.training.config import OptimiserConfig, RunConfig
 from tapehead.training.devices import why_on_cpu
-from tapehead.training.kinds import option_kinds
 from tapehead.training.module import TrainingModule
-from tapehead.training.processes import SameBuffers
-from tapehead.training.progress import ProgressFile
+from tapehead.training.option_kinds import option_kinds
+from tapehead.training.progress_file import ProgressFile
 from tapehead.training.refusals import with_option, with_trainer_option
 from tapehead.training.runs import Run
+from tapehead.training.same_buffers import SameBuffers
 
 __all__ = ["build"]
 

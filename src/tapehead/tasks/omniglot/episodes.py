@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["ClassCounts", "Plan", "draw_plan", "instances_of"]
+__all__ = ["ClassCounts", "EpisodeOrder", "draw_order", "instances_of"]
 
 ClassCounts = Literal["equal", "random"]
 """How often the classes of an episode come."""
 
 
-class Plan(NamedTuple):
+class EpisodeOrder(NamedTuple):
     """What B episodes show; a slot is the place of a class among those of its episode."""
 
     classes: Tensor
@@ -25,7 +25,7 @@ class Plan(NamedTuple):
     """(T, B): by whom the drawing is, no two the same of a class of an episode"""
 
 
-def draw_plan(
+def draw_order(
     batch_size: int,
     length: int,
     way: int,
@@ -33,7 +33,7 @@ def draw_plan(
     drawings: int,
     class_counts: ClassCounts,
     generator: torch.Generator | None = None,
-) -> Plan:
+) -> EpisodeOrder:
     """Draw the order of B episodes.
 
     Args:
@@ -47,8 +47,8 @@ def draw_plan(
             "random": whose turn it is, is drawn at every step anew among the classes that have a drawing left
         generator: source of chance
 
-    >>> plan = draw_plan(2, length=6, way=3, classes=100, drawings=20, class_counts="equal")
-    >>> plan.slots.sort(0).values.T
+    >>> order = draw_order(2, length=6, way=3, classes=100, drawings=20, class_counts="equal")
+    >>> order.slots.sort(0).values.T
     tensor([[0, 0, 1, 1, 2, 2],
             [0, 0, 1, 1, 2, 2]])
     """
@@ -68,7 +68,7 @@ def draw_plan(
     most = int(repeats.max()) + 1
     drawers = torch.rand(batch_size, way, drawings, generator=generator).topk(most).indices
     rows = torch.arange(batch_size).unsqueeze(1)
-    return Plan(chosen, slots.T, drawers[rows, slots, repeats].T)
+    return EpisodeOrder(chosen, slots.T, drawers[rows, slots, repeats].T)
 
 
 def _repeats(slots: Tensor, way: int) -> Tensor:

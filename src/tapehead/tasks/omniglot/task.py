@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tapehead.tasks.omniglot.augmentation import quarter_turns, turned_and_moved
-from tapehead.tasks.omniglot.episodes import ClassCounts, draw_plan, instances_of
+from tapehead.tasks.omniglot.episodes import ClassCounts, draw_order, instances_of
 from tapehead.tasks.omniglot.images import SIZE, load
 from tapehead.tasks.omniglot.labels import (
     CHARACTERS,
@@ -225,13 +225,13 @@ class Omniglot(Task):
         if class_counts is None:
             class_counts = self.class_counts if part == "training" else "equal"
         check_word("Omniglot", "class_counts", class_counts, get_args(ClassCounts))
-        plan = draw_plan(batch_size, length, way, self._count(part), DRAWINGS, class_counts, generator)
+        order = draw_order(batch_size, length, way, self._count(part), DRAWINGS, class_counts, generator)
         labels = draw_labels(self.labels, way, batch_size, generator)
 
         rows = torch.arange(batch_size)
-        drawn = plan.classes[rows, plan.slots]  # (T, B)
+        drawn = order.classes[rows, order.slots]  # (T, B)
         turns = torch.div(drawn, len(classes), rounding_mode="floor").flatten()
-        places = classes[drawn % len(classes)] * DRAWINGS + plan.drawers
+        places = classes[drawn % len(classes)] * DRAWINGS + order.drawers
         drawings = load(self.data or os.environ.get("TAPEHEAD_OMNIGLOT") or None, self.cache)
         images = drawings.flatten(0, 1).index_select(0, places.flatten())
         if part == "training" if augment is None else augment:
@@ -239,7 +239,7 @@ class Omniglot(Task):
         elif turns.any():
             images = quarter_turns(images, turns)
 
-        target = labels[rows, plan.slots]
+        target = labels[rows, order.slots]
         input = target.new_zeros(length, batch_size, self.input_size)
         input[:, :, :_PIXELS] = images.view(length, batch_size, _PIXELS)
         input[1:, :, _PIXELS:] = target[:-1]

@@ -9,9 +9,9 @@ import torch
 
 from tapehead.nn import NTM, SequenceModel
 from tapehead.training.config import OptimiserConfig
-from tapehead.training.joint_steps import JointSteps, clip_each
 from tapehead.training.optimisers import build_optimiser, clip_gradients
-from tapehead.training.stack import Stack
+from tapehead.training.together.joint_steps import JointSteps, clip_each
+from tapehead.training.together.stack import Stack
 
 OPTIMISERS = ("rmsprop_graves", "rmsprop", "adam", "adamw")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from tapehead.training.running import Running
+from tapehead.training.running_means import Running
 
 __all__ = ["ProgressFile"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tapehead.nn import MANN, NTM, Initial, SequenceModel
 from tapehead.training.evaluate import answer
-from tapehead.training.stack import Stack
+from tapehead.training.together.stack import Stack
 
 
 def models_of(kind: type[NTM] | type[MANN], **options: object) -> list[SequenceModel]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tapehead.training.turns import Turns
+from tapehead.training.together.turns import Turns
 
 
 def test_jobs_take_turns_and_meet():

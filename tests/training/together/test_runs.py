@@ -22,8 +22,8 @@ from tapehead.nn import SequenceModel
 from tapehead.tasks import TASKS, Batch, Copy
 from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run
-from tapehead.training.stack import Stack
 from tapehead.training.together import train_together, why_not_together
+from tapehead.training.together.stack import Stack
 from tapehead.training.train import Prepared, check, prepare
 from tests.training import tiny
 

@@ -16,7 +16,7 @@ from tapehead.errors import DataError, TapeheadError
 from tapehead.nn import MANN, NTM
 from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.config import RunConfig
-from tapehead.training.ensemble import Ensemble, is_own, try_together
+from tapehead.training.together.ensemble import Ensemble, is_own, try_together
 from tapehead.training.train import Prepared, begin, finish, fit, forget, quiet_lightning
 
 __all__ = ["train_together", "why_not_together"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tapehead.training.config import OptimiserConfig
 from tapehead.training.optimisers import GravesRMSprop, build_optimiser, in_rows
-from tapehead.training.stack import Stack
+from tapehead.training.together.stack import Stack
 
 __all__ = ["JointSteps", "clip_each"]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tapehead.cli import main
-from tapehead.studies import together
+from tapehead.studies import one_process
 from tapehead.studies.folder import StudyFolder
 from tapehead.studies.worker import Order
 from tapehead.training.runs import Run
@@ -53,7 +53,7 @@ def here(monkeypatch):
     """Call it, and runs that train together do so in this process from then on."""
 
     def switch():
-        monkeypatch.setattr(together, "run_process", lambda command, *_: together.train_orders(command[-1]))
+        monkeypatch.setattr(one_process, "run_process", lambda command, *_: one_process.train_orders(command[-1]))
 
     return switch
 
@@ -111,7 +111,7 @@ def test_a_command_is_short_however_many_runs_it_trains(tmp_path):
     (folder / "logs").mkdir(parents=True)
     orders = [order(folder, seed)._replace(program=("-c", COUNTING)) for seed in range(1500)]
     assert len(json.dumps(orders)) > 128 * 1024  # the longest word of a command that Linux takes
-    found = list(together.perform_together(orders, workers=1, threads=1, stop=GoOn()))
+    found = list(one_process.perform_together(orders, workers=1, threads=1, stop=GoOn()))
     assert [one for one, _ in found] == orders
     assert {record["state"] for _, record in found} == {"died"}  # the program only counts them
     count, length = map(int, (folder / "logs" / "ntm-together.log").read_text().split())
@@ -130,7 +130,7 @@ def test_a_damaged_run_dies_and_the_others_go_on(tmp_path):
         checkpoint.write_bytes(b"half")
     orders = tmp_path / "orders.json"
     orders.write_text(json.dumps([order(folder, seed) for seed in range(2)]))
-    assert together.train_orders(orders) == 1
+    assert one_process.train_orders(orders) == 1
     record = json.loads((StudyFolder(folder).logs / "ntm-seed0.json").read_text())
     assert record["state"] == "died"
     assert "damaged" in record["message"]
