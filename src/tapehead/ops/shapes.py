@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -27,13 +28,15 @@ def offsets_of(numbers: dict[str, int]) -> dict[str, int]:
 
 
 def bits(value: float) -> int:
-    """A float64 that is 0, infinite or normal and above 0, as the integer of its bits, by what torch.compile can trace.
+    """A float64 of 0 or more, as the integer of its bits, by what torch.compile can trace; a subnormal one is 0.
 
     >>> import struct
     >>> all(bits(x) == struct.unpack("q", struct.pack("d", x))[0] for x in (0.0, 0.95, 1.0, 1e4, math.inf))
     True
+    >>> bits(1e-310)
+    0
     """
-    if value == 0:
+    if value < sys.float_info.min:
         return 0
     if value == math.inf:
         return 0x7FF << 52
