@@ -22,6 +22,9 @@ Nested = TypeVar("Nested")
 def map_tensors(function: Callable[[Tensor], Tensor], nested: Nested) -> Nested:
     """Apply a function to every tensor of nested tuples, keeping their types; None stays None.
 
+    Raises:
+        TypeError: something else than tensors, None, and tuples and lists of them.
+
     >>> import torch
     >>> map_tensors(lambda tensor: tensor * 2, LSTMState(torch.ones(1), torch.zeros(1)))
     LSTMState(hidden=tensor([2.]), cell=tensor([0.]))
@@ -30,10 +33,14 @@ def map_tensors(function: Callable[[Tensor], Tensor], nested: Nested) -> Nested:
         return nested
     if isinstance(nested, Tensor):
         return function(nested)  # type: ignore[return-value]
-    values: list[Any] = [map_tensors(function, value) for value in nested]  # type: ignore[attr-defined]
+    if not isinstance(nested, (tuple, list)):
+        raise TypeError(
+            f"map_tensors: expected tensors, None, and tuples and lists of them, got {type(nested).__name__}."
+        )
+    values: list[Any] = [map_tensors(function, value) for value in nested]
     if hasattr(nested, "_fields"):
         return type(nested)(*values)
-    return type(nested)(values)  # type: ignore[call-arg]
+    return type(nested)(values)
 
 
 class LSTMState(NamedTuple):
@@ -53,7 +60,12 @@ class LSTMState(NamedTuple):
         return LSTMState(self.hidden.unsqueeze(1), self.cell.unsqueeze(1))
 
     def remove_batch(self) -> LSTMState:
-        """(L, 1, H) -> (L, H)."""
+        """(L, 1, H) -> (L, H).
+
+        Raises:
+            ValueError: the batch is not of 1.
+        """
+        _check_one_row(self, self.hidden, 1)
         return LSTMState(self.hidden.squeeze(1), self.cell.squeeze(1))
 
 
@@ -80,7 +92,11 @@ class NTMState(NamedTuple):
         return _add_batch(self)
 
     def remove_batch(self) -> NTMState:
-        """Remove the batch dimension of 1 from every tensor."""
+        """Remove the batch dimension of 1 from every tensor.
+
+        Raises:
+            ValueError: the batch is not of 1.
+        """
         return _remove_batch(self)
 
 
@@ -107,7 +123,11 @@ class MANNState(NamedTuple):
         return _add_batch(self)
 
     def remove_batch(self) -> MANNState:
-        """Remove the batch dimension of 1 from every tensor."""
+        """Remove the batch dimension of 1 from every tensor.
+
+        Raises:
+            ValueError: the batch is not of 1.
+        """
         return _remove_batch(self)
 
 
@@ -117,7 +137,16 @@ def _add_batch(state: Any) -> Any:
     return rest._replace(controller=controller)
 
 
+def _check_one_row(state: Any, tensor: Tensor, dim: int) -> None:
+    if tensor.shape[dim] != 1:
+        raise ValueError(
+            f"{type(state).__name__}.remove_batch: expected a batch of 1, got {tensor.shape[dim]} rows. Take the row "
+            "that you want of every tensor, as [:1] of the batch dimension, first."
+        )
+
+
 def _remove_batch(state: Any) -> Any:
+    _check_one_row(state, state.memory, 0)
     controller = None if state.controller is None else state.controller.remove_batch()
     rest = map_tensors(lambda tensor: tensor.squeeze(0), state._replace(controller=None))
     return rest._replace(controller=controller)
