@@ -219,9 +219,21 @@ class SequenceShape(_Fields):
 
     def gradients(self, of_input: bool, of_state: bool) -> dict[str, tuple[int, ...]]:
         """Shapes of what the backward makes, in its order: by the names of what they are the gradients of."""
-        absent = ["lengths", *self.without_gradient]
-        absent += [] if of_input else ["input"]
-        absent += [] if of_state else list(self.state())
-        absent += [] if self.lstm else ["hidden", "cell", "weight_hidden"]
-        absent += [] if self.layers > 1 else ["upper_weight", "upper_bias"]
+        absent = self.absent(tuple(self.state()), of_input, of_state, lstm=bool(self.lstm), upper=self.layers > 1)
         return {name: shape for name, shape in self.arguments().items() if name not in absent}
+
+    @classmethod
+    def absent(
+        cls, state: tuple[str, ...], of_input: bool, of_state: bool, *, lstm: bool, upper: bool
+    ) -> frozenset[str]:
+        """Which tensors that the forward takes the backward makes no gradient of; `state` has the state's names."""
+        return frozenset(
+            (
+                "lengths",
+                *cls.without_gradient,
+                *(() if of_input else ("input",)),
+                *(() if of_state else state),
+                *(() if lstm else ("hidden", "cell", "weight_hidden")),
+                *(() if upper else ("upper_weight", "upper_bias")),
+            )
+        )
