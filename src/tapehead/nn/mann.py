@@ -1,4 +1,4 @@
-"""The memory-augmented network of Santoro et al. (2016, arXiv 1605.06065), for one-shot learning: cell and layer."""
+"""The memory-augmented network of Santoro et al. (2016, arXiv 1605.06065), for one-shot learning, over a sequence."""
 
 from __future__ import annotations
 
@@ -21,20 +21,66 @@ __all__ = ["MANN"]
 
 
 class MANN(nn.Module):
-    """A memory-augmented network with least-recently-used access over a whole sequence, used like `torch.nn.LSTM`.
+    r"""A memory-augmented network with least-recently-used access over a whole sequence, used like `torch.nn.LSTM`.
 
-    Takes the arguments of `MANNCell`, which it holds as `cell`, and `batch_first`.
+    A controller reads the input and what was read last. Each of R heads writes where it has just read or into the slot
+    that was used least, and reads by content:
+
+    - least used, eq. 21: :math:`w^{lu}(i) = 1` at the slot of the least :math:`w^u_{t-1}`, which is set to zero
+    - write weights, eq. 22: :math:`w^w = \sigma(\alpha)\, w^r_{t-1} + (1 - \sigma(\alpha))\, w^{lu}_{t-1}`
+    - write, eq. 23: :math:`M(i) \leftarrow M(i) + w^w(i)\, a`
+    - read weights, eq. 17 and 18: :math:`w^r(i) = \mathrm{softmax}_i(\beta\, K[k, M(i)])`, K the cosine
+    - read, eq. 19: :math:`r = \sum_i w^r(i) M(i)`
+    - usage, eq. 20: :math:`w^u = \gamma\, w^u_{t-1} + w^r + w^w`, summed over the heads
+
+    The step alone is `MANNCell`, which the layer holds as `cell`.
 
     Args:
+        input_size: D, width of the input
+        hidden_size: H, width of each controller layer
+        memory_size: N, slots of the memory; a state made for another N runs as well
+        word_size: M, numbers in a slot
+        num_read_heads: R; each of them writes as well
+        usage_decay: gamma of eq. 20, in 0..1
+        write: "add": what is written is a vector a of its own, as in an NTM. "key": it is the key k that reads,
+            as in eq. 23
+        least_used: which slots are cleared, and are written where a head does not write to what it read. "one": the
+            least used, all heads the same. "each": the R least used, each head its own. "all": the R least used, every
+            head all of them, which is eq. 21 to the letter
+        order: "write_read": the write makes M_t, which is addressed and read. "read_write": M_{t-1} is addressed and
+            read, then the write makes M_t
+        key_strength: "learned": beta, as in an NTM. "one": beta is 1, as in the paper
+        key_activation: "linear" or "tanh", of the keys
+        add_activation: "linear" or "tanh", of the add vectors
+        controller: "lstm" or "feedforward" (tanh)
+        num_layers: depth of the controller
+        key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus.
+            Without effect with `key_strength="one"`
+        write_gate_bias: what the biases of the write gates of new heads start with; they begin with its sigmoid
+        initial: what starts a sequence, an `Initial`; its `weights` are where the heads have read
         batch_first: batched input and output are (B, T, ...) instead of (T, B, ...), in traces as well; states are not
             affected
+        backend: "auto", "reference" or "fused"; see `tapehead.backends`
+        device: of the parameters
+        dtype: torch.float32 or torch.float64
 
     Shape:
         input: (T, B, D), with `batch_first` (B, T, D), unbatched (T, D), or a `PackedSequence`
+        state: a `MANNState`; None starts a new sequence
         lengths: (B,) integers in 0..T: past its length a row's output is zero, and its state is that of its last step
-        output: (T, B, H + R*M) in the form of the input; `output_size` wide
+        output: (T, B, H + R*M) in the form of the input: the controller's output and the reads of every step;
+            `output_size` wide
 
-    Differs from the paper, Raises: see `MANNCell`.
+    Differs from the paper:
+        By default what is written is not the key, keys are told how strong they are, and one slot is cleared instead
+        of R. Of slots that are used equally little, at first all of them, the lowest is taken. The choice of the least
+        used has no gradient, and neither has the usage. New heads read with a key strength of 15, where a softmax over
+        128 slots can tell one from another, and write mostly where least was used: docs/training-tasks.md. Under
+        autocast the layer computes in its parameters' dtype.
+
+    Raises:
+        TypeError, ValueError: an argument, input or state of the wrong kind, size, dtype or device.
+        BackendError: the backend asked for cannot run.
 
     >>> layer = MANN(input_size=405, hidden_size=200)
     >>> output, state = layer(torch.randn(12, 4, 405), lengths=torch.tensor([12, 7, 3, 1]))
@@ -120,7 +166,22 @@ class MANN(nn.Module):
         state: MANNState | None = None,
         lengths: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, MANNState]:
-        """Run a sequence: the output of every step, and the state after each row's last one."""
+        """Run a sequence: the output of every step, and the state after each row's last one.
+
+        Args:
+            input: what the controller reads, step by step
+            state: what the last call returned, or what `initial_state` makes; None starts a new sequence
+            lengths: how many steps each row has; None means all. A `PackedSequence` brings its own
+
+        Shape:
+            input: (T, B, D), with `batch_first` (B, T, D), unbatched (T, D), or a `PackedSequence`
+            lengths: (B,) integers in 0..T, unbatched ()
+            output: (T, B, H + R*M) in the form of the input; zero past a row's length
+
+        Raises:
+            TypeError, ValueError: an input, state or lengths of the wrong kind, size, dtype or device.
+            BackendError: the backend asked for cannot run.
+        """
         opened, output, new_state, _ = run_sequence(self, input, state, lengths, trace=False)
         return opened.close(output), new_state
 
@@ -132,7 +193,11 @@ class MANN(nn.Module):
     ) -> tuple[Tensor | PackedSequence, MANNState, MANNTrace]:
         """What `forward` gives, and every weighting, key, gate, add, usage, read and memory of every step.
 
-        The trace is padded, never packed.
+        Takes and raises what `forward` does. The trace is padded, never packed, and has the memory of every step.
+
+        Shape:
+            output, state: as `forward` gives them
+            trace: a `MANNTrace`, (T, B, ...); with `batch_first` (B, T, ...), unbatched (T, ...)
 
         >>> output, state, trace = MANN(405, 200).trace(torch.randn(12, 4, 405))
         >>> trace.write.weights.shape, trace.usage.shape

@@ -1,4 +1,4 @@
-"""The memory-augmented network of Santoro et al. (2016, arXiv 1605.06065), for one-shot learning: cell and layer."""
+"""One step of the memory-augmented network of Santoro et al. (2016, arXiv 1605.06065)."""
 
 from __future__ import annotations
 
@@ -23,56 +23,15 @@ __all__ = ["MANNCell"]
 
 
 class MANNCell(nn.Module):
-    r"""One step of a memory-augmented network with least-recently-used access, used like `torch.nn.LSTMCell`.
+    """One step of a memory-augmented network with least-recently-used access, used like `torch.nn.LSTMCell`.
 
-    A controller reads the input and what was read last. Each of R heads writes where it has just read or into the slot
-    that was used least, and reads by content:
-
-    - least used, eq. 21: :math:`w^{lu}(i) = 1` at the slot of the least :math:`w^u_{t-1}`, which is set to zero
-    - write weights, eq. 22: :math:`w^w = \sigma(\alpha)\, w^r_{t-1} + (1 - \sigma(\alpha))\, w^{lu}_{t-1}`
-    - write, eq. 23: :math:`M(i) \leftarrow M(i) + w^w(i)\, a`
-    - read weights, eq. 17 and 18: :math:`w^r(i) = \mathrm{softmax}_i(\beta\, K[k, M(i)])`, K the cosine
-    - read, eq. 19: :math:`r = \sum_i w^r(i) M(i)`
-    - usage, eq. 20: :math:`w^u = \gamma\, w^u_{t-1} + w^r + w^w`, summed over the heads
-
-    Args:
-        input_size: D, width of the input
-        hidden_size: H, width of each controller layer
-        memory_size: N, slots of the memory; a state made for another N runs as well
-        word_size: M, numbers in a slot
-        num_read_heads: R; each of them writes as well
-        usage_decay: gamma of eq. 20, in 0..1
-        write: "add": what is written is a vector a of its own, as in an NTM. "key": it is the key k that reads,
-            as in eq. 23
-        least_used: which slots are cleared, and are written where a head does not write to what it read. "one": the
-            least used, all heads the same. "each": the R least used, each head its own. "all": the R least used, every
-            head all of them, which is eq. 21 to the letter
-        order: "write_read": the write makes M_t, which is addressed and read. "read_write": M_{t-1} is addressed and
-            read, then the write makes M_t
-        key_strength: "learned": beta, as in an NTM. "one": beta is 1, as in the paper
-        key_activation: "linear" or "tanh", of the keys
-        add_activation: "linear" or "tanh", of the add vectors
-        controller: "lstm" or "feedforward" (tanh)
-        num_layers: depth of the controller
-        key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus.
-            Without effect with `key_strength="one"`
-        write_gate_bias: what the biases of the write gates of new heads start with; they begin with its sigmoid
-        initial: what starts a sequence, an `Initial`; its `weights` are where the heads have read
-        backend: "auto", "reference" or "fused"; see `tapehead.backends`
-        device: of the parameters
-        dtype: torch.float32 or torch.float64
+    Takes the arguments of `MANN`, where they, the equations and what differs from the paper are described, but for
+    `batch_first`.
 
     Shape:
         input: (B, D) or, unbatched, (D,)
         state: a `MANNState`; None starts a new sequence
         output: (B, H + R*M): the controller's output and the reads of this step; `output_size` wide
-
-    Differs from the paper:
-        By default what is written is not the key, keys are told how strong they are, and one slot is cleared instead
-        of R. Of slots that are used equally little, at first all of them, the lowest is taken. The choice of the least
-        used has no gradient, and neither has the usage. New heads read with a key strength of 15, where a softmax over
-        128 slots can tell one from another, and write mostly where least was used: docs/training-tasks.md. Under
-        autocast the cell computes in its parameters' dtype.
 
     Raises:
         TypeError, ValueError: an argument, input or state of the wrong kind, size, dtype or device.
@@ -197,7 +156,20 @@ class MANNCell(nn.Module):
         return f"{self.input_size}, {self.hidden_size}, memory_size={self.memory_size}, {settings}"
 
     def forward(self, input: Tensor, state: MANNState | None = None) -> tuple[Tensor, MANNState]:
-        """One step: (B, D) -> (B, H + R*M) and the new state; (D,) unbatched."""
+        """One step: the controller's output and the reads, and the new state.
+
+        Args:
+            input: what the controller reads
+            state: what the last call returned, or what `initial_state` makes; None starts a new sequence
+
+        Shape:
+            input: (B, D) or, unbatched, (D,)
+            output: (B, H + R*M) or, unbatched, (H + R*M,)
+
+        Raises:
+            TypeError, ValueError: an input or state of the wrong kind, size, dtype or device.
+            BackendError: the backend asked for cannot run.
+        """
         return run_step(self, input, state)
 
     def initial_state(self, batch_size: int | None = None, memory_size: int | None = None) -> MANNState:
