@@ -27,7 +27,7 @@ import torch
 from benchmarks.kernels import BASE, Contestant, inside_kernel, operations
 from benchmarks.peaks import fma_peak
 from tapehead import core
-from tapehead.nn import ntm as layers
+from tapehead.nn import ntm_cell as layers
 from tapehead.ops import custom
 from tapehead.ops.ntm import cpu, op
 from tapehead.training import optimisers

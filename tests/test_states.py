@@ -42,6 +42,12 @@ def test_batch_of_one_comes_and_goes(make):
 
 
 @pytest.mark.parametrize("make", STATES.values(), ids=STATES)
+def test_a_batch_of_more_is_not_removed(make):
+    with pytest.raises(ValueError, match="remove_batch: expected a batch of 1, got 4 rows"):
+        make((4,)).remove_batch()
+
+
+@pytest.mark.parametrize("make", STATES.values(), ids=STATES)
 def test_states_are_immutable(make):
     state = make()
     with pytest.raises(AttributeError):
@@ -58,3 +64,9 @@ def test_map_tensors_keeps_types_and_none():
     assert all((tensor == 2).all() for _, tensor in named_tensors(doubled))
     assert map_tensors(torch.neg, None) is None
     assert isinstance(map_tensors(torch.neg, [torch.ones(1)]), list)
+
+
+@pytest.mark.parametrize("other", [{"a": torch.ones(1)}, "a", 3], ids=str)
+def test_map_tensors_refuses_what_is_no_tuple(other):
+    with pytest.raises(TypeError, match=f"expected tensors, None, and tuples .* got {type(other).__name__}"):
+        map_tensors(torch.neg, (torch.ones(1), other))

@@ -37,10 +37,52 @@ def test_parity_allows_a_multiple_of_the_references_error():
     assert_parity(off_by(0.028), off_by(-0.01), {"x": EXACT}, factor=3)
 
 
-@pytest.mark.parametrize("difference", [0.022, torch.nan, torch.inf])
-def test_parity_refuses_more_and_names_the_tensor(difference: float):
+def test_parity_refuses_more_and_names_the_tensor():
     with pytest.raises(AssertionError, match=r"^x: error .* allowed 0.02 = 2 x max"):
-        assert_parity(off_by(difference), off_by(0.01), {"x": EXACT})
+        assert_parity(off_by(0.022), off_by(0.01), {"x": EXACT})
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_parity_wants_inf_and_nan_in_the_same_places(value: float):
+    special, exact = off_by(value), {"x": torch.tensor([1.0, value], dtype=torch.float64)}
+    assert_parity(special, special, exact)
+    other = off_by(-torch.inf if value == torch.inf else torch.inf)
+    for fast, reference, best in [
+        (special, off_by(0.01), {"x": EXACT}),
+        (off_by(123.0), special, exact),
+        (other, special, exact),
+        (off_by(0), special, {"x": EXACT}),
+        ({"x": special["x"] + 1e-3}, special, exact),
+    ]:
+        with pytest.raises(AssertionError, match=r"^x: "):
+            assert_parity(fast, reference, best)
+
+
+def test_parity_wants_the_references_dtype():
+    exact = {"x": torch.tensor([1 / 3], dtype=torch.float64)}
+    fast, reference = {"x": exact["x"].half()}, {"x": exact["x"].float()}
+    with pytest.raises(AssertionError, match=r"^x: expected torch.float32, as the reference has, got torch.float16"):
+        assert_parity(fast, reference, exact)
+
+
+@pytest.mark.parametrize("nothing", [{}, (), None], ids=str)
+def test_parity_wants_a_tensor(nothing):
+    with pytest.raises(AssertionError, match="at least one tensor"):
+        assert_parity(nothing, nothing, nothing)
+
+
+def test_parity_of_what_has_no_elements():
+    assert_parity({"x": torch.zeros(0)}, {"x": torch.zeros(0)}, {"x": torch.zeros(0).double()})
+
+
+def test_parity_refuses_other_shapes():
+    with pytest.raises(ValueError, match="of one shape"):
+        assert_parity({"x": torch.ones(1)}, off_by(0), {"x": EXACT})
+
+
+def test_named_tensors_refuse_what_is_none():
+    with pytest.raises(TypeError, match=r"got str as 0\.name"):
+        list(named_tensors(({"name": "x"},)))
 
 
 def test_parity_with_a_reference_that_happens_to_be_exact_allows_roundings():

@@ -68,7 +68,7 @@ myst_heading_anchors = 4
 
 default_role = "literal"
 highlight_language = "none"
-autodoc_default_options = {"members": True, "exclude-members": "extra_repr, run, start, check_memory_size"}
+autodoc_default_options = {"members": True, "exclude-members": "extra_repr"}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False

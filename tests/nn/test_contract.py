@@ -82,7 +82,7 @@ def test_full_lengths_are_no_lengths(kind):
 
 
 @every_layer
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32, torch.int64])
 def test_lengths_of_any_integer_dtype_and_of_nothing(kind, dtype):
     layer, input = kind.make(), batch()
     assert_same(layer(input, lengths=LENGTHS.to(dtype)), layer(input, lengths=LENGTHS))

@@ -129,6 +129,17 @@ def test_what_pads_a_row_has_no_part_in_the_means():
         torch.testing.assert_close(other.embedding.normalisation.get_buffer(name), expected)
 
 
+@pytest.mark.parametrize("lengths", [[0, 0], [0, 1]], ids=str)
+def test_fewer_than_two_pictures_among_padding_teach_it_nothing(lengths):
+    model, input = SequenceModel(LSTM(11, 4), 2, seen(make())), torch.randn(5, 2, 70)
+    expected, before = copy.deepcopy(model).eval(), copy.deepcopy(model.embedding.state_dict())
+    logits, _ = model(input, None, torch.tensor(lengths))
+    assert all(torch.equal(value, before[name]) for name, value in model.embedding.state_dict().items())
+    torch.testing.assert_close(logits, expected(input, None, torch.tensor(lengths))[0])
+    logits.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
 def test_the_means_are_those_of_torch():
     embedding, theirs = make(dtype=torch.float64), torch.nn.BatchNorm1d(5, dtype=torch.float64)
     torch.nn.init.constant_(theirs.weight, 0.35)

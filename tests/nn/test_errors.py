@@ -2,14 +2,13 @@
 
 import re
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 from torch.nn.utils.rnn import pack_sequence
 
-from tapehead import LSTM, NTM, Initial, LSTMState, NTMCell, SequenceModel
-from tapehead.nn import sequences
+from tapehead import LSTM, MANN, NTM, Initial, LSTMState, NTMCell, SequenceModel
 
 FORM = re.compile(r"^[A-Za-z_.]+(: state)?: expected .+, got .+")
 OPTIONS = {"memory_size": 5, "word_size": 2}
@@ -20,6 +19,12 @@ feedforward = feedforward_ntm()
 input = torch.zeros(6, 2, 3)
 state, lstm_state = ntm.initial_state(2), lstm.initial_state(2)
 turned = ntm.initial_state(2)._replace(controller=LSTMState(torch.zeros(2, 1, 4), torch.zeros(2, 1, 4)))
+
+
+class Bare(torch.nn.Module):
+    """A core without parameters."""
+
+    output_size = 3
 
 
 def assert_refused(call, kind: type[Exception], message: str) -> None:
@@ -80,9 +85,15 @@ def test_choices(module, name, value):
     ("reads to be one of", ValueError, lambda: Initial(reads="zero")),
     ("controller to be one of", ValueError, lambda: Initial(controller="random")),
     ("std >= 0, got -1", ValueError, lambda: Initial(std=-1.0)),
-    ("std >= 0, got nan", ValueError, lambda: Initial(std=float("nan"))),
+    ("std to be finite, got nan", ValueError, lambda: Initial(std=float("nan"))),
+    ("std to be finite, got inf", ValueError, lambda: Initial(memory="random", std=float("inf"))),
+    ("std to be a float, got 'a'", TypeError, lambda: Initial(std="a")),
+    ("constant to be a float, got 'a'", TypeError, lambda: Initial(constant="a")),
+    ("constant to be finite, got -inf", ValueError, lambda: Initial(constant=-float("inf"))),
+    ("gradient_limit to be a float, got 'x'", TypeError, lambda: NTM(3, 4, gradient_limit="x")),
     ("core to be a layer with an output_size, got Linear", TypeError, lambda: SequenceModel(torch.nn.Linear(3, 4), 2)),
     ("core to be a layer with an output_size, got int", TypeError, lambda: SequenceModel(3, 2)),
+    ("core to have parameters, got Bare with none", TypeError, lambda: SequenceModel(Bare(), 2)),
     ("target_size >= 1, got 0", ValueError, lambda: SequenceModel(ntm, 0)),
 )
 def test_making(message, kind, call):
@@ -191,9 +202,24 @@ def test_batch_first_is_named_in_the_shape():
     assert_refused(lambda: layer(torch.zeros(2, 6, 4)), ValueError, "input (B, T, 3), got (2, 6, 4)")
 
 
-def test_lengths_are_not_looked_at_while_a_cuda_graph_records(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    assert not sequences._can_be_read(SimpleNamespace(is_cuda=True))
-    assert sequences._can_be_read(torch.tensor([1]))
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    assert sequences._can_be_read(SimpleNamespace(is_cuda=True))
+@pytest.mark.parametrize("layer", [NTM, MANN])
+def test_lengths_without_values_are_not_looked_at(layer):
+    with torch.device("meta"):
+        output, _ = layer(3, 4, **OPTIONS)(torch.zeros(6, 2, 3), lengths=torch.zeros(2, dtype=torch.int64))
+    assert output.is_meta
+    with FakeTensorMode():
+        output, _ = layer(3, 4, **OPTIONS)(torch.zeros(6, 2, 3), lengths=torch.tensor([9, 9]))
+    assert output.shape[:2] == (6, 2)
+
+
+@pytest.mark.cuda
+def test_lengths_are_not_looked_at_while_a_cuda_graph_records():
+    layer, lengths = NTM(3, 4, **OPTIONS).cuda(), torch.tensor([6, 2], device="cuda")
+    given = input.cuda()
+    with torch.no_grad():
+        expected, _ = layer(given, lengths=lengths)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output, _ = layer(given, lengths=lengths)
+        graph.replay()
+    assert torch.allclose(output, expected)

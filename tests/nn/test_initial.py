@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
 
-from tapehead import NTM, Initial, NTMCell
+from tapehead import NTM, Initial, NTMCell, NTMState
 from tapehead.testing import named_tensors
 
 LOGITS = ["read_weights.logits.value", "write_weights.logits.value"]
@@ -12,6 +14,11 @@ LEARNED = {"memory": "learned", "weights": "learned", "reads": "learned", "contr
 
 def cell(**kinds) -> NTMCell:
     return NTMCell(3, 4, memory_size=6, word_size=2, num_read_heads=2, num_layers=2, initial=Initial(**kinds))
+
+
+def assert_equal_states(mine: NTMState, theirs: NTMState) -> None:
+    pairs = zip(named_tensors(mine), named_tensors(theirs), strict=True)
+    assert all(torch.equal(one, other) for (_, one), (_, other) in pairs)
 
 
 def saved(module: NTMCell) -> dict[str, str]:
@@ -71,8 +78,7 @@ def test_what_is_drawn_has_its_deviation_and_goes_with_the_state_dict(kind):
     assert (memory.std() / 0.2 - 1).abs() < 4 / 140
     assert not torch.equal(memory, other.initial_state(1).memory)
     other.load_state_dict(module.state_dict())
-    pairs = zip(named_tensors(module.initial_state(2)), named_tensors(other.initial_state(2)), strict=True)
-    assert all(torch.equal(mine, theirs) for (_, mine), (_, theirs) in pairs)
+    assert_equal_states(module.initial_state(2), other.initial_state(2))
 
 
 def test_rows_of_a_batch_start_alike_and_unbatched_is_one_of_them():
@@ -98,6 +104,51 @@ def test_memory_of_another_size_runs(memory, weights, memory_size):
     output, state = layer(torch.randn(3, 2, 3), start)
     assert output.isfinite().all()
     assert state.memory.shape == start.memory.shape
+
+
+class Enlarged(nn.Module):
+    """A layer that starts with more slots than it was made with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = NTM(3, 4, memory_size=6, word_size=2, initial=Initial(memory="random", weights="random"))
+
+    def start(self) -> NTMState:
+        return self.layer.initial_state(2, memory_size=14)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.layer(input, self.start())[0]
+
+
+def test_further_slots_are_those_of_a_fixed_seed_whatever_the_defaults_of_torch():
+    model = Enlarged()
+    start = model.start()
+    further = torch.randn(8, 2, generator=torch.Generator().manual_seed(0)) * 0.05
+    assert torch.equal(start.memory[0, 6:], further)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert_equal_states(model.start(), start)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        assert_equal_states(model.start(), start)
+        assert Enlarged().start().memory.is_meta
+
+
+def test_further_slots_are_no_draw_under_vmap():
+    models, input = [Enlarged(), Enlarged()], torch.randn(3, 2, 3)
+    mapped = vmap(lambda *tensors: functional_call(models[0], tensors, (input,)))(*stack_module_state(models))
+    for model, output in zip(models, mapped, strict=True):
+        assert torch.allclose(output, model(input), atol=1e-6)
+
+
+def test_who_writes_to_a_state_changes_no_other_models_answer():
+    first, second, input = cell(), cell(), torch.randn(2, 3)
+    expected, _ = second(input)
+    for state in (first.initial_state(2), first(input)[1]):
+        for _, tensor in named_tensors(state):
+            tensor.detach().fill_(7)
+    assert torch.equal(second(input)[0], expected)
 
 
 @pytest.mark.parametrize("memory_size", [5, 7, 2048])

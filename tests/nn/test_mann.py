@@ -211,3 +211,11 @@ def test_a_state_decides_the_memory_size():
     assert new_state.memory.shape == (2, 9, 2)
     assert new_state.usage.shape == (2, 9)
     assert output.shape == (6, 2, layer.output_size)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_decay_too_small_to_be_normal_is_0(dtype):
+    small, none = (MANN(3, 4, memory_size=5, word_size=2, usage_decay=decay, dtype=dtype) for decay in (1e-310, 0.0))
+    none.load_state_dict(small.state_dict())
+    input = torch.randn(6, 2, 3, dtype=dtype)
+    assert_same(small(input), none(input))

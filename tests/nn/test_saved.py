@@ -5,6 +5,7 @@ import inspect
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 import tapehead
 from tapehead import LSTM, NTM, SequenceModel
@@ -111,3 +112,51 @@ def test_a_subclass_of_the_model_stays_one(tmp_path):
 
     SequenceModel(LSTM(D, 4), 2).save_pretrained(tmp_path / "model")
     assert type(Mine.from_pretrained(tmp_path / "model")) is Mine
+
+
+def halved(model: SequenceModel) -> None:
+    model.half()
+
+
+def mixed(model: SequenceModel) -> None:
+    model.core.double()
+
+
+def normed(model: SequenceModel) -> None:
+    parametrizations.weight_norm(model.core.cell.heads, "weight")
+
+
+def pruned(model: SequenceModel) -> None:
+    prune.random_unstructured(model.readout, "weight", 0.5)
+
+
+def grown(model: SequenceModel) -> None:
+    model.extra = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (halved, "expected dtype torch.float32 or torch.float64, got torch.float16"),
+        (mixed, r"expected core\.\S+ \(.*\) of torch.float32, .* of torch.float64"),
+        (normed, "expected core.cell.heads.weight .* got no such tensor. Make parametrizations and pruning permanent"),
+        (pruned, "expected readout.weight .* got no such tensor"),
+        (grown, "expected extra.weight not to be there"),
+    ],
+)
+def test_what_could_not_be_made_again_is_not_saved(change, said, tmp_path):
+    model = SequenceModel(NTM(D, 4, memory_size=5, word_size=2), 2)
+    change(model)
+    with pytest.raises(ValueError, match=f"save_pretrained: {said}"):
+        model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_is_made_permanent_is_saved(tmp_path):
+    model = SequenceModel(NTM(D, 4, memory_size=5, word_size=2), 2)
+    pruned(model), normed(model)
+    prune.remove(model.readout, "weight")
+    parametrize.remove_parametrizations(model.core.cell.heads, "weight")
+    model.save_pretrained(tmp_path / "model")
+    again = tapehead.from_pretrained(tmp_path / "model")
+    assert_equal(again.state_dict(), dict(sorted(model.state_dict().items())))

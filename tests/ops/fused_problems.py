@@ -67,7 +67,7 @@ def problem_of(case: Case, dtype: torch.dtype = torch.float64, *, ragged: bool =
 
 def parameters_of(layer: NTM | MANN) -> Any:
     kind = mann.MANNParameters if isinstance(layer, MANN) else ntm.NTMParameters
-    return kind(layer.cell.controller.tensors(), layer.cell.heads.tensors())
+    return kind(layer.cell.controller(), layer.cell.heads())
 
 
 def sequence(problem: Problem, **options: Any) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ every_backend = pytest.mark.parametrize("backend", ["reference", "fused"])
 
 
 def parameters_of(layer: MANN) -> mann.MANNParameters:
-    return mann.MANNParameters(layer.cell.controller.tensors(), layer.cell.heads.tensors())
+    return mann.MANNParameters(layer.cell.controller(), layer.cell.heads())
 
 
 def compare_with_paper(layer: MANN, input: Tensor, state=None, lengths: Tensor | None = None) -> None:

@@ -20,7 +20,7 @@ every_backend = pytest.mark.parametrize("backend", ["reference", "fused"])
 
 
 def parameters_of(layer: NTM) -> ntm.NTMParameters:
-    return ntm.NTMParameters(layer.cell.controller.tensors(), layer.cell.heads.tensors())
+    return ntm.NTMParameters(layer.cell.controller(), layer.cell.heads())
 
 
 def compare_with_paper(layer: NTM, input: Tensor, state=None, lengths: Tensor | None = None) -> None:

@@ -31,7 +31,6 @@ def interpreted(machine: str) -> SequenceOp:
         own.arguments,
         own.results,
         own.backward_arguments,
-        own.without_gradient,
     )
     fields = ("kernels", "plan", "kept", "seen", "first_weights", "scratch")
     launches = Launches(op, **{name: getattr(found, name) for name in fields})

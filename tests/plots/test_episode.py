@@ -54,6 +54,8 @@ def test_long_labels_fit():
 def test_numbers_have_to_agree():
     with pytest.raises(ValueError, match="got 3 drawings, 2, 3 and 3"):
         draw_episode(torch.rand(3, 20, 20), ["0"] * 2, ["0"] * 3, torch.ones(3))
+    with pytest.raises(ValueError, match="draw_episode: expected one drawing or more, got none"):
+        draw_episode(torch.rand(0, 20, 20), [], [], torch.ones(0))
     trace = MANN(8, 4, memory_size=16).trace(torch.randn(2, 1, 8))[2]
     with pytest.raises(ValueError, match="expected a trace of 3 steps, one for each drawing, got 2"):
         draw_episode(torch.rand(3, 20, 20), ["0"] * 3, ["0"] * 3, torch.ones(3), trace=trace)
@@ -75,3 +77,9 @@ def test_a_line_for_each_instance():
 def test_nothing_to_draw_is_said():
     with pytest.raises(ValueError, match="no accuracy by instance"):
         draw_instances({})
+
+
+def test_a_trace_that_is_not_finite_is_refused():
+    trace = MANN(8, 4, memory_size=16).trace(torch.full((3, 1, 8), torch.nan))[2]
+    with pytest.raises(ValueError, match="draw_episode: expected a trace of finite numbers, got inf or NaN in"):
+        draw_episode(torch.rand(3, 20, 20), ["0"] * 3, ["0"] * 3, torch.ones(3), trace=trace)

@@ -5,6 +5,7 @@ import torch
 from tapehead import NTM
 from tapehead.plots import draw_internals
 from tapehead.plots.internals import Slots, used_slots
+from tapehead.states import map_tensors
 from tests.plots.pixels import assert_drawn, panels, titles
 
 
@@ -106,3 +107,23 @@ def test_not_in_the_trace():
     for start, row in ((6, 0), (0, 2), (-1, 0)):
         with pytest.raises(ValueError, match="expected row in"):
             draw_internals(make_trace(), start, row=row)
+
+
+@pytest.mark.parametrize("name", ["add", "reads", "memory"])
+def test_a_trace_that_is_not_finite_is_refused(name):
+    trace = make_trace()
+    trace = trace._replace(**{name: torch.full_like(getattr(trace, name), torch.nan)})
+    with pytest.raises(ValueError, match=f"draw_internals: expected a trace of finite .* got inf or NaN in {name}"):
+        draw_internals(trace, 3)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    trace = make_trace()
+    weights = torch.full_like(trace.read.weights, torch.inf)
+    with pytest.raises(ValueError, match=r"got inf or NaN in read\.weights"):
+        draw_internals(trace._replace(read=trace.read._replace(weights=weights)), 3)
+
+
+def test_a_trace_without_steps_is_refused():
+    with pytest.raises(ValueError, match="draw_internals: expected a trace of one step or more, got none"):
+        draw_internals(map_tensors(lambda tensor: tensor[:0], make_trace()), 0)

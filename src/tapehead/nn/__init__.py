@@ -3,9 +3,11 @@
 from tapehead.nn.embedding import ImageEmbedding
 from tapehead.nn.initial import Initial
 from tapehead.nn.lstm import LSTM
-from tapehead.nn.mann import MANN, MANNCell
+from tapehead.nn.mann import MANN
+from tapehead.nn.mann_cell import MANNCell
 from tapehead.nn.model import SequenceModel, from_pretrained
-from tapehead.nn.ntm import NTM, NTMCell
+from tapehead.nn.ntm import NTM
+from tapehead.nn.ntm_cell import NTMCell
 from tapehead.nn.tuning import tune
 
 __all__ = [

@@ -65,10 +65,7 @@ def check_tensor(owner: str, name: str, value: Any, shape: tuple[int | str, ...]
     if not isinstance(value, Tensor):
         raise TypeError(f"{owner}: expected {name} to be a Tensor {_written(shape)}, got {type(value).__name__}.")
     actual = value.shape
-    fits = len(actual) == len(shape)
-    for want, have in zip(shape, actual, strict=False):
-        fits = fits and (isinstance(want, str) or want == have)
-    if not fits:
+    if actual != shape and not _fits(actual, shape):
         raise ValueError(f"{owner}: expected {name} {_written(shape)}, got {tuple(actual)}.")
     if value.dtype != like.dtype:
         raise ValueError(
@@ -80,6 +77,12 @@ def check_tensor(owner: str, name: str, value: Any, shape: tuple[int | str, ...]
             f"{owner}: expected {name} on {like.device}, where the parameters are, got {value.device}. "
             "Move one of them with .to(device)."
         )
+
+
+def _fits(actual: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
+    if len(actual) != len(shape):
+        return False
+    return all(isinstance(want, str) or want == have for want, have in zip(shape, actual, strict=True))
 
 
 def _written(shape: tuple[int | str, ...]) -> str:

@@ -25,7 +25,7 @@ class _LSTMLayer(nn.Module):
         self.weight_hidden = nn.Parameter(torch.empty(rows, hidden_size, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(rows, device=device, dtype=dtype))
 
-    def tensors(self) -> LSTMLayer:
+    def forward(self) -> LSTMLayer:
         return LSTMLayer(self.weight_input, self.weight_hidden, self.bias)
 
 
@@ -37,7 +37,7 @@ class _FeedForwardLayer(nn.Module):
         self.weight_input = nn.Parameter(torch.empty(hidden_size, input_size, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(hidden_size, device=device, dtype=dtype))
 
-    def tensors(self) -> FeedForwardLayer:
+    def forward(self) -> FeedForwardLayer:
         return FeedForwardLayer(self.weight_input, self.bias)
 
 
@@ -89,7 +89,7 @@ class Controller(nn.Module):
             else:
                 nn.init.xavier_uniform_(parameter, gain)
 
-    def tensors(self) -> ControllerParameters:
+    def forward(self) -> ControllerParameters:
         """The parameters as the ops take them."""
-        layers = tuple(layer.tensors() for layer in self.layers)  # type: ignore[operator]
+        layers = tuple([layer() for layer in self.layers])
         return ControllerParameters(layers, self.weight_reads)

@@ -46,21 +46,26 @@ class _Normalisation(nn.Module):
         return (input - mean) * (variance + EPSILON).rsqrt() * self.weight + self.bias
 
     def _observe(self, input: Tensor, inside: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean and variance, of which the running ones take a tenth."""
+        """Mean and variance, of which the running ones take a tenth.
+
+        Of fewer than two pictures inside, among padding, there is no variance to learn from: they get the running ones.
+        Nothing here looks at a value, which would have to wait for a GPU.
+        """
         if len(input) < 2:
             raise ValueError(
                 "ImageEmbedding: expected two pictures or more in training, over which it normalises, got "
                 f"{len(input)}. Call eval() to look at one."
             )
         shares = torch.ones_like(input[:, :1]) if inside is None else inside.unsqueeze(-1).to(input.dtype)
-        count = shares.sum().clamp(min=1)
+        count = shares.sum()
+        enough, count = count > 1, count.clamp(min=1)
         mean = (input * shares).sum(0) / count
         variance = ((input - mean).square() * shares).sum(0) / count
         with torch.no_grad():
             unbiased = variance * count / (count - 1).clamp(min=1)
-            self.running_mean.mul_(1 - MOMENTUM).add_(MOMENTUM * mean)
-            self.running_var.mul_(1 - MOMENTUM).add_(MOMENTUM * unbiased)
-        return mean, variance
+            for running, seen in ((self.running_mean, mean), (self.running_var, unbiased)):
+                running.copy_(torch.where(enough, running * (1 - MOMENTUM) + MOMENTUM * seen, running))
+        return torch.where(enough, mean, self.running_mean), torch.where(enough, variance, self.running_var)
 
 
 class ImageEmbedding(nn.Module):
@@ -143,7 +148,8 @@ class ImageEmbedding(nn.Module):
     def forward(self, input: Tensor, inside: Tensor | None = None) -> Tensor:
         """Pictures -> features: (..., D) -> (..., `output_size`).
 
-        Of steps that `inside` (...) is false of, padding, nothing is learned: they have no part in the means.
+        Of steps that `inside` (...) is false of, padding, nothing is learned: they have no part in the means. Where
+        fewer than two are left, they are normalised by the running means, as after `eval()`, which stay as they are.
         """
         if input.shape[-1] != self.input_size:
             raise ValueError(

@@ -87,6 +87,6 @@ class Heads(nn.Module):
             for part, bias in zip(self.bias.split(self.head_sizes), self.biases, strict=True):
                 part.copy_(torch.tensor(bias, dtype=part.dtype, device=part.device))
 
-    def tensors(self) -> HeadParameters:
+    def forward(self) -> HeadParameters:
         """The parameters as the ops take them."""
         return HeadParameters(self.weight, self.bias)

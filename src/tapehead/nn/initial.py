@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from tapehead.backends import is_eager
-from tapehead.nn.checks import check_choice
+from tapehead.backends import is_eager, is_transformed
+from tapehead.nn.checks import check_choice, check_number
 from tapehead.states import LSTMState, MANNState, NTMState
 
 __all__ = ["Initial", "InitialController", "InitialMANN", "InitialNTM", "check_initial"]
@@ -37,7 +38,7 @@ class Initial:
         std: standard deviation of random and learned memory and reads
 
     Raises:
-        ValueError: an unknown kind, or a negative `std`.
+        TypeError, ValueError: an unknown kind, something else than finite numbers, or a negative `std`.
 
     >>> Initial(memory="learned", std=0.1).weights
     'first_slot'
@@ -55,7 +56,9 @@ class Initial:
         check_choice("Initial", "weights", self.weights, WeightsKind)
         check_choice("Initial", "reads", self.reads, ReadsKind)
         check_choice("Initial", "controller", self.controller, ControllerStateKind)
-        if not self.std >= 0:
+        for name in ("constant", "std"):
+            check_number("Initial", name, getattr(self, name))
+        if self.std < 0:
             raise ValueError(f"Initial: expected std >= 0, got {self.std}.")
 
 
@@ -117,7 +120,7 @@ class _Start(nn.Module):
         if self.value is not None:
             nn.init.normal_(self.value, std=self.std)
 
-    def rows(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
+    def forward(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
         """The tensor for every row of a batch, and for a memory of this many slots."""
         if self.value is None:
             shape = [batch_size, *self.shape]
@@ -135,8 +138,15 @@ class _Start(nn.Module):
             return self.value.narrow(slot_dim, 0, memory_size)
         shape = list(self.shape)
         shape[slot_dim] = missing
-        more = torch.randn(shape, generator=torch.Generator().manual_seed(0)) * self.std
-        return torch.cat([self.value, more.to(self.value)], slot_dim)
+        return torch.cat([self.value, (_drawn(shape) * self.std).to(self.value)], slot_dim)
+
+
+def _drawn(shape: list[int]) -> Tensor:
+    """Numbers of N(0, 1), always the same: those of float32 on the CPU, whatever torch's defaults are."""
+    # A transform of torch.func would take it for a draw of the user's.
+    with torch._C._DisableFuncTorch() if is_transformed() else nullcontext():
+        generator = torch.Generator("cpu").manual_seed(0)
+        return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 class _StartWeights(nn.Module):
@@ -158,13 +168,13 @@ class _StartWeights(nn.Module):
             drawn, (num_heads, memory_size), slot_dim=1, constant=0.0, std=1.0, device=device, dtype=dtype
         )
 
-    def rows(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
+    def forward(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
         """(B, heads, N), each a distribution."""
         if self.kind == "first_slot":
             weights = like.new_zeros(batch_size, self.num_heads, memory_size)
             weights.select(-1, 0).fill_(1)
             return weights
-        return torch.softmax(self.logits.rows(batch_size, memory_size, like), -1)
+        return torch.softmax(self.logits(batch_size, memory_size, like), -1)
 
 
 class InitialController(nn.Module):
@@ -265,18 +275,19 @@ class _InitialState(nn.Module):
         """What calling it gives, for who changes none of it: a state without parameters is made once and kept."""
         options = self.options
         if (
-            options.memory != "constant"
+            like.device.type != "cpu"  # there it would belong to a stream, or to the pool of a graph that was captured
+            or options.memory != "constant"
             or options.weights not in ("first_slot", "uniform")
             or options.reads != "constant"
             or options.controller != "zero"
             or not is_eager()
         ):
-            return self.forward(batch_size, memory_size, like)
-        kind = (type(self), like.dtype, like.device, torch.is_inference_mode_enabled())
+            return self(batch_size, memory_size, like)
+        kind = (type(self), like.dtype, torch.is_inference_mode_enabled())
         key = (batch_size, memory_size, *kind, options, self.shapes)
         state = _SHARED.get(key)
         if state is None:
-            state = self.forward(batch_size, memory_size, like)
+            state = self(batch_size, memory_size, like)
             if len(_SHARED) >= _SHARED_LIMIT:
                 _SHARED.clear()
             _SHARED[key] = state
@@ -298,10 +309,10 @@ class InitialNTM(_InitialState):
         """The state for a batch and a memory of these sizes, with the dtype and device of `like`."""
         sizes = (batch_size, memory_size, like)
         return NTMState(
-            self.memory.rows(*sizes),
-            self.read_weights.rows(*sizes),
-            self.write_weights.rows(*sizes),
-            self.reads.rows(*sizes),
+            self.memory(*sizes),
+            self.read_weights(*sizes),
+            self.write_weights(*sizes),
+            self.reads(*sizes),
             self._controller(batch_size, like),
         )
 
@@ -313,9 +324,9 @@ class InitialMANN(_InitialState):
         """The state for a batch and a memory of these sizes, with the dtype and device of `like`."""
         sizes = (batch_size, memory_size, like)
         return MANNState(
-            self.memory.rows(*sizes),
-            self.read_weights.rows(*sizes),
+            self.memory(*sizes),
+            self.read_weights(*sizes),
             like.new_zeros(batch_size, memory_size),
-            self.reads.rows(*sizes),
+            self.reads(*sizes),
             self._controller(batch_size, like),
         )

@@ -18,7 +18,16 @@ __all__ = ["LSTM"]
 
 
 class LSTM(nn.Module):
-    """A stack of LSTM layers, the baseline without external memory.
+    r"""A stack of LSTM layers (Hochreiter and Schmidhuber 1997), the baseline without external memory.
+
+    The NTM paper compares with it. The equations are those of `torch.nn.LSTM`, which the layer holds as `lstm`: the
+    LSTM with forget gates (Gers, Schmidhuber and Cummins 2000), without peepholes. In each layer, with x its input and
+    b the sum of torch's two biases:
+
+    - gates: :math:`i, f, o = \sigma(W_{i,f,o}\, x_t + U_{i,f,o}\, h_{t-1} + b_{i,f,o})`
+    - candidate: :math:`g = \tanh(W_g\, x_t + U_g\, h_{t-1} + b_g)`
+    - cell: :math:`c_t = f\, c_{t-1} + i\, g`
+    - output: :math:`h_t = o \tanh(c_t)`, the input of the layer above
 
     Args:
         input_size: D, width of the input
@@ -98,7 +107,22 @@ class LSTM(nn.Module):
         state: LSTMState | None = None,
         lengths: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, LSTMState]:
-        """Run a sequence: the output of every step, and the state after each row's last one."""
+        """Run a sequence: the output of every step, and the state after each row's last one.
+
+        Args:
+            input: of the lowest layer, step by step
+            state: what the last call returned, or what `initial_state` makes, or a pair (hidden, cell); None starts a
+                new sequence
+            lengths: how many steps each row has; None means all. A `PackedSequence` brings its own
+
+        Shape:
+            input: (T, B, D), with `batch_first` (B, T, D), unbatched (T, D), or a `PackedSequence`
+            lengths: (B,) integers in 0..T, unbatched ()
+            output: (T, B, H) in the form of the input; zero past a row's length
+
+        Raises:
+            TypeError, ValueError: an input, state or lengths of the wrong kind, size, dtype or device.
+        """
         like: Tensor = self.lstm.weight_ih_l0  # type: ignore[assignment]
         opened = open_sequence(
             "LSTM", input, lengths, input_size=self.input_size, batch_first=self.batch_first, like=like

@@ -1,4 +1,4 @@
-"""The memory-augmented network of Santoro et al. (2016, arXiv 1605.06065), for one-shot learning: cell and layer."""
+"""The memory-augmented network of Santoro et al. (2016, arXiv 1605.06065), for one-shot learning, over a sequence."""
 
 from __future__ import annotations
 
@@ -9,29 +9,19 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import backends
-from tapehead.nn.checks import check_choice, check_dtype, check_number, check_size, check_tensor
-from tapehead.nn.controller import Controller, ControllerKind
-from tapehead.nn.heads import Heads
-from tapehead.nn.initial import Initial, InitialMANN, check_initial
-from tapehead.nn.precision import outside_autocast
-from tapehead.nn.recurrent import (
-    check_controller_state,
-    check_state_kind,
-    check_tied,
-    initial_state,
-    run_sequence,
-    run_step,
-)
-from tapehead.ops import mann
-from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, MANNParameters, MANNSettings, Write
+from tapehead.nn.controller import ControllerKind
+from tapehead.nn.initial import Initial
+from tapehead.nn.mann_cell import MANNCell
+from tapehead.nn.recurrent import run_sequence
+from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, Write
 from tapehead.ops.ntm.parameters import Activation, Order
 from tapehead.states import MANNState, MANNTrace
 
-__all__ = ["MANN", "MANNCell"]
+__all__ = ["MANN"]
 
 
-class MANNCell(nn.Module):
-    r"""One step of a memory-augmented network with least-recently-used access, used like `torch.nn.LSTMCell`.
+class MANN(nn.Module):
+    r"""A memory-augmented network with least-recently-used access over a whole sequence, used like `torch.nn.LSTM`.
 
     A controller reads the input and what was read last. Each of R heads writes where it has just read or into the slot
     that was used least, and reads by content:
@@ -42,6 +32,8 @@ class MANNCell(nn.Module):
     - read weights, eq. 17 and 18: :math:`w^r(i) = \mathrm{softmax}_i(\beta\, K[k, M(i)])`, K the cosine
     - read, eq. 19: :math:`r = \sum_i w^r(i) M(i)`
     - usage, eq. 20: :math:`w^u = \gamma\, w^u_{t-1} + w^r + w^w`, summed over the heads
+
+    The step alone is `MANNCell`, which the layer holds as `cell`.
 
     Args:
         input_size: D, width of the input
@@ -66,219 +58,29 @@ class MANNCell(nn.Module):
             Without effect with `key_strength="one"`
         write_gate_bias: what the biases of the write gates of new heads start with; they begin with its sigmoid
         initial: what starts a sequence, an `Initial`; its `weights` are where the heads have read
+        batch_first: batched input and output are (B, T, ...) instead of (T, B, ...), in traces as well; states are not
+            affected
         backend: "auto", "reference" or "fused"; see `tapehead.backends`
         device: of the parameters
         dtype: torch.float32 or torch.float64
 
     Shape:
-        input: (B, D) or, unbatched, (D,)
+        input: (T, B, D), with `batch_first` (B, T, D), unbatched (T, D), or a `PackedSequence`
         state: a `MANNState`; None starts a new sequence
-        output: (B, H + R*M): the controller's output and the reads of this step; `output_size` wide
+        lengths: (B,) integers in 0..T: past its length a row's output is zero, and its state is that of its last step
+        output: (T, B, H + R*M) in the form of the input: the controller's output and the reads of every step;
+            `output_size` wide
 
     Differs from the paper:
         By default what is written is not the key, keys are told how strong they are, and one slot is cleared instead
         of R. Of slots that are used equally little, at first all of them, the lowest is taken. The choice of the least
         used has no gradient, and neither has the usage. New heads read with a key strength of 15, where a softmax over
         128 slots can tell one from another, and write mostly where least was used: docs/training-tasks.md. Under
-        autocast the cell computes in its parameters' dtype.
+        autocast the layer computes in its parameters' dtype.
 
     Raises:
         TypeError, ValueError: an argument, input or state of the wrong kind, size, dtype or device.
         BackendError: the backend asked for cannot run.
-
-    >>> cell = MANNCell(input_size=405, hidden_size=200)
-    >>> output, state = cell(torch.randn(4, 405))
-    >>> output, state = cell(torch.randn(4, 405), state)
-    >>> output.shape, state.usage.shape
-    (torch.Size([4, 360]), torch.Size([4, 128]))
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        memory_size: int = 128,
-        word_size: int = 40,
-        num_read_heads: int = 4,
-        usage_decay: float = 0.95,
-        write: Write = "add",
-        least_used: LeastUsed = "one",
-        order: Order = "write_read",
-        key_strength: KeyStrength = "learned",
-        key_activation: Activation = "tanh",
-        add_activation: Activation = "tanh",
-        controller: ControllerKind = "lstm",
-        num_layers: int = 1,
-        key_strength_bias: float = 15.0,
-        write_gate_bias: float = -2.0,
-        initial: Initial | None = None,
-        backend: backends.Backend = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        owner = type(self).__name__
-        sizes = {
-            "input_size": input_size,
-            "hidden_size": hidden_size,
-            "memory_size": memory_size,
-            "word_size": word_size,
-            "num_read_heads": num_read_heads,
-            "num_layers": num_layers,
-        }
-        for name, size in sizes.items():
-            check_size(owner, name, size)
-        for name, number in (
-            ("usage_decay", usage_decay),
-            ("key_strength_bias", key_strength_bias),
-            ("write_gate_bias", write_gate_bias),
-        ):
-            check_number(owner, name, number)
-        if not 0 <= usage_decay <= 1:
-            raise ValueError(f"{owner}: expected usage_decay in 0..1, got {usage_decay}.")
-        check_choice(owner, "write", write, Write)
-        check_choice(owner, "least_used", least_used, LeastUsed)
-        check_choice(owner, "order", order, Order)
-        check_choice(owner, "key_strength", key_strength, KeyStrength)
-        check_choice(owner, "key_activation", key_activation, Activation)
-        check_choice(owner, "add_activation", add_activation, Activation)
-        check_choice(owner, "controller", controller, ControllerKind)
-        check_dtype(owner, dtype)
-        backends.check_name(backend, auto=True)
-        initial = Initial() if initial is None else initial
-        check_initial(owner, initial, controller)
-
-        self.input_size, self.hidden_size, self.memory_size = input_size, hidden_size, memory_size
-        self.backend = backend
-        self.settings = MANNSettings(
-            num_read_heads,
-            word_size,
-            float(usage_decay),
-            write,
-            least_used,
-            order,
-            key_strength,
-            key_activation,
-            add_activation,
-        )
-        self.check_memory_size(memory_size)
-        reads_size = num_read_heads * word_size
-        self.output_size = hidden_size + reads_size
-        self.controller = Controller(
-            controller, input_size, reads_size, hidden_size, num_layers, device=device, dtype=dtype
-        )
-        biases = [0.0, float(key_strength_bias), float(write_gate_bias), 0.0]
-        self.heads = Heads(hidden_size, self.settings.head_sizes, biases, device=device, dtype=dtype)
-        self.initial = InitialMANN(
-            initial,
-            memory_size=memory_size,
-            word_size=word_size,
-            num_read_heads=num_read_heads,
-            controller_shape=(num_layers, hidden_size) if controller == "lstm" else None,
-            device=device,
-            dtype=dtype,
-        )
-
-    def arguments(self) -> dict[str, Any]:
-        """What makes another of these: the constructor's arguments, all but device and dtype.
-
-        >>> cell = MANNCell(405, 200, memory_size=64)
-        >>> MANNCell(**cell.arguments()).memory_size
-        64
-        """
-        return {
-            "input_size": self.input_size,
-            "hidden_size": self.hidden_size,
-            "memory_size": self.memory_size,
-            **self.settings._asdict(),
-            "controller": self.controller.kind,
-            "num_layers": len(self.controller.layers),
-            "key_strength_bias": self.heads.biases[1],
-            "write_gate_bias": self.heads.biases[2],
-            "initial": self.initial.options,
-            "backend": self.backend,
-        }
-
-    def extra_repr(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings._asdict().items())
-        return f"{self.input_size}, {self.hidden_size}, memory_size={self.memory_size}, {settings}"
-
-    def forward(self, input: Tensor, state: MANNState | None = None) -> tuple[Tensor, MANNState]:
-        """One step: (B, D) -> (B, H + R*M) and the new state; (D,) unbatched."""
-        return run_step(self, input, state)
-
-    def initial_state(self, batch_size: int | None = None, memory_size: int | None = None) -> MANNState:
-        """The state that starts a sequence.
-
-        Args:
-            batch_size: B; None gives an unbatched state
-            memory_size: N, when it is to be another one than the model was made with
-
-        Raises:
-            ValueError: something learned slot by slot ties the model to its memory size.
-
-        >>> MANNCell(405, 200).initial_state(4, memory_size=256).memory.shape
-        torch.Size([4, 256, 40])
-        """
-        state: MANNState = initial_state(self, batch_size, memory_size)
-        return state
-
-    def run(
-        self, input: Tensor, state: MANNState, *, lengths: Tensor | None = None, trace: bool = False
-    ) -> tuple[Tensor, MANNState, MANNTrace | None]:
-        """A checked sequence (T, B, D) from a checked state, through the op; autocast does not reach into it."""
-        parameters = MANNParameters(self.controller.tensors(), self.heads.tensors())
-        with outside_autocast(input):
-            return mann.sequence(
-                input, state, parameters, self.settings, lengths=lengths, trace=trace, backend=self.backend
-            )
-
-    def start(self, state: MANNState | None, batch_size: int, batched: bool) -> MANNState:
-        """The user's state, checked and batched; without one, the initial state."""
-        if state is None:
-            shared: MANNState = self.initial.shared(batch_size, self.memory_size, self.heads.weight)
-            return shared
-        owner = f"{type(self).__name__}: state"
-        check_state_kind(owner, state, MANNState, self.controller.kind)
-        like, settings = self.heads.weight, self.settings
-        rows = (batch_size,) if batched else ()
-        check_tensor(owner, "memory", state.memory, (*rows, "N", settings.word_size), like)
-        memory_size = state.memory.shape[-2]
-        self.check_memory_size(memory_size)
-        check_tensor(owner, "read_weights", state.read_weights, (*rows, settings.num_read_heads, memory_size), like)
-        check_tensor(owner, "usage", state.usage, (*rows, memory_size), like)
-        check_tensor(owner, "reads", state.reads, (*rows, settings.num_read_heads, settings.word_size), like)
-        layers = len(self.controller.layers)
-        check_controller_state(owner, state.controller, layers, rows, self.hidden_size, like)
-        return state if batched else state.add_batch()
-
-    def check_memory_size(self, memory_size: int) -> None:
-        """Raise unless the cell can run with a memory of so many slots."""
-        owner, least = type(self).__name__, self.settings.num_least_used
-        if memory_size < least:
-            raise ValueError(
-                f"{owner}: expected memory_size >= {least}, the slots that least_used={self.settings.least_used!r} "
-                f"clears in a step, got {memory_size}."
-            )
-        check_tied(self, memory_size)
-
-
-class MANN(nn.Module):
-    """A memory-augmented network with least-recently-used access over a whole sequence, used like `torch.nn.LSTM`.
-
-    Takes the arguments of `MANNCell`, which it holds as `cell`, and `batch_first`.
-
-    Args:
-        batch_first: batched input and output are (B, T, ...) instead of (T, B, ...), in traces as well; states are not
-            affected
-
-    Shape:
-        input: (T, B, D), with `batch_first` (B, T, D), unbatched (T, D), or a `PackedSequence`
-        lengths: (B,) integers in 0..T: past its length a row's output is zero, and its state is that of its last step
-        output: (T, B, H + R*M) in the form of the input; `output_size` wide
-
-    Differs from the paper, Raises: see `MANNCell`.
 
     >>> layer = MANN(input_size=405, hidden_size=200)
     >>> output, state = layer(torch.randn(12, 4, 405), lengths=torch.tensor([12, 7, 3, 1]))
@@ -364,7 +166,22 @@ class MANN(nn.Module):
         state: MANNState | None = None,
         lengths: Tensor | None = None,
     ) -> tuple[Tensor | PackedSequence, MANNState]:
-        """Run a sequence: the output of every step, and the state after each row's last one."""
+        """Run a sequence: the output of every step, and the state after each row's last one.
+
+        Args:
+            input: what the controller reads, step by step
+            state: what the last call returned, or what `initial_state` makes; None starts a new sequence
+            lengths: how many steps each row has; None means all. A `PackedSequence` brings its own
+
+        Shape:
+            input: (T, B, D), with `batch_first` (B, T, D), unbatched (T, D), or a `PackedSequence`
+            lengths: (B,) integers in 0..T, unbatched ()
+            output: (T, B, H + R*M) in the form of the input; zero past a row's length
+
+        Raises:
+            TypeError, ValueError: an input, state or lengths of the wrong kind, size, dtype or device.
+            BackendError: the backend asked for cannot run.
+        """
         opened, output, new_state, _ = run_sequence(self, input, state, lengths, trace=False)
         return opened.close(output), new_state
 
@@ -376,7 +193,11 @@ class MANN(nn.Module):
     ) -> tuple[Tensor | PackedSequence, MANNState, MANNTrace]:
         """What `forward` gives, and every weighting, key, gate, add, usage, read and memory of every step.
 
-        The trace is padded, never packed.
+        Takes and raises what `forward` does. The trace is padded, never packed, and has the memory of every step.
+
+        Shape:
+            output, state: as `forward` gives them
+            trace: a `MANNTrace`, (T, B, ...); with `batch_first` (B, T, ...), unbatched (T, ...)
 
         >>> output, state, trace = MANN(405, 200).trace(torch.randn(12, 4, 405))
         >>> trace.write.weights.shape, trace.usage.shape

@@ -13,9 +13,17 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import pretrained
 from tapehead.errors import PretrainedError
-from tapehead.nn.checks import check_size
+from tapehead.nn.checks import check_dtype, check_size
 from tapehead.nn.embedding import ImageEmbedding
-from tapehead.nn.saved import build_core, build_embedding, describe_core, describe_embedding, dtype_of, fill
+from tapehead.nn.saved import (
+    build_core,
+    build_embedding,
+    check_same,
+    describe_core,
+    describe_embedding,
+    dtype_of,
+    fill,
+)
 from tapehead.nn.sequences import open_sequence
 
 __all__ = ["SequenceModel", "from_pretrained"]
@@ -35,7 +43,7 @@ class SequenceModel(nn.Module):
         logits: (T, B, O) in the form of the input. Past a row's length they are the readout's bias: mask them
 
     Raises:
-        TypeError: the core is not such a layer, or the embedding no `ImageEmbedding`.
+        TypeError: the core is not such a layer or has no parameters, or the embedding is no `ImageEmbedding`.
         ValueError: the embedding's output is not what the core takes: its width, dtype or device.
 
     >>> import torch, tapehead
@@ -54,7 +62,12 @@ class SequenceModel(nn.Module):
                 f"SequenceModel: expected core to be a layer with an output_size, got {type(core).__name__}. "
                 "tapehead.NTM and tapehead.LSTM are such layers."
             )
-        like = next(core.parameters())
+        like = next(core.parameters(), None)
+        if like is None:
+            raise TypeError(
+                f"SequenceModel: expected core to have parameters, got {type(core).__name__} with none. The readout "
+                "takes their dtype and device."
+            )
         if embedding is not None:
             _check_embedding(embedding, core, like)
         self.embedding = embedding
@@ -109,9 +122,8 @@ class SequenceModel(nn.Module):
         config_path, weights_path = folder / pretrained.CONFIG_NAME, folder / pretrained.WEIGHTS_NAME
         config, tensors = pretrained.read_config(folder), pretrained.read_tensors(folder)
         described, dtype = config["model"], dtype_of(weights_path, tensors)
-        core, embedding = build_core(config_path, described, dtype), build_embedding(config_path, described, dtype)
         try:
-            model = cls(core, described["target_size"], embedding)
+            model = _described(config_path, described, dtype, cls)
         except ValueError as error:
             raise PretrainedError(f"{config_path}: {error} Export the run again.") from error
         fill(weights_path, model, tensors)
@@ -134,6 +146,7 @@ class SequenceModel(nn.Module):
         Raises:
             PretrainedError: the folder exists, or cannot be written.
             TypeError: the core or the embedding is not a layer of tapehead.
+            ValueError: the model could not be made again: it is in float16, say, or parametrized.
             ModuleNotFoundError: safetensors is not installed.
 
         >>> import tempfile, torch, tapehead
@@ -145,12 +158,16 @@ class SequenceModel(nn.Module):
         True
         """
         embedding = {} if self.embedding is None else {"embedding": describe_embedding(self.embedding)}
+        described = {**describe_core(self.core), **embedding, "target_size": self.target_size}
         config = {
-            "model": {**describe_core(self.core), **embedding, "target_size": self.target_size},
+            "model": described,
             "task": None if task is None else dict(task),
             "provenance": None if provenance is None else dict(provenance),
         }
-        pretrained.write_folder(Path(folder), config, self.state_dict())
+        tensors, dtype = self.state_dict(), self.readout.weight.dtype
+        check_dtype("save_pretrained", dtype)
+        check_same(tensors, _described(Path(folder), described, dtype).state_dict())
+        pretrained.write_folder(Path(folder), config, tensors)
 
     def push_to_hub(
         self,
@@ -186,6 +203,14 @@ class SequenceModel(nn.Module):
             folder = Path(home) / "model"
             self.save_pretrained(folder, task=task, provenance=provenance)
             return pretrained.push_to_hub(folder, repo_id, private=private, token=token, commit_message=commit_message)
+
+
+def _described(
+    path: Path, description: Mapping[str, Any], dtype: torch.dtype, kind: type[SequenceModel] = SequenceModel
+) -> SequenceModel:
+    """The model that a description makes, without values."""
+    core, embedding = build_core(path, description, dtype), build_embedding(path, description, dtype)
+    return kind(core, description["target_size"], embedding)
 
 
 def _check_embedding(embedding: ImageEmbedding, core: nn.Module, like: Tensor) -> None:

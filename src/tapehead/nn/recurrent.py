@@ -17,7 +17,8 @@ __all__ = ["check_controller_state", "check_state_kind", "check_tied", "initial_
 
 def run_step(cell: Any, input: Tensor, state: Any) -> tuple[Tensor, Any]:
     """One step of a cell: (B, D) -> (B, output_size) and the new state; (D,) unbatched."""
-    owner, like = type(cell).__name__, cell.heads.weight
+    owner, parameters = type(cell).__name__, cell._parameters_of_call()
+    like = parameters.heads.weight
     batched = not isinstance(input, Tensor) or input.dim() != 1
     if under_autocast(like):
         input = own_dtype(input, like)
@@ -25,7 +26,7 @@ def run_step(cell: Any, input: Tensor, state: Any) -> tuple[Tensor, Any]:
     steps = (input if batched else input.unsqueeze(0)).unsqueeze(0)
     if steps.shape[1] == 0:
         raise ValueError(f"{owner}: expected input of at least one row, got {tuple(input.shape)}.")
-    output, new_state, _ = cell.run(steps, cell.start(state, steps.shape[1], batched))
+    output, new_state, _ = cell._run(steps, cell._start(state, steps.shape[1], batched, like), parameters)
     return (output[0], new_state) if batched else (output[0, 0], new_state.remove_batch())
 
 
@@ -38,16 +39,18 @@ def run_sequence(
         the form of the input, output (T, B, output_size), the new state in the form of the input, the trace or None
     """
     cell = layer.cell
+    parameters = cell._parameters_of_call()
+    like = parameters.heads.weight
     opened = open_sequence(
         type(layer).__name__,
         input,
         lengths,
         input_size=cell.input_size,
         batch_first=layer.batch_first,
-        like=cell.heads.weight,
+        like=like,
     )
-    start = cell.start(state, opened.input.shape[1], opened.batched)
-    output, new_state, shown = cell.run(opened.input, start, lengths=opened.lengths, trace=trace)
+    start = cell._start(state, opened.input.shape[1], opened.batched, like)
+    output, new_state, shown = cell._run(opened.input, start, parameters, lengths=opened.lengths, trace=trace)
     return opened, output, new_state if opened.batched else new_state.remove_batch(), shown
 
 
@@ -57,8 +60,8 @@ def initial_state(cell: Any, batch_size: int | None, memory_size: int | None) ->
     check_size(owner, "batch_size", 1 if batch_size is None else batch_size)
     memory_size = cell.memory_size if memory_size is None else memory_size
     check_size(owner, "memory_size", memory_size)
-    cell.check_memory_size(memory_size)
-    state = cell.initial(1 if batch_size is None else batch_size, memory_size, cell.heads.weight)
+    cell._check_memory_size(memory_size)
+    state = cell.initial(1 if batch_size is None else batch_size, memory_size, cell.heads().weight)
     return state.remove_batch() if batch_size is None else state
 
 

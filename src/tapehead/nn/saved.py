@@ -19,7 +19,16 @@ from tapehead.nn.lstm import LSTM
 from tapehead.nn.mann import MANN
 from tapehead.nn.ntm import NTM
 
-__all__ = ["CORES", "build_core", "build_embedding", "describe_core", "describe_embedding", "dtype_of", "fill"]
+__all__ = [
+    "CORES",
+    "build_core",
+    "build_embedding",
+    "check_same",
+    "describe_core",
+    "describe_embedding",
+    "dtype_of",
+    "fill",
+]
 
 CORES: dict[str, type[nn.Module]] = {core.__name__: core for core in (LSTM, MANN, NTM)}
 """The layers that can be saved, by the name they have in config.json. A file names one of these or is refused."""
@@ -134,6 +143,26 @@ def dtype_of(path: Path, tensors: Mapping[str, Tensor]) -> torch.dtype:
             f"{', '.join(sorted(map(str, dtypes))) or 'no tensors'}. Save the model again in one of them."
         )
     return dtypes.pop()
+
+
+def check_same(tensors: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
+    """Raise unless a model's tensors are those of the model that is made again, but for their values.
+
+    Raises:
+        ValueError: a name, shape or dtype is another.
+    """
+    have, wanted = ({name: _kind(tensor) for name, tensor in one.items()} for one in (tensors, again))
+    for name in [*wanted, *have]:
+        if wanted.get(name) != have.get(name):
+            raise ValueError(
+                f"save_pretrained: expected {name} {wanted.get(name, 'not to be there')}, as the model that is made "
+                f"again has it, got {have.get(name, 'no such tensor')}. Make parametrizations and pruning permanent, "
+                "give all tensors one dtype, or save the state_dict with torch.save."
+            )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} of {tensor.dtype}"
 
 
 def fill(path: Path, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

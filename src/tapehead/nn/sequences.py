@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tapehead.nn.checks import check_tensor
@@ -117,6 +118,7 @@ def _check_lengths(owner: str, lengths: Tensor, batch_size: int, steps: int, dev
         raise TypeError(f"{owner}: expected lengths of an integer dtype, got {lengths.dtype}.")
     if tuple(lengths.shape) != (batch_size,):
         raise ValueError(f"{owner}: expected lengths ({batch_size},), one a row, got {tuple(lengths.shape)}.")
+    lengths = lengths.to(torch.int64)
     if _can_be_read(lengths):
         low, high = (int(bound) for bound in _whole(lengths).aminmax())
         if low < 0 or high > steps:
@@ -127,6 +129,8 @@ def _check_lengths(owner: str, lengths: Tensor, batch_size: int, steps: int, dev
 def _can_be_read(lengths: Tensor) -> bool:
     """Whether there are values to look at: not for a compiler, nor while a CUDA graph records, which cannot wait."""
     if torch.compiler.is_compiling():
+        return False
+    if lengths.is_meta or isinstance(_whole(lengths), FakeTensor):
         return False
     return not (lengths.is_cuda and torch.cuda.is_current_stream_capturing())
 

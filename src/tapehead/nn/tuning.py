@@ -12,8 +12,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import backends
 from tapehead.errors import BackendError
-from tapehead.nn.mann import MANNCell
-from tapehead.nn.ntm import NTMCell
+from tapehead.nn.mann_cell import MANNCell
+from tapehead.nn.ntm_cell import NTMCell
 from tapehead.ops import tuned, tuning
 from tapehead.ops.tilings import SHORT_LIST, Tiling
 from tapehead.ops.tuning import ROUNDS, Clock, Recorder, Tuning, event_clock

@@ -60,22 +60,14 @@ class SequenceOp:
         results: what it makes: the output, the state, `traced` and `internals`
         backward_arguments: what the backward takes: the gradients of results, tensors that the forward was given or
             made, by their names, and then `sizes`, `checkpoint_every`, `of_input` and `of_state`
-        without_gradient: tensors of the state that have none
     """
 
     def __init__(
-        self,
-        name: str,
-        owner: str,
-        shape: Any,
-        arguments: Any,
-        results: Any,
-        backward_arguments: Any,
-        without_gradient: tuple[str, ...] = (),
+        self, name: str, owner: str, shape: Any, arguments: Any, results: Any, backward_arguments: Any
     ) -> None:
         self.name, self.owner, self.shape = name, owner, shape
         self.arguments, self.results, self.backward_arguments = arguments, results, backward_arguments
-        self.without_gradient = without_gradient
+        self.without_gradient = shape.without_gradient
         self._kernels: dict[tuple[str, Way], Callable[..., Any]] = {}
 
         self._define("forward", arguments, "(" + ", ".join(["Tensor"] * len(results._fields)) + ")")
@@ -86,7 +78,7 @@ class SequenceOp:
         torch.library.register_fake(f"tapehead::{name}_backward", self._fake_backward)
 
         given, made = arguments._fields, results._fields
-        self.differentiable = [field for field in made if field not in ("internals", *without_gradient)]
+        self.differentiable = [field for field in made if field not in ("internals", *self.without_gradient)]
         self._gradients = itemgetter(*(made.index(field) for field in self.differentiable))
         self.saved = backward_arguments._fields[len(self.differentiable) : -4]
         every = (*given, *made)  # the state that was given comes before the one that was made
@@ -171,11 +163,7 @@ class SequenceOp:
         """Which of the tensors in `arguments`, but for `lengths`, the backward makes a gradient of."""
         names = self.arguments._fields
         tensors = names[: names.index("lengths")]
-        absent = set(self.without_gradient)
-        absent |= set() if of_input else {"input"}
-        absent |= set() if of_state else set(tensors[1:7])
-        absent |= set() if lstm else {"hidden", "cell", "weight_hidden"}
-        absent |= set() if upper else {"upper_weight", "upper_bias"}
+        absent = self.shape.absent(tensors[1:7], of_input, of_state, lstm=lstm, upper=upper)
         return tuple(name not in absent for name in tensors)
 
     def save(self, given: Any, made: Any) -> tuple[Tensor | None, ...]:

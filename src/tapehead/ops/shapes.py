@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -27,13 +28,15 @@ def offsets_of(numbers: dict[str, int]) -> dict[str, int]:
 
 
 def bits(value: float) -> int:
-    """A float64 that is 0, infinite or normal and above 0, as the integer of its bits, by what torch.compile can trace.
+    """A float64 of 0 or more, as the integer of its bits, by what torch.compile can trace; a subnormal one is 0.
 
     >>> import struct
     >>> all(bits(x) == struct.unpack("q", struct.pack("d", x))[0] for x in (0.0, 0.95, 1.0, 1e4, math.inf))
     True
+    >>> bits(1e-310)
+    0
     """
-    if value == 0:
+    if value < sys.float_info.min:
         return 0
     if value == math.inf:
         return 0x7FF << 52
@@ -216,9 +219,21 @@ class SequenceShape(_Fields):
 
     def gradients(self, of_input: bool, of_state: bool) -> dict[str, tuple[int, ...]]:
         """Shapes of what the backward makes, in its order: by the names of what they are the gradients of."""
-        absent = ["lengths", *self.without_gradient]
-        absent += [] if of_input else ["input"]
-        absent += [] if of_state else list(self.state())
-        absent += [] if self.lstm else ["hidden", "cell", "weight_hidden"]
-        absent += [] if self.layers > 1 else ["upper_weight", "upper_bias"]
+        absent = self.absent(tuple(self.state()), of_input, of_state, lstm=bool(self.lstm), upper=self.layers > 1)
         return {name: shape for name, shape in self.arguments().items() if name not in absent}
+
+    @classmethod
+    def absent(
+        cls, state: tuple[str, ...], of_input: bool, of_state: bool, *, lstm: bool, upper: bool
+    ) -> frozenset[str]:
+        """Which tensors that the forward takes the backward makes no gradient of; `state` has the state's names."""
+        return frozenset(
+            (
+                "lengths",
+                *cls.without_gradient,
+                *(() if of_input else ("input",)),
+                *(() if of_state else state),
+                *(() if lstm else ("hidden", "cell", "weight_hidden")),
+                *(() if upper else ("upper_weight", "upper_bias")),
+            )
+        )

@@ -53,6 +53,12 @@ def draw_answer(
 
     Raises:
         ValueError: the shapes do not go together, or no step counts.
+
+    >>> import torch
+    >>> input, target, mask = torch.zeros(4, 3), torch.tensor([[0.0], [0.0], [1.0], [0.0]]), torch.arange(4) > 1
+    >>> figure = draw_answer(input, target, output=torch.full((4, 1), 0.2), mask=mask)
+    >>> figure.axes[4].get_title(loc="left")
+    'Error: 1 of 2 bits are wrong (crosses)'
     """
     shown, wanted, said = (part.detach().double().cpu().numpy().T for part in (input, target, output))
     counts = mask.bool().cpu().numpy()

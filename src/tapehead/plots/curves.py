@@ -55,6 +55,12 @@ def draw_curves(
 
     Raises:
         ValueError: there are no runs, or none has logged what is drawn.
+
+    >>> import numpy as np
+    >>> series = Series(sequences=np.array([1e4, 2e4, 3e4]), values=np.array([30.0, 4.0, 0.0]))
+    >>> run = RunCurves("copy, ntm", {"train_bits": series, "validation_bit_errors": series}, solved_at=30_000)
+    >>> draw_curves([run]).get_suptitle()
+    'copy, ntm'
     """
     metrics = ("train_bits", f"train_{measure}", f"validation_{measure}")
     if not any(run.metrics.keys() & set(metrics) for run in runs):

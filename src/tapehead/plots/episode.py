@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tapehead.plots.internals import draw_slots, used_slots
+from tapehead.plots.internals import check_trace, draw_slots, used_slots
 from tapehead.plots.style import COLOURS, QUIET, new_figure, styled
 from tapehead.states import MANNTrace, Trace
 
@@ -31,16 +31,16 @@ def draw_episode(
 ) -> Figure:
     """The drawings of one episode in rows, framed by whether the answer was right.
 
-    Under each stands the answer, and where it is wrong what it should have been; in its corner, the how-manieth of its
-    class it is. With a trace, above each stand the slots that were written and read most while it was shown, and two
-    panels below have the weights of all heads, summed.
+    Under each stands the answer, and where it is wrong what it should have been; in its corner, which drawing of
+    its class it is, counted from 1. With a trace, above each stand the slots that were written and read most while it
+    was shown, and two panels below have the weights of all heads, summed.
 
     Args:
         drawings: ink is 1
         labels: of each
         answers: to each
-        instances: from 1
-        trace: of the run, batched; none for a model without a memory
+        instances: of each, which drawing of its class it is, counted from 1
+        trace: of the run, batched, every tensor (T, B, ...); None for a model without a memory
         row: which row of the trace
         title: of the picture
 
@@ -49,9 +49,18 @@ def draw_episode(
         instances: (T,)
 
     Raises:
-        ValueError: not as many labels, answers, instances or steps of the trace as drawings, or no such row in it.
+        ValueError: there is no drawing; not as many labels, answers, instances or steps of the trace as drawings, or no
+            such row in it; or a number of the trace is infinite or NaN.
+
+    >>> import torch
+    >>> drawings, instances = torch.rand(3, 20, 20), torch.tensor([1, 1, 2])
+    >>> figure = draw_episode(drawings, labels=["a", "b", "a"], answers=["b", "b", "a"], instances=instances)
+    >>> figure.get_supxlabel().splitlines()[-1]
+    'Wrong: 1 of 3, 1 at first sight.'
     """
     steps = len(drawings)
+    if not steps:
+        raise ValueError("draw_episode: expected one drawing or more, got none.")
     if not steps == len(labels) == len(answers) == len(instances):
         raise ValueError(
             f"draw_episode: expected as many labels, answers and instances as drawings, got {steps} drawings, "
@@ -63,6 +72,8 @@ def draw_episode(
         )
     if trace is not None and not 0 <= row < trace.memory.shape[1]:
         raise ValueError(f"draw_episode: expected row in 0..{trace.memory.shape[1] - 1}, got {row}.")
+    if trace is not None:
+        check_trace("draw_episode", trace)
     images = drawings.detach().double().cpu().numpy()
     rows = -(-steps // COLUMNS)
     weights = None if trace is None else _summed(trace, row)

@@ -41,6 +41,11 @@ def draw_instances(series: Mapping[int, Series], *, title: str | None = None) ->
 
     Raises:
         ValueError: there are none.
+
+    >>> import numpy as np
+    >>> series = {k: Series(np.array([100.0, 200.0]), np.array([0.2, 0.1 * k])) for k in (1, 2, 10)}
+    >>> [text.get_text() for text in draw_instances(series).legends[0].get_texts()]
+    ['1', '2', '10']
     """
     if not series:
         raise ValueError("nothing to draw: the run has logged no accuracy by instance")

@@ -14,7 +14,7 @@ from torch import Tensor
 from tapehead.plots.style import SIGNED, UNSIGNED, colour_bar, heat_map, mark_answer, stack, styled
 from tapehead.states import MANNTrace, Trace
 
-__all__ = ["Slots", "draw_internals", "draw_slots", "used_slots"]
+__all__ = ["Slots", "check_trace", "draw_internals", "draw_slots", "used_slots"]
 
 
 class Slots(NamedTuple):
@@ -87,14 +87,21 @@ def draw_internals(trace: Trace | MANNTrace, answer_start: int, *, row: int = 0,
     are left out.
 
     Args:
-        trace: of a run, batched
+        trace: of a run, batched and not `batch_first`: every tensor (T, B, ...)
         answer_start: the first step of the answer
         row: which row of the batch
         title: of the picture
 
     Raises:
-        ValueError: the row, or the step, is not in the trace.
+        ValueError: the row, or the step, is not in the trace, or a number of it is infinite or NaN.
+
+    >>> import torch, tapehead
+    >>> output, state, trace = tapehead.NTM(9, 16, memory_size=32).trace(torch.randn(11, 2, 9))
+    >>> figure = draw_internals(trace, answer_start=6, row=1)
+    >>> [axes.get_title(loc="left").partition(":")[0] for axes in figure.axes[1:6]]
+    ['Adds', 'Write weights', 'Memory', 'Read weights', 'Reads']
     """
+    check_trace("draw_internals", trace)
     steps, batch_size = trace.memory.shape[:2]
     if not (0 <= row < batch_size and 0 <= answer_start < steps):
         raise ValueError(
@@ -119,6 +126,17 @@ def draw_internals(trace: Trace | MANNTrace, answer_start: int, *, row: int = 0,
     _draw_weights(figure, following, read_weights, slots, "Read weights", "where the read head points")
     _draw_words(figure, following, reads, "Reads", "what the read head brings back", "read")
     return figure
+
+
+def check_trace(owner: str, trace: Trace | MANNTrace) -> None:
+    """Raise unless a trace has a step, and finite numbers in all that a picture shows of it."""
+    if not len(trace.memory):
+        raise ValueError(f"{owner}: expected a trace of one step or more, got none.")
+    shown = {"add": trace.add, "write.weights": trace.write.weights, "memory": trace.memory}
+    shown |= {"read.weights": trace.read.weights, "reads": trace.reads}
+    for name, tensor in shown.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{owner}: expected a trace of finite numbers, got inf or NaN in {name}.")
 
 
 def _heads(values: Tensor, row: int) -> np.ndarray:

@@ -29,7 +29,13 @@ def draw_predictions(bits: Tensor, predicted: Tensor, optimal: Tensor, *, title:
         bits, predicted, optimal: (T,)
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, there is no step, or a probability is not in 0..1.
+
+    >>> import torch
+    >>> bits, even = torch.tensor([1.0, 0.0, 1.0, 1.0]), torch.full((4,), 0.5)
+    >>> figure = draw_predictions(bits, predicted=even, optimal=torch.tensor([0.5, 0.5, 0.5, 0.75]))
+    >>> figure.axes[-1].get_title(loc="left")
+    'Bits paid so far: in the end 4.0, the optimum 3.4'
     """
     came, said, best = (part.detach().double().cpu().numpy() for part in (bits, predicted, optimal))
     if not came.shape == said.shape == best.shape or came.ndim != 1:
@@ -38,6 +44,11 @@ def draw_predictions(bits: Tensor, predicted: Tensor, optimal: Tensor, *, title:
             f"{tuple(predicted.shape)} and {tuple(optimal.shape)}."
         )
     steps = len(came)
+    if not steps:
+        raise ValueError("draw_predictions: expected one step or more, got none.")
+    for name, chances in (("predicted", said), ("optimal", best)):
+        if not ((chances >= 0) & (chances <= 1)).all():
+            raise ValueError(f"draw_predictions: expected {name} of probabilities in 0..1, got others.")
     panels = -(-steps // STEPS_A_PANEL)
     figure = new_figure(1.5 * panels + 2.6, title)
     *rows, paid = figure.subplots(panels + 1, 1)
@@ -48,7 +59,9 @@ def draw_predictions(bits: Tensor, predicted: Tensor, optimal: Tensor, *, title:
         dots = axes.scatter(time, came[time], s=9, color=INK, zorder=3, linewidth=0, label="bit", clip_on=False)
         axes.set(xlim=(time[0] - 0.5, time[0] + STEPS_A_PANEL - 0.5), ylim=(-0.02, 1.02), ylabel="P(1)")
     rows[0].set_title("Probability that the next bit is a 1")
-    cost = [-np.log2(np.where(came > 0.5, chance, 1 - chance)).cumsum() for chance in (best, said)]
+    least = np.finfo(float).eps  # a model that is sure and wrong would pay infinitely much
+    paid_for = (np.where(came > 0.5, chance, 1 - chance).clip(least, 1) for chance in (best, said))
+    cost = [-np.log2(chance).cumsum() for chance in paid_for]
     paid.plot(cost[0], color=QUIET, linewidth=1.8)
     paid.plot(cost[1], color=COLOURS[0], linewidth=1.1)
     paid.fill_between(np.arange(steps), cost[0], cost[1], color=COLOURS[0], alpha=0.2, linewidth=0)

@@ -43,6 +43,13 @@ def draw_study(
 
     Raises:
         ValueError: no run has logged a validation.
+
+    >>> import numpy as np
+    >>> from tapehead.plots import RunCurves, Series
+    >>> errors = Series(sequences=np.array([1e4, 2e4, 3e4]), values=np.array([30.0, 4.0, 0.0]))
+    >>> runs = [RunCurves("copy, ntm", {"validation_bit_errors": errors}, solved_at=at) for at in (30_000, None)]
+    >>> draw_study(runs).legends[0].get_texts()[0].get_text()
+    'copy, ntm (1 of 2 solved)'
     """
     metric = f"validation_{measure}"
     drawn = [run for run in runs if metric in run.metrics]

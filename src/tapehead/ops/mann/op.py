@@ -108,4 +108,4 @@ class BackwardArguments(NamedTuple):
     """whether those of the state that the sequence started from are"""
 
 
-OP = SequenceOp("mann", "MANN", Shape, Arguments, Results, BackwardArguments, Shape.without_gradient)
+OP = SequenceOp("mann", "MANN", Shape, Arguments, Results, BackwardArguments)

@@ -250,7 +250,7 @@ class Omniglot(Task):
         return batch.input[:, :, :_PIXELS].unflatten(-1, (SIZE, SIZE))
 
     def instances(self, batch: Batch) -> Tensor:
-        """For each step, the how-manieth drawing of its class in the episode it is: (T, B), from 1."""
+        """For each step, which drawing of its class in the episode it is, counted from 1: (T, B)."""
         return instances_of(batch.target)
 
     def label_names(self, values: Tensor) -> list[str]:
@@ -277,7 +277,7 @@ class Omniglot(Task):
         return (remaining.clamp(min=1).log2() * first).sum(0).to(batch.target.dtype)
 
     def to_text(self, batch: Batch, logits: Tensor | None = None, rows: int = 4) -> str:
-        """A batch as text: a line a step, with the drawing's label and the how-manieth of its class it is.
+        """A batch as text: a line a step, with the drawing's label and which drawing of its class it is.
 
         Args:
             batch: what `sample` gave

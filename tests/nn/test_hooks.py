@@ -1,0 +1,64 @@
+"""Hooks of the modules inside a layer: pruning and the old `weight_norm` make a parameter in one, before every call."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune, weight_norm
+
+from tapehead import NTM
+from tests.cases import by_name
+from tests.nn.modules import PUBLIC, Public
+
+
+def loss(module: nn.Module, input: torch.Tensor) -> torch.Tensor:
+    return module(input)[0].square().sum()
+
+
+def train(module: nn.Module, input: torch.Tensor, steps: int = 2) -> None:
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.01)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss(module, input).backward()
+        optimiser.step()
+
+
+@pytest.mark.parametrize(
+    "public", **by_name([public for public in PUBLIC if public.name.startswith(("LSTM", "MANN-", "NTM-"))])
+)
+def test_every_parameter_can_be_pruned(public: Public):
+    module, input = public.make(), public.input()
+    for part in list(module.modules()):
+        for name in [name for name, _ in part.named_parameters(recurse=False)]:
+            before = getattr(part, name).detach().clone()
+            prune.random_unstructured(part, name, 0.5)
+            train(module, input)
+            kept = getattr(part, f"{name}_mask").bool()
+            loss(module, input)  # makes the parameter of the last update
+            assert torch.equal(getattr(part, name)[~kept], torch.zeros(int((~kept).sum())))
+            assert (getattr(part, name)[kept] != before[kept]).any(), f"{name} of {part} was not trained"
+
+
+def test_a_layer_computes_with_what_pruning_makes():
+    layer, input = NTM(3, 4, memory_size=5, word_size=2), torch.randn(3, 2, 3)
+    prune.random_unstructured(layer.cell.heads, "weight", 0.5)
+    before = layer(input)[0]
+    with torch.no_grad():
+        layer.cell.heads.weight_orig.mul_(100)
+    assert (layer(input)[0] - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "public", **by_name([public for public in PUBLIC if public.name in ("NTM", "MANN", "NTMCell")])
+)
+def test_old_weight_norm(public: Public):
+    module, input = public.make(), public.input()
+    cell = module if public.is_cell else module.cell
+    expected = module(input)[0]
+    for part, name in ((cell.heads, "weight"), (cell.controller, "weight_reads")):
+        with pytest.warns(FutureWarning, match="weight_norm"):
+            weight_norm(part, name)
+    assert torch.allclose(module(input)[0], expected, atol=1e-6)
+    train(module, input)
+    module.double()
+    assert module(input.double())[0].dtype == torch.float64
+    module.initial_state(2)
