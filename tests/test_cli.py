@@ -68,7 +68,7 @@ def test_the_words_of_an_error_that_says_what_to_install_are_kept(capsys, monkey
     monkeypatch.delenv("TAPEHEAD_CACHE", raising=False)
     monkeypatch.setitem(sys.modules, "pooch", None)
     assert main(["train", "omniglot", "--out", str(tmp_path / "run")]) == 1
-    said = 'tapehead: Omniglot: expected the package pooch, got none: it is not installed. Install it with: pip install'
+    said = "tapehead: Omniglot: expected the package pooch, got none: it is not installed. Install it with: pip install"
     assert capsys.readouterr().err == f'{said} "tapehead[omniglot]"\n'
 
 

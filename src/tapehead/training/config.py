@@ -202,6 +202,14 @@ class RunConfig:
     def __post_init__(self) -> None:
         self.embedding.check(self.task)
         self.solved_task()
+        lengths = self.training.select_at
+        try:
+            for length in lengths:
+                self.task.evaluation_size(length)
+        except ValueError as error:
+            raise ValueError(
+                f"TrainingConfig: expected select_at of lengths of {self.task_name}, got {list(lengths)}. {error}"
+            ) from error
 
     def solved_task(self) -> Task:
         """What is trained on once the task is solved.

@@ -39,6 +39,9 @@ __all__ = ["Run", "environment", "plain_config", "write_json"]
 MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average."
 """Of the model's parameters in a checkpoint, and of their mean where there is one: the LightningModule's attributes."""
 
+PARTS = {"state_dict": dict, "progress": dict, "stream_position": int, "random_state": torch.Tensor}
+"""Of a checkpoint, besides Lightning's own."""
+
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON, whole or not at all."""
@@ -201,7 +204,7 @@ class Run:
         """A checkpoint's contents; nothing in the file is executed.
 
         Raises:
-            RunError: it cannot be read.
+            RunError: it cannot be read, or a part is missing.
         """
         try:
             contents = torch.load(path, map_location="cpu", weights_only=True)
@@ -209,8 +212,10 @@ class Run:
             others = [other.name for other in sorted(self.checkpoints.glob("*.ckpt")) if other != path]
             hint = f" Others in the folder: {', '.join(others)}." if others else ""
             raise RunError(f"{path}: damaged, it cannot be read ({type(error).__name__}).{hint}") from error
-        if not isinstance(contents, dict) or "state_dict" not in contents:
-            raise RunError(f"{path}: not a checkpoint of tapehead.")
+        found = contents if isinstance(contents, dict) else {}
+        missing = [name for name, kind in PARTS.items() if not isinstance(found.get(name), kind)]
+        if missing:
+            raise RunError(f"{path}: not a checkpoint of tapehead, or a damaged one: it has no {', '.join(missing)}.")
         return contents
 
     def load_model(self, path: Path | None = None) -> SequenceModel:

@@ -10,7 +10,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import RunConfig
 from tapehead.training.devices import why_on_cpu
 from tapehead.training.metrics import MEASURES
-from tapehead.training.module import TrainingModule
+from tapehead.training.module import Progress, TrainingModule
 from tapehead.training.runs import Run, write_json
 from tapehead.training.updates import NonFiniteError
 
@@ -192,6 +192,9 @@ def _resumed(
 
 
 def _check_fits(module: TrainingModule, contents: dict[str, Any], checkpoint: Path) -> None:
+    unknown = ", ".join(contents["progress"].keys() - {field.name for field in fields(Progress)})
+    if unknown:
+        raise RunError(f"{checkpoint}: of a later tapehead, whose runs keep {unknown} as well. Go on with that one.")
     try:
         module.load_state_dict(contents["state_dict"])
     except RuntimeError as error:
