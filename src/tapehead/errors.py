@@ -90,6 +90,6 @@ class TrainingError(TapeheadError):
 
 
 class Interrupted(TapeheadError):
-    """The user stopped a run; everything is saved."""
+    """The user stopped a run; the message says whether it is saved, and how to go on."""
 
     exit_status = 130

@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import shutil
+import sys
 
 import pytest
 import torch
@@ -147,3 +148,15 @@ def test_a_checkpoint_with_other_parts_is_refused(short_run, tmp_path, capsys, s
     assert str(checkpoint) in error
     assert said in error
     assert sorted(path.name for path in run.path.rglob("*")) == before
+
+
+def test_a_run_goes_on_when_nobody_reads_its_output_any_more(tmp_path, monkeypatch, capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        assert train(tmp_path / "run", "--trainer.enable_progress_bar=true") == 0
+        monkeypatch.undo()
+    assert capsys.readouterr().err.count("nobody reads the output any more; training goes on") == 1
+    assert Run.open(tmp_path / "run").summary()["sequences"] == 48
+    assert not (tmp_path / "run" / "progress.json").exists()

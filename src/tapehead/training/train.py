@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from tapehead.program import command_of
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import check_names, find_recipe, model_of_recipe, parse
+from tapehead.training.bar import RunConsole
 from tapehead.training.capacity import warn_of_training_memories
 from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import RunConfig
@@ -213,7 +213,7 @@ def fit(prepared: Prepared) -> None:
     if prepared.ended:
         return
     if prepared.on_cpu is not None and trainer.is_global_zero:
-        Console(highlight=False, soft_wrap=True).print(prepared.on_cpu)
+        RunConsole(highlight=False, soft_wrap=True).print(prepared.on_cpu)
     try:
         with contextlib.ExitStack() as stack:
             for callback in trainer.callbacks:
@@ -263,7 +263,7 @@ def finish(prepared: Prepared) -> None:
     }
     if not (prepared.ended and (run.path / "summary.json").is_file()):
         write_json(run.path / "summary.json", summary)
-    console = Console(highlight=False, soft_wrap=True)
+    console = RunConsole(highlight=False, soft_wrap=True)
     measure, error = MEASURES[config.task.measure], getattr(progress, config.task.measure)
     if solved:
         console.print(
