@@ -31,6 +31,8 @@ def test_a_run_leaves_all_that_it_takes_to_repeat_and_judge_it(finished):
     assert summary["sequences"] == 48
     assert summary["parameters"] == sum(p.numel() for p in Run.open(finished).load_model().parameters())
     environment = json.loads((finished / "environment.json").read_text())
+    assert environment["command"][:5] == ["tapehead", "train", "copy", "--model", "ntm"]
+    assert ["--out", str(finished)] == environment["command"][5:7]
     assert environment["packages"].keys() >= {"tapehead", "torch", "lightning"}
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert config["task"]["max_length"] == 3

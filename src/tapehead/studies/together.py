@@ -99,7 +99,7 @@ def train_orders(told: str | Path) -> int:
             else:
                 ready.append(order)
                 outputs.append(output)
-                facts.append({"command": ["tapehead", *words], "together": len(orders)})
+                facts.append({"together": len(orders)})
         found = train_together(runs, outputs, facts)
     for order, ended_by in zip(ready, found, strict=True):
         if ended_by is not None and not isinstance(ended_by, Interrupted):

@@ -20,7 +20,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +49,13 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and command: what a result depends on besides its configuration."""
+    """Versions and machine: what a result depends on besides its configuration."""
     packages = {"tapehead": tapehead.__version__, "torch": torch.__version__}
     with contextlib.suppress(ImportError):
         import lightning
 
         packages["lightning"] = lightning.__version__
     return {
-        "command": ["tapehead", *sys.argv[1:]],
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": packages,
@@ -114,7 +112,7 @@ class Run:
             reason = f"{self.path}: cannot make the run's folder: {error.strerror}"
             raise RunError(f"{reason}. Name another with --out.") from error
         self.save_config(config)
-        write_json(self.path / "environment.json", environment() | (facts or {}))
+        write_json(self.path / "environment.json", (facts or {}) | environment())
 
     def reopen(self, config: RunConfig) -> None:
         """Go on in the folder: the configuration may have changed, and what came out is not known yet."""

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import shutil
 import time
 import warnings
@@ -80,6 +81,8 @@ class Prepared:
     module: TrainingModule
     checkpoint: Path | None
     """to go on from; None for a new run"""
+    command: list[str]
+    """that trains such a run"""
     before: int
     """sequences trained on so far"""
     ended: bool
@@ -107,17 +110,25 @@ def prepare(
     longer = config.trainer.get("min_steps") or config.trainer.get("min_epochs")
     ended = checkpoint is not None and module.has_ended() and not longer
     before = contents["progress"]["sequences"]
-    return Prepared(run, config, trainer, module, checkpoint, before, ended, why_on_cpu(config, options))
+    command = _command(argv, config.task_name, model, recipe)
+    return Prepared(run, config, trainer, module, checkpoint, command, before, ended, why_on_cpu(config, options))
+
+
+def _command(argv: Sequence[str], task: str, model: str | None, recipe: str | None) -> list[str]:
+    words = [*shlex.split(command_of(task)), "train", task]
+    for option, value in (("--model", model), ("--recipe", recipe)):
+        words += [option, value] if value else []
+    return [*words, *argv]
 
 
 def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
-    """Make the run's folder, or open it again; a new one's environment.json says the facts besides."""
+    """Make the run's folder, or open it again; a new one's environment.json says the command, and the facts besides."""
     if not _is_first_process():
         return
     run, config = prepared.run, prepared.config
     os.environ[FOLDER_VARIABLE] = str(run.path)
     if prepared.checkpoint is None:
-        run.create(config, facts)
+        run.create(config, {"command": prepared.command, **(facts or {})})
     elif not prepared.ended:
         run.reopen(config)
     warn_of_training_memories(prepared.module.model.core, config)
