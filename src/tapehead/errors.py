@@ -70,7 +70,10 @@ class UnknownNameError(UsageError):
 
     def __init__(self, message: str, name: str, known: Iterable[str]) -> None:
         self.message, self.name, self.known = message, name, list(known)
-        super().__init__(message + did_you_mean(name, self.known))
+        super().__init__(message, name, self.known)  # which pickle makes it of again
+
+    def __str__(self) -> str:
+        return self.message + did_you_mean(self.name, self.known)
 
 
 class RunError(TapeheadError):
