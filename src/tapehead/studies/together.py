@@ -79,13 +79,12 @@ def train_orders(told: str | Path) -> int:
     from tapehead.training.together import train_together
     from tapehead.training.train import prepare, quiet_lightning
 
-    quiet_lightning()
     ready: list[Order] = []
     runs: list[Prepared] = []
     outputs: list[TextIO] = []
     facts: list[dict[str, Any]] = []
     died = 0
-    with contextlib.ExitStack() as stack:
+    with quiet_lightning(), contextlib.ExitStack() as stack:
         for order in orders:
             output = stack.enter_context(order.log.open("a", encoding="utf-8", buffering=1))
             try:

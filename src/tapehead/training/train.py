@@ -10,7 +10,7 @@ import shlex
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,7 @@ def train(
         TrainingError: the loss is not finite.
         Interrupted: the user stopped it; the message says how to go on.
     """
-    with warnings.catch_warnings():
-        quiet_lightning()
+    with quiet_lightning(), _kept(FOLDER_VARIABLE):
         prepared = prepare(argv, task=task, model=model, recipe=recipe, resume=resume)
         begin(prepared)
         try:
@@ -126,7 +125,8 @@ def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
     if not _is_first_process():
         return
     run, config = prepared.run, prepared.config
-    os.environ[FOLDER_VARIABLE] = str(run.path)
+    if prepared.trainer.world_size > 1:
+        os.environ[FOLDER_VARIABLE] = str(run.path)
     if prepared.checkpoint is None:
         run.create(config, {"command": prepared.command, **(facts or {})})
     elif not prepared.ended:
@@ -154,8 +154,7 @@ def check(argv: Sequence[str], *, task: str, model: str, recipe: str | None = No
         UsageError: the options do not fit.
     """
     parsed = parse(argv, task, model, find_recipe(task, model, recipe))
-    with warnings.catch_warnings():
-        quiet_lightning()
+    with quiet_lightning():
         trainers.build(parsed.config, parsed.trainer, Run(parsed.out or "runs/none"))
     return parsed.config
 
@@ -302,17 +301,38 @@ class _Noise(logging.Filter):
         )
 
 
-def quiet_lightning() -> None:
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
     """Turn off what Lightning says of data loaders and folders that are not what it thinks they are."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
-        logging.getLogger(name).addFilter(_Noise())
-    for text in (
-        ".*does not have many workers.*",
-        ".*dataloader is not resumable.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*The dirpath has changed.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*sync_dist=True.*",  # every process validates on the same sequences
-        ".*GPU available but not used.*",
-    ):
-        warnings.filterwarnings("ignore", text)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch")]
+    noise = _Noise()
+    with warnings.catch_warnings():
+        for text in (
+            ".*does not have many workers.*",
+            ".*dataloader is not resumable.*",
+            ".*Checkpoint directory .* exists and is not empty.*",
+            ".*The dirpath has changed.*",
+            ".*isinstance.treespec, LeafSpec.*",
+            ".*sync_dist=True.*",  # every process validates on the same sequences
+            ".*GPU available but not used.*",
+        ):
+            warnings.filterwarnings("ignore", text)
+        for logger in loggers:
+            logger.addFilter(noise)
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeFilter(noise)
+
+
+@contextlib.contextmanager
+def _kept(variable: str) -> Iterator[None]:
+    """A variable of the environment as it is now, once this is over."""
+    before = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        os.environ.pop(variable, None)
+        if before is not None:
+            os.environ[variable] = before
