@@ -141,7 +141,7 @@ class CurriculumConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long to train, and how to watch it. Counts are in sequences, over all processes together.
+    """How long to train, and how to watch it. Durations are in sequences, over all processes together.
 
     Attributes:
         sequences: to train on at the most
