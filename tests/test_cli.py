@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import builtins
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import tapehead
-from tapehead.cli import main
+from tapehead.cli import EXTRAS, main
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_info_names_versions_and_says_why_a_backend_cannot_run(capsys):
@@ -58,3 +62,42 @@ def test_a_missing_extra_is_named(words, capsys, monkeypatch):
 
     assert fresh(words) == 1
     assert 'pip install "tapehead[train,plots]"' in capsys.readouterr().err
+
+
+def test_the_words_of_an_error_that_says_what_to_install_are_kept(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("TAPEHEAD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    assert main(["train", "omniglot", "--out", str(tmp_path / "run")]) == 1
+    said = "tapehead: Downloading Omniglot: expected the package pooch, got none: it is not installed."
+    assert capsys.readouterr().err == f'{said} Install it with: pip install "tapehead[omniglot]"\n'
+
+
+@pytest.mark.parametrize("extra", ["train", "plots", "omniglot", "hub", "ray", "pretrained"])
+def test_what_an_extra_brings_is_known(extra):
+    """Of those that pyproject.toml names; `gpu` and `docs` are imported where they are asked for alone."""
+    modules = {"pillow": "PIL", "pooch[progress]": "pooch", "jsonargparse[signatures]": "jsonargparse"}
+    tomllib = pytest.importorskip("tomllib")  # since Python 3.11
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in project["optional-dependencies"][extra]:
+        name = re.match(r"[\w\[\]-]+", requirement)[0]
+        if not name.startswith("tapehead"):
+            assert modules.get(name, name) in EXTRAS
+
+
+@pytest.mark.parametrize(
+    ("name", "extras"),
+    [("safetensors", "pretrained"), ("PIL.Image", "omniglot"), ("ray", "ray"), ("rich.console", "train,plots")],
+)
+def test_the_extra_that_brings_a_package_is_named(name, extras, capsys, monkeypatch):
+    monkeypatch.setattr("tapehead.info.describe", lambda: (_ for _ in ()).throw(ModuleNotFoundError("No", name=name)))
+    assert main(["info"]) == 1
+    assert f'This needs {name}, which is not installed. Install it with: pip install "tapehead[{extras}]"' in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("name", ["tapehead.lost", "pandas", None])
+def test_a_module_of_no_extra_is_nobodys_advice(name, monkeypatch):
+    monkeypatch.setattr("tapehead.info.describe", lambda: (_ for _ in ()).throw(ModuleNotFoundError("No", name=name)))
+    with pytest.raises(ModuleNotFoundError):
+        main(["info"])

@@ -14,17 +14,18 @@ import tapehead
 ROOT = Path(tapehead.__file__).parent
 
 # Who may import whom: parts of tapehead, and other packages than the standard library.
-NN = {"nn", "ops", "backends", "core", "errors", "files", "pretrained", "states"}
+NN = {"nn", "ops", "backends", "cache", "core", "errors", "files", "pretrained", "states"}
 ALLOWED = {
     "errors": set(),
+    "cache": set(),
     "files": set(),
     "states": {"torch"},
     "core": {"errors"},
     "backends": {"core", "errors", "torch"},
-    "ops": {"ops", "backends", "core", "files", "states", "torch", "triton"},
+    "ops": {"ops", "backends", "cache", "core", "files", "states", "torch", "triton"},
     "nn": {*NN, "torch"},
-    "pretrained": {"pretrained", "errors", "torch", "safetensors", "huggingface_hub"},
-    "tasks": {"tasks", "errors", "files", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},
+    "pretrained": {"pretrained", "errors", "files", "torch", "safetensors", "huggingface_hub"},
+    "tasks": {"tasks", "cache", "errors", "files", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},
     "testing": {"states", "torch"},
     "plots": {"plots", "states", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
     "program": {"errors", "tasks"},

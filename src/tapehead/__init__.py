@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from tapehead.errors import BackendError, PretrainedError
+from tapehead.errors import BackendError, PretrainedError, TapeheadError
 from tapehead.nn import (
     LSTM,
     MANN,
@@ -38,6 +38,7 @@ __all__ = [
     "NTMState",
     "PretrainedError",
     "SequenceModel",
+    "TapeheadError",
     "Trace",
     "WriteTrace",
     "__version__",

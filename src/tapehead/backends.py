@@ -46,13 +46,7 @@ ROCM_PACKAGES = ("pytorch-triton-rocm", "triton-rocm")
 """and Triton for AMD's devices, with torch's builds for those"""
 CAPABILITY = (8, 0)
 """the least compute capability that Triton compiles for"""
-HAS_VMAP_RULES = hasattr(torch.library, "register_vmap")
-"""since torch 2.5"""
-NO_RULE = (
-    "it has first derivatives in reverse mode only: no derivatives of those, none in forward mode."
-    if HAS_VMAP_RULES
-    else "under the transforms of torch.func it needs torch 2.5 or later."
-)
+NO_RULE = "it has first derivatives in reverse mode only: no derivatives of those, none in forward mode."
 MOST_SLOTS, LONGEST_WORD = 16384, 1024
 """sizes of a memory of which a program of Triton's can hold a vector"""
 
@@ -89,8 +83,6 @@ def without_rule() -> bool:
     """
     if torch.compiler.is_compiling() or not is_transformed():
         return False
-    if not HAS_VMAP_RULES:
-        return True
     levels = torch._C._functorch.get_interpreter_stack() or []
     grads = sum(level.key() == torch._C._functorch.TransformType.Grad for level in levels)
     return grads > 1 or forward_ad._current_level >= 0

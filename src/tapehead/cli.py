@@ -18,6 +18,17 @@ __all__ = ["main"]
 
 MISSING = 'This needs {name}, which is not installed. Install it with: pip install "tapehead[{extras}]"'
 
+EXTRAS = {
+    **dict.fromkeys(
+        ("joblib", "jsonargparse", "lightning", "matplotlib", "numpy", "rich", "tensorboard", "yaml"), "train,plots"
+    ),
+    **dict.fromkeys(("PIL", "pooch"), "omniglot"),
+    "huggingface_hub": "hub",
+    "ray": "ray",
+    "safetensors": "pretrained",
+}
+"""What brings the packages that tapehead imports, by the names of their modules."""
+
 TAKING_OPTIONS = ("train", "study", "tune")
 """Commands that hand options they do not know to the parser of a run's configuration."""
 
@@ -34,10 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return arguments.run(arguments, rest)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("tapehead"):
+        if "pip install" in str(error):
+            return _fail(str(error), 1)
+        extras = EXTRAS.get((error.name or "").partition(".")[0])
+        if extras is None:  # tapehead's own, or one that a user's task imports
             raise
-        name = error.name or ""
-        return _fail(MISSING.format(name=name, extras="ray" if name.split(".")[0] == "ray" else "train,plots"), 1)
+        return _fail(MISSING.format(name=error.name, extras=extras), 1)
     except BrokenPipeError:  # whoever read our output has gone, as `head` does
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return 0

@@ -70,7 +70,10 @@ class UnknownNameError(UsageError):
 
     def __init__(self, message: str, name: str, known: Iterable[str]) -> None:
         self.message, self.name, self.known = message, name, list(known)
-        super().__init__(message + did_you_mean(name, self.known))
+        super().__init__(message, name, self.known)  # which pickle makes it of again
+
+    def __str__(self) -> str:
+        return self.message + did_you_mean(self.name, self.known)
 
 
 class RunError(TapeheadError):
@@ -90,6 +93,6 @@ class TrainingError(TapeheadError):
 
 
 class Interrupted(TapeheadError):
-    """The user stopped a run; everything is saved."""
+    """The user stopped a run; the message says whether it is saved, and how to go on."""
 
     exit_status = 130

@@ -44,4 +44,6 @@ def test_every_run_is_started_by_that_file(tmp_path):
     for seed in range(2):
         run = tmp_path / "study" / f"ntm-seed{seed}"
         assert Run.open(run).summary()["task"] == "again"
-        assert json.loads((run / "environment.json").read_text())["together"] == 2
+        environment = json.loads((run / "environment.json").read_text())
+        assert environment["together"] == 2
+        assert environment["command"][:4] == ["python", str(tmp_path / "mine.py"), "train", "again"]

@@ -104,3 +104,17 @@ def test_a_clean_validation_is_chosen_at_longer_lengths_too(tmp_path, clean: str
 def test_without_longer_lengths_the_bits_choose(tmp_path):
     assert train(tmp_path / "run", "--training.select_at=[]") == 0
     assert all(row["validation_bits"] == row["selection"] for row in validations(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("task", "lengths", "said"),
+    [
+        ("copy", "[5,0]", "got [5, 0]. Copy: expected a length >= 1, got 0."),
+        ("ngrams", "[2]", "got [2]. NGrams: expected a length >= n = 3, got 2."),
+    ],
+)
+def test_lengths_that_the_task_cannot_have_are_refused(tmp_path, capsys, task, lengths, said):
+    assert train(tmp_path / "run", f"--training.select_at={lengths}", task=task) == 2
+    error = capsys.readouterr().err
+    assert f"tapehead: --training.select_at: expected select_at of lengths of {task}, {said}" in error
+    assert not (tmp_path / "run").exists()

@@ -161,3 +161,10 @@ def test_what_cannot_be_evaluated_gets_a_sentence(runs, capsys, run, words, said
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("sequences", [0, -1])
+def test_no_sequences_are_refused(sequences):
+    model = SequenceModel(NTM(5, 4, memory_size=4, word_size=3), 3)
+    with pytest.raises(ValueError, match=f"evaluate: expected sequences >= 1, got {sequences}"):
+        evaluate(model, Copy(bits=3), [{"length": 2}], sequences=sequences)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 
@@ -77,6 +78,30 @@ def test_the_command_is_told_without_where_the_run_went(made, tmp_path):
     (run / "environment.json").unlink()
     assert main(["export", str(run), "none"]) == 0
     assert pretrained.read_config("none")["provenance"]["commit"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["--config", "/tmp/study/configurations/ntm.yaml", "--seed=3"], ["--seed=3"]),
+        (["--conf=mine.yml", "--recipe", "mine.yaml", "--recipe=../mine"], []),
+        (
+            ["--recipe", "copy/ntm-large-batch", "--model", "ntm"],
+            ["--recipe", "copy/ntm-large-batch", "--model", "ntm"],
+        ),
+        (["--ou", "here", "--trainer.default_root", "runs", "--trainer.devices", "1"], ["--trainer.devices", "1"]),
+        (["--model.initial", r"C:\\me", "--trainer.max_steps", "-1"], ["--trainer.max_steps", "-1"]),
+        (['--trainer.logger={"save_dir": "~/logs"}', "--task.bits", "2"], ["--task.bits", "2"]),
+    ],
+)
+def test_the_command_names_no_file_of_the_users(made, tmp_path, words, kept):
+    run = shutil.copytree(made / "ntm", tmp_path / "run")
+    data = json.loads((run / "environment.json").read_text())
+    data["command"] = ["python", "/home/me/mine.py", "train", "copy", *words]
+    (run / "environment.json").write_text(json.dumps(data))
+    assert main(["export", str(run), "out"]) == 0
+    command = pretrained.read_config("out")["provenance"]["command"]
+    assert shlex.split(command) == ["python", "mine.py", "train", "copy", *kept]
 
 
 def test_another_checkpoint(made):

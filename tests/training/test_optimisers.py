@@ -84,6 +84,50 @@ def test_an_update_in_the_core_is_that_of_torchs_operations(dtype: torch.dtype, 
     assert_alike(*results)
 
 
+def test_what_the_core_works_on():
+    plain = torch.ones(3, 2)
+    assert optimisers._fits_the_core([plain], [plain], [plain]) == (not core.why_not())
+    others = [
+        plain.double(),
+        plain.half(),
+        plain.to("meta"),
+        torch.ones(2, 3).T,
+        torch.ones(2, 3),
+        torch.ones(4, 2),
+        plain.as_subclass(type("Mine", (torch.Tensor,), {})),
+    ]
+    for other in others:
+        assert not optimisers._fits_the_core([plain, plain], [plain, other])
+    assert not optimisers._fits_the_core([plain.half()], [plain.half()])
+
+
+def test_a_state_of_another_dtype_is_an_error():
+    layer = torch.nn.Linear(300, 300)
+    optimiser = GravesRMSprop(layer.parameters())
+    for dtype in (torch.float32, torch.float64):
+        layer.to(dtype)
+        for parameter in layer.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        if dtype == torch.float32:
+            optimiser.step()
+    with pytest.raises(RuntimeError, match="dtype"):
+        optimiser.step()
+
+
+def test_a_state_of_other_strides_makes_the_same_update():
+    results = []
+    for strided in (False, True):
+        parameter = torch.nn.Parameter(torch.arange(6.0).view(2, 3))
+        optimiser = GravesRMSprop([parameter], learning_rate=0.1)
+        for seed in range(3):
+            parameter.grad = torch.randn(2, 3, generator=torch.Generator().manual_seed(seed))
+            optimiser.step()
+            for name, tensor in optimiser.state[parameter].items():
+                optimiser.state[parameter][name] = tensor.T.contiguous().T if strided else tensor
+        results.append(parameter.detach())
+    assert_alike([results[1]], [results[0]])
+
+
 @dtypes
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e15, float("nan"), float("inf")])
 def test_clipping_in_the_core_is_that_of_torchs_operations(dtype: torch.dtype, scale: float, no_core):

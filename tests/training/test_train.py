@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import os
+import warnings
 
 import pytest
 import yaml
@@ -31,6 +34,8 @@ def test_a_run_leaves_all_that_it_takes_to_repeat_and_judge_it(finished):
     assert summary["sequences"] == 48
     assert summary["parameters"] == sum(p.numel() for p in Run.open(finished).load_model().parameters())
     environment = json.loads((finished / "environment.json").read_text())
+    assert environment["command"][:5] == ["tapehead", "train", "copy", "--model", "ntm"]
+    assert ["--out", str(finished)] == environment["command"][5:7]
     assert environment["packages"].keys() >= {"tapehead", "torch", "lightning"}
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert config["task"]["max_length"] == 3
@@ -219,3 +224,11 @@ def test_a_backend_that_cannot_run_says_why(tmp_path, monkeypatch, capsys):
     assert "backend 'fused' cannot run ntm: there is no core." in error
     assert "Traceback" not in error
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_training_leaves_the_callers_process_as_it_was(tmp_path):
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch")]
+    before = dict(os.environ), [list(logger.filters) for logger in loggers], list(warnings.filters)
+    assert train(tmp_path / "run", "--training.sequences=8") == 0
+    assert train(tmp_path / "run") == 1
+    assert (dict(os.environ), [list(logger.filters) for logger in loggers], list(warnings.filters)) == before

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
+import sys
 
 import pytest
 import torch
@@ -112,3 +114,49 @@ def test_weights_of_another_model_are_refused(tmp_path, capsys):
     (tmp_path / "run" / best).write_bytes((tmp_path / "other" / best).read_bytes())
     assert main(["evaluate", str(tmp_path / "run")]) == 1
     assert "of another model" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("short") / "run"
+    assert train(path, "--training.sequences=16") == 0
+    return path
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda contents: contents.pop("progress"), "it has no progress."),
+        (lambda contents: contents.pop("random_state"), "it has no random_state."),
+        (lambda contents: contents.update(stream_position=None), "it has no stream_position."),
+        (
+            lambda contents: contents["progress"].update(mood="good"),
+            "whose runs keep mood as well",
+        ),
+    ],
+    ids=["no progress", "no random state", "no position", "more progress"],
+)
+def test_a_checkpoint_with_other_parts_is_refused(short_run, tmp_path, capsys, spoil, said):
+    run = Run.open(shutil.copytree(short_run, tmp_path / "run"))
+    checkpoint = run.last_checkpoint()
+    contents = torch.load(checkpoint, weights_only=True)
+    spoil(contents)
+    torch.save(contents, checkpoint)
+    before = sorted(path.name for path in run.path.rglob("*"))
+    assert main(["train", "--resume", str(run.path), "--training.sequences=32"]) == 1
+    error = capsys.readouterr().err
+    assert str(checkpoint) in error
+    assert said in error
+    assert sorted(path.name for path in run.path.rglob("*")) == before
+
+
+def test_a_run_goes_on_when_nobody_reads_its_output_any_more(tmp_path, monkeypatch, capsys):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        assert train(tmp_path / "run", "--trainer.enable_progress_bar=true") == 0
+        monkeypatch.undo()
+    assert capsys.readouterr().err.count("nobody reads the output any more; training goes on") == 1
+    assert Run.open(tmp_path / "run").summary()["sequences"] == 48
+    assert not (tmp_path / "run" / "progress.json").exists()

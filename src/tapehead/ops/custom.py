@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
 
-from tapehead.backends import HAS_VMAP_RULES, is_eager, is_transformed
+from tapehead.backends import is_eager, is_transformed
 
 __all__ = ["SequenceOp", "core_name", "is_plain"]
 
@@ -88,9 +88,8 @@ class SequenceOp:
         self.Sequence, self.Gradient = _sequence_of(self), _gradient_of(self)
         torch.library.impl(f"tapehead::{name}_forward", "Autograd")(self.run_plain)
         torch.library.impl(f"tapehead::{name}_backward", "Autograd")(self._run_backward)
-        if HAS_VMAP_RULES:
-            torch.library.register_vmap(f"tapehead::{name}_forward", self._mapped_forward)
-            torch.library.register_vmap(f"tapehead::{name}_backward", self._mapped_backward)
+        torch.library.register_vmap(f"tapehead::{name}_forward", self._mapped_forward)
+        torch.library.register_vmap(f"tapehead::{name}_backward", self._mapped_backward)
 
     def _define(self, way: Way, arguments: Any, results: str) -> None:
         taken = ", ".join(f"{_TYPES[kind]} {field}" for field, kind in get_type_hints(arguments).items())

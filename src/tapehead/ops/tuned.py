@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,13 +18,12 @@ from typing import Any, NamedTuple
 import torch
 
 from tapehead import backends
+from tapehead.cache import cache_folder
 from tapehead.files import locked, replacing
 from tapehead.ops.tilings import USUAL, Tiling
 
 __all__ = ["Key", "chosen", "count", "forget", "kernels_hash", "key_of", "path", "remember"]
 
-CACHE_VARIABLE = "TAPEHEAD_CACHE"
-"""Of the environment: tapehead's cache folder, where it is not the user's."""
 KERNELS = Path(__file__).parent
 NOT_SIZES = ("tile", "product_rows", "product_columns")
 """fields of a machine's plan that follow from the tiling"""
@@ -105,10 +103,7 @@ def path() -> Path:
     >>> path().name
     'tunings.json'
     """
-    named = os.environ.get(CACHE_VARIABLE)
-    users = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
-    folder = named or os.path.join(users, "tapehead")
-    return Path(os.path.abspath(os.path.expanduser(folder))) / "tunings.json"
+    return cache_folder() / "tunings.json"
 
 
 _found: dict[Key, Tiling] = {}

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from tapehead.errors import PretrainedError
+from tapehead.files import new_folder, replacing
 
 __all__ = ["CONFIG_NAME", "FORMAT_VERSION", "WEIGHTS_NAME", "read_config", "read_tensors", "write_folder"]
 
@@ -54,19 +53,13 @@ def write_folder(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, 
         raise PretrainedError(
             f"{folder}: expected a new folder, got one that exists. Nothing is overwritten: name another."
         )
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        beside.mkdir(parents=True)
-        for name, data in ((CONFIG_NAME, text.encode()), (WEIGHTS_NAME, weights)):
-            with (beside / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        beside.rename(folder)
+        with new_folder(folder) as beside:
+            for name, data in ((CONFIG_NAME, text.encode()), (WEIGHTS_NAME, weights)):
+                with replacing(beside / name) as file:
+                    file.write(data)
     except OSError as error:
         raise PretrainedError(f"{folder}: cannot be written: {error.strerror}. Name another folder.") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

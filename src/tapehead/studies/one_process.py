@@ -79,13 +79,12 @@ def train_orders(told: str | Path) -> int:
     from tapehead.training.together import train_together
     from tapehead.training.train import prepare, quiet_lightning
 
-    quiet_lightning()
     ready: list[Order] = []
     runs: list[Prepared] = []
     outputs: list[TextIO] = []
     facts: list[dict[str, Any]] = []
     died = 0
-    with contextlib.ExitStack() as stack:
+    with quiet_lightning(), contextlib.ExitStack() as stack:
         for order in orders:
             output = stack.enter_context(order.log.open("a", encoding="utf-8", buffering=1))
             try:
@@ -99,7 +98,7 @@ def train_orders(told: str | Path) -> int:
             else:
                 ready.append(order)
                 outputs.append(output)
-                facts.append({"command": ["tapehead", *words], "together": len(orders)})
+                facts.append({"together": len(orders)})
         found = train_together(runs, outputs, facts)
     for order, ended_by in zip(ready, found, strict=True):
         if ended_by is not None and not isinstance(ended_by, Interrupted):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -12,11 +15,20 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from tapehead.training.metrics import MEASURES, TRAINING_ERRORS
 from tapehead.training.running_means import Running
 
-__all__ = ["RunBar"]
+__all__ = ["RunBar", "RunConsole"]
 
 
 WIDE = 110
 """Columns of a terminal from which the bar says everything. A narrower one keeps the bar and the times."""
+
+
+class RunConsole(Console):
+    """Where a run says things; it goes on when whoever read them has gone, as `head` does."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            print("tapehead: nobody reads the output any more; training goes on. Ctrl-C stops it.", file=sys.stderr)
 
 
 class RunBar(ProgressBar):
@@ -30,7 +42,7 @@ class RunBar(ProgressBar):
     def __init__(self, refresh_seconds: float = 0.5, console: Console | None = None) -> None:
         super().__init__()
         self.refresh_seconds = refresh_seconds
-        self.console = console or Console()
+        self.console = console or RunConsole()
         self._enabled = True
         self._bar: Progress | None = None
         self._task: TaskID | None = None

@@ -20,6 +20,11 @@ __all__ = [
     "TrainingConfig",
 ]
 
+Optimiser = Literal["rmsprop_graves", "rmsprop", "adam", "adamw"]
+Clip = Literal["norm", "value", "none"]
+Decay = Literal["constant", "cosine", "linear"]
+SolvedDecay = Literal["constant", "cosine"]
+Curriculum = Literal["none", "uniform", "incremental"]
 
 SIMPLE_KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 """What the kinds of a task's options are called."""
@@ -49,14 +54,14 @@ class OptimiserConfig:
             run's model is in the end. 0 takes the weights as they are
     """
 
-    name: Literal["rmsprop_graves", "rmsprop", "adam", "adamw"] = "rmsprop_graves"
+    name: Optimiser = "rmsprop_graves"
     learning_rate: float = 3e-4
     decay: float = 0.95
     momentum: float = 0.9
     eps: float | None = None
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
-    clip: Literal["norm", "value", "none"] = "norm"
+    clip: Clip = "norm"
     clip_limit: float = 10.0
     average: float = 0.0
 
@@ -74,7 +79,8 @@ class OptimiserConfig:
                 raise ValueError(f"OptimiserConfig: expected 0 <= {name} < 1, got {share}.")
         if self.weight_decay < 0:
             raise ValueError(f"OptimiserConfig: expected weight_decay >= 0, got {self.weight_decay}.")
-        check_choice("OptimiserConfig", "clip", self.clip, Literal["norm", "value", "none"])
+        check_choice("OptimiserConfig", "name", self.name, Optimiser)
+        check_choice("OptimiserConfig", "clip", self.clip, Clip)
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,12 @@ class ScheduleConfig:
         solved_weight_decay: in place of the optimiser's weight decay once the task is solved; null keeps that one
     """
 
-    kind: Literal["constant", "cosine", "linear"] = "constant"
+    kind: Decay = "constant"
     warmup_sequences: int = 0
     final_fraction: float = 0.0
     hold_sequences: int = 0
     solved_fraction: float = 0.1
-    solved_kind: Literal["constant", "cosine"] = "constant"
+    solved_kind: SolvedDecay = "constant"
     solved_weight_decay: float | None = None
 
     def __post_init__(self) -> None:
@@ -105,6 +111,8 @@ class ScheduleConfig:
         for name in names:
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"ScheduleConfig: expected {name} >= 0, got {getattr(self, name)}.")
+        check_choice("ScheduleConfig", "kind", self.kind, Decay)
+        check_choice("ScheduleConfig", "solved_kind", self.solved_kind, SolvedDecay)
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class CurriculumConfig:
             sequences of any density. Validation and evaluation stay as they were
     """
 
-    kind: Literal["none", "uniform", "incremental"] = "uniform"
+    kind: Curriculum = "uniform"
     stages: tuple[int, ...] = (5, 10)
     advance_below: float = 0.5
     solved_task: dict[str, Any] = field(default_factory=dict)
@@ -128,11 +136,12 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         if list(self.stages) != sorted(set(self.stages)) or any(stage < 1 for stage in self.stages):
             raise ValueError(f"CurriculumConfig: expected stages of rising lengths >= 1, got {self.stages}.")
+        check_choice("CurriculumConfig", "kind", self.kind, Curriculum)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long to train, and how to watch it. Counts are in sequences, over all processes together.
+    """How long to train, and how to watch it. Durations are in sequences, over all processes together.
 
     Attributes:
         sequences: to train on at the most
@@ -202,6 +211,14 @@ class RunConfig:
     def __post_init__(self) -> None:
         self.embedding.check(self.task)
         self.solved_task()
+        lengths = self.training.select_at
+        try:
+            for length in lengths:
+                self.task.evaluation_size(length)
+        except ValueError as error:
+            raise ValueError(
+                f"TrainingConfig: expected select_at of lengths of {self.task_name}, got {list(lengths)}. {error}"
+            ) from error
 
     def solved_task(self) -> Task:
         """What is trained on once the task is solved.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tapehead.nn import SequenceModel
+from tapehead.nn.checks import check_size
 from tapehead.tasks import Batch, Omniglot, Size, Task
 from tapehead.tasks.stream import generator_for
 from tapehead.training.instances import Instances
@@ -125,6 +126,7 @@ def evaluate(
         numbers is named "20x10". Where wrong bits count, a score holds "answer_bits" besides, the bits of a sequence's
         answer, any of which could be wrong; one of Omniglot "instances", as `Instances.rows` gives them
     """
+    check_size("evaluate", "sequences", sequences)
     results = {
         "x".join(map(str, size.values())): _evaluate_size(model, task, size, sequences, seed, memory_size)
         for size in sizes

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 from tapehead.errors import PretrainedError, RunError
+from tapehead.training.arguments import recipe_names
+from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import evaluate
+from tapehead.training.kinds import option_kinds
 from tapehead.training.runs import Run
 
 __all__ = ["export_run"]
@@ -44,7 +48,7 @@ def export_run(path: str | Path, folder: str | Path, *, checkpoint: str | Path |
     provenance = {
         "seed": config.seed,
         "sequences": progress.get("sequences") if isinstance(progress, dict) else None,
-        "command": _command(environment.get("command")),
+        "command": _command(environment.get("command"), config),
         "commit": environment.get("commit"),
         "packages": environment.get("packages"),
         "score": evaluate(model, config.task, config.task.sizes()[-1:], sequences=SCORED_SEQUENCES),
@@ -53,8 +57,8 @@ def export_run(path: str | Path, folder: str | Path, *, checkpoint: str | Path |
     model.save_pretrained(folder, task=task, provenance=provenance)
 
 
-PRIVATE = ("--out", "--task.data", "--task.cache")
-"""Options that name folders."""
+PRIVATE = ("--out", "--config", "--task.data", "--task.cache", "--trainer.default_root_dir")
+"""Options that name files and folders."""
 
 
 def _checkpoint(run: Run, name: str | Path | None) -> Path:
@@ -78,13 +82,27 @@ def _environment(run: Run) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _command(words: Any) -> str | None:
-    """The command that trained it, without where the run went and where its data were: nobody else's concern."""
+def _command(words: Any, config: RunConfig) -> str | None:
+    """The command that trained it, without the options that name files and folders: nobody else's concern."""
     if not isinstance(words, list):
         return None
-    kept, skip = [], False
+    kinds = option_kinds(config.task_name, config.model_name, trainer=False)
+    names = {*PRIVATE, *(f"--{name}" for name in kinds)}
+    options: list[list[str]] = [[]]
     for word in map(str, words):
-        if not skip and word.split("=")[0] not in PRIVATE:
-            kept.append(word)
-        skip = word in PRIVATE
+        if word.startswith("--"):
+            options.append([])
+        options[-1].append(word)
+    kept = [Path(word).name for word in options[0]]
+    for option in options[1:]:
+        name, _, value = option[0].partition("=")
+        meant = {name} & names or {one for one in names if one.startswith(name)}  # it may be shortened
+        private = meant and meant.issubset(PRIVATE)
+        if not private and not any(map(_is_path, [value, *option[1:]])):
+            kept += option
     return shlex.join(kept)
+
+
+def _is_path(value: str) -> bool:
+    """Whether a value names a file or folder, alone or in what it holds, and no recipe of the package."""
+    return bool(re.search(r"[/\\]|^~|\.ya?ml$", value)) and value not in recipe_names()

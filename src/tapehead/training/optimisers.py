@@ -6,6 +6,8 @@ import ctypes
 import math
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -91,7 +93,7 @@ class GravesRMSprop(torch.optim.Optimizer):
             states = [self.state[parameter] for parameter in parameters]
             lists = [[state[name] for state in states] for name in ("square", "mean", "delta")]
             alike = not any(isinstance(group[name], Tensor) for name in ("lr", "weight_decay"))
-            update = _update_in_core if alike and _fits_the_core(parameters, gradients) else _update
+            update = _update_in_core if alike and _fits_the_core(parameters, gradients, *lists) else _update
             update(group, parameters, gradients, *lists)
         return result
 
@@ -129,20 +131,23 @@ def in_rows(numbers: Tensor, parameters: list[Tensor]) -> list[Tensor]:
     return [numbers.view(-1, *[1] * (parameter.dim() - 1)) for parameter in parameters]
 
 
+_KIND = attrgetter("dtype", "is_cpu")
+_PLAIN = {Tensor, nn.Parameter}
+
+
 def _fits_the_core(*lists: list[Tensor]) -> bool:
-    """Whether the C++ core can work on these tensors; torch would make ten small operations for each of them."""
-    first = lists[0][0]
+    """Whether the C++ core can work on these tensors; torch would make ten small operations for each of them.
+
+    The core is told their addresses alone: those that belong together must be alike in all that it takes for granted.
+    """
+    dtype, tensors = lists[0][0].dtype, [*chain(*lists)]
     return (
-        first.dtype in (torch.float32, torch.float64)
+        dtype in (torch.float32, torch.float64)
         and not torch.compiler.is_compiling()
-        and all(
-            tensor.is_cpu
-            and tensor.dtype == first.dtype
-            and tensor.is_contiguous()
-            and type(tensor) in (Tensor, nn.Parameter)
-            for tensors in lists
-            for tensor in tensors
-        )
+        and _PLAIN.issuperset(map(type, tensors))
+        and {*map(_KIND, tensors)} == {(dtype, True)}
+        and all(map(Tensor.is_contiguous, tensors))
+        and [*map(Tensor.size, tensors)] == [*map(Tensor.size, lists[0])] * len(lists)
         and not core.why_not()
     )
 
@@ -178,10 +183,8 @@ def _array(length: int) -> Any:
 
 def _table(*lists: list[Tensor]) -> Any:
     """Rows of the addresses of tensors that belong together, and of how many numbers they have."""
-    values: list[int] = []
-    for row in zip(*lists, strict=True):
-        values += [tensor.data_ptr() for tensor in row]
-        values.append(row[0].numel())
+    columns = (map(Tensor.data_ptr, tensors) for tensors in lists)
+    values = [*chain(*zip(*columns, map(Tensor.numel, lists[0]), strict=True))]
     return _array(len(values))(*values)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from tapehead.files import replacing
 from tapehead.training.running_means import Running
 
 __all__ = ["ProgressFile"]
@@ -53,10 +54,8 @@ class ProgressFile(Callback):
             "measure": module.config.task.measure,
             "solved_at_sequences": module.progress.solved_at_sequences,
         }
-        beside = self.path.with_name(f".{self.path.name}.part")
-        with contextlib.suppress(OSError):  # nobody can watch; the run goes on
-            beside.write_text(json.dumps(state), encoding="utf-8")
-            beside.replace(self.path)
+        with contextlib.suppress(OSError), replacing(self.path, waiting=False) as file:  # nobody may watch; it goes on
+            file.write(json.dumps(state).encode())
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if trainer.is_global_zero:

@@ -20,7 +20,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,9 @@ __all__ = ["Run", "environment", "plain_config", "write_json"]
 MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average."
 """Of the model's parameters in a checkpoint, and of their mean where there is one: the LightningModule's attributes."""
 
+PARTS = {"state_dict": dict, "progress": dict, "stream_position": int, "random_state": torch.Tensor}
+"""Of a checkpoint, besides Lightning's own."""
+
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON, whole or not at all."""
@@ -47,14 +49,13 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and command: what a result depends on besides its configuration."""
+    """Versions and machine: what a result depends on besides its configuration."""
     packages = {"tapehead": tapehead.__version__, "torch": torch.__version__}
     with contextlib.suppress(ImportError):
         import lightning
 
         packages["lightning"] = lightning.__version__
     return {
-        "command": ["tapehead", *sys.argv[1:]],
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": packages,
@@ -111,7 +112,7 @@ class Run:
             reason = f"{self.path}: cannot make the run's folder: {error.strerror}"
             raise RunError(f"{reason}. Name another with --out.") from error
         self.save_config(config)
-        write_json(self.path / "environment.json", environment() | (facts or {}))
+        write_json(self.path / "environment.json", (facts or {}) | environment())
 
     def reopen(self, config: RunConfig) -> None:
         """Go on in the folder: the configuration may have changed, and what came out is not known yet."""
@@ -201,7 +202,7 @@ class Run:
         """A checkpoint's contents; nothing in the file is executed.
 
         Raises:
-            RunError: it cannot be read.
+            RunError: it cannot be read, or a part is missing.
         """
         try:
             contents = torch.load(path, map_location="cpu", weights_only=True)
@@ -209,8 +210,10 @@ class Run:
             others = [other.name for other in sorted(self.checkpoints.glob("*.ckpt")) if other != path]
             hint = f" Others in the folder: {', '.join(others)}." if others else ""
             raise RunError(f"{path}: damaged, it cannot be read ({type(error).__name__}).{hint}") from error
-        if not isinstance(contents, dict) or "state_dict" not in contents:
-            raise RunError(f"{path}: not a checkpoint of tapehead.")
+        found = contents if isinstance(contents, dict) else {}
+        missing = [name for name, kind in PARTS.items() if not isinstance(found.get(name), kind)]
+        if missing:
+            raise RunError(f"{path}: not a checkpoint of tapehead, or a damaged one: it has no {', '.join(missing)}.")
         return contents
 
     def load_model(self, path: Path | None = None) -> SequenceModel:

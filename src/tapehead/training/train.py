@@ -6,27 +6,28 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from tapehead.program import command_of
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import check_names, find_recipe, model_of_recipe, parse
+from tapehead.training.bar import RunConsole
 from tapehead.training.capacity import warn_of_training_memories
 from tapehead.training.checkpoints import GracefulStop, SavingStop
 from tapehead.training.config import RunConfig
 from tapehead.training.devices import why_on_cpu
 from tapehead.training.metrics import MEASURES
-from tapehead.training.module import TrainingModule
+from tapehead.training.module import Progress, TrainingModule
 from tapehead.training.runs import Run, write_json
 from tapehead.training.updates import NonFiniteError
 
@@ -57,8 +58,7 @@ def train(
         TrainingError: the loss is not finite.
         Interrupted: the user stopped it; the message says how to go on.
     """
-    with warnings.catch_warnings():
-        quiet_lightning()
+    with quiet_lightning(), _kept(FOLDER_VARIABLE):
         prepared = prepare(argv, task=task, model=model, recipe=recipe, resume=resume)
         begin(prepared)
         try:
@@ -80,6 +80,8 @@ class Prepared:
     module: TrainingModule
     checkpoint: Path | None
     """to go on from; None for a new run"""
+    command: list[str]
+    """that trains such a run"""
     before: int
     """sequences trained on so far"""
     ended: bool
@@ -107,17 +109,26 @@ def prepare(
     longer = config.trainer.get("min_steps") or config.trainer.get("min_epochs")
     ended = checkpoint is not None and module.has_ended() and not longer
     before = contents["progress"]["sequences"]
-    return Prepared(run, config, trainer, module, checkpoint, before, ended, why_on_cpu(config, options))
+    command = _command(argv, config.task_name, model, recipe)
+    return Prepared(run, config, trainer, module, checkpoint, command, before, ended, why_on_cpu(config, options))
+
+
+def _command(argv: Sequence[str], task: str, model: str | None, recipe: str | None) -> list[str]:
+    words = [*shlex.split(command_of(task)), "train", task]
+    for option, value in (("--model", model), ("--recipe", recipe)):
+        words += [option, value] if value else []
+    return [*words, *argv]
 
 
 def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
-    """Make the run's folder, or open it again; a new one's environment.json says the facts besides."""
+    """Make the run's folder, or open it again; a new one's environment.json says the command, and the facts besides."""
     if not _is_first_process():
         return
     run, config = prepared.run, prepared.config
-    os.environ[FOLDER_VARIABLE] = str(run.path)
+    if prepared.trainer.world_size > 1:
+        os.environ[FOLDER_VARIABLE] = str(run.path)
     if prepared.checkpoint is None:
-        run.create(config, facts)
+        run.create(config, {"command": prepared.command, **(facts or {})})
     elif not prepared.ended:
         run.reopen(config)
     warn_of_training_memories(prepared.module.model.core, config)
@@ -143,8 +154,7 @@ def check(argv: Sequence[str], *, task: str, model: str, recipe: str | None = No
         UsageError: the options do not fit.
     """
     parsed = parse(argv, task, model, find_recipe(task, model, recipe))
-    with warnings.catch_warnings():
-        quiet_lightning()
+    with quiet_lightning():
         trainers.build(parsed.config, parsed.trainer, Run(parsed.out or "runs/none"))
     return parsed.config
 
@@ -192,6 +202,9 @@ def _resumed(
 
 
 def _check_fits(module: TrainingModule, contents: dict[str, Any], checkpoint: Path) -> None:
+    unknown = ", ".join(contents["progress"].keys() - {field.name for field in fields(Progress)})
+    if unknown:
+        raise RunError(f"{checkpoint}: of a later tapehead, whose runs keep {unknown} as well. Go on with that one.")
     try:
         module.load_state_dict(contents["state_dict"])
     except RuntimeError as error:
@@ -210,7 +223,7 @@ def fit(prepared: Prepared) -> None:
     if prepared.ended:
         return
     if prepared.on_cpu is not None and trainer.is_global_zero:
-        Console(highlight=False, soft_wrap=True).print(prepared.on_cpu)
+        RunConsole(highlight=False, soft_wrap=True).print(prepared.on_cpu)
     try:
         with contextlib.ExitStack() as stack:
             for callback in trainer.callbacks:
@@ -260,7 +273,7 @@ def finish(prepared: Prepared) -> None:
     }
     if not (prepared.ended and (run.path / "summary.json").is_file()):
         write_json(run.path / "summary.json", summary)
-    console = Console(highlight=False, soft_wrap=True)
+    console = RunConsole(highlight=False, soft_wrap=True)
     measure, error = MEASURES[config.task.measure], getattr(progress, config.task.measure)
     if solved:
         console.print(
@@ -288,17 +301,38 @@ class _Noise(logging.Filter):
         )
 
 
-def quiet_lightning() -> None:
+@contextlib.contextmanager
+def quiet_lightning() -> Iterator[None]:
     """Turn off what Lightning says of data loaders and folders that are not what it thinks they are."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
-        logging.getLogger(name).addFilter(_Noise())
-    for text in (
-        ".*does not have many workers.*",
-        ".*dataloader is not resumable.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*The dirpath has changed.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*sync_dist=True.*",  # every process validates on the same sequences
-        ".*GPU available but not used.*",
-    ):
-        warnings.filterwarnings("ignore", text)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch")]
+    noise = _Noise()
+    with warnings.catch_warnings():
+        for text in (
+            ".*does not have many workers.*",
+            ".*dataloader is not resumable.*",
+            ".*Checkpoint directory .* exists and is not empty.*",
+            ".*The dirpath has changed.*",
+            ".*isinstance.treespec, LeafSpec.*",
+            ".*sync_dist=True.*",  # every process validates on the same sequences
+            ".*GPU available but not used.*",
+        ):
+            warnings.filterwarnings("ignore", text)
+        for logger in loggers:
+            logger.addFilter(noise)
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeFilter(noise)
+
+
+@contextlib.contextmanager
+def _kept(variable: str) -> Iterator[None]:
+    """A variable of the environment as it is now, once this is over."""
+    before = os.environ.get(variable)
+    try:
+        yield
+    finally:
+        os.environ.pop(variable, None)
+        if before is not None:
+            os.environ[variable] = before

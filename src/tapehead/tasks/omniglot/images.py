@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from tapehead.files import replacing
 from tapehead.tasks.omniglot.download import download
 from tapehead.tasks.omniglot.extra import package
 from tapehead.tasks.omniglot.reading import DRAWINGS, SIDE, key_of, read
@@ -110,11 +110,7 @@ def _read_kept(path: Path, shape: tuple[int, ...]) -> Tensor | None:
 def _keep(path: Path, shares: Tensor) -> None:
     """Write the numbers and their sha256, whole or not at all; where that cannot be, they are made again next time."""
     content = shares.contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(content + hashlib.sha256(content).digest())
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(path) as file:
+            file.write(content + hashlib.sha256(content).digest())

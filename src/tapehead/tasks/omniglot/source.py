@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tapehead import cache as users
 from tapehead.errors import DataError
-from tapehead.tasks.omniglot.extra import package
 
 __all__ = ["HALVES", "URL", "Form", "Half", "Source", "cache_folder", "check", "find"]
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python"
 """Where the authors of Omniglot keep its archives."""
-
-CACHE_VARIABLE = "TAPEHEAD_CACHE"
-"""Of the environment: the folder that holds what is downloaded, where no option names one."""
 
 Form = Literal["zip", "npz", "png"]
 """Of a copy: the original archives, arrays of NumPy, or folders of PNG files."""
@@ -74,15 +70,11 @@ def cache_folder(cache: str | Path | None = None) -> Path:
         cache: the folder of tapehead's downloads; None takes the variable TAPEHEAD_CACHE of the environment, and where
             there is none, the user's cache as the system names it
 
-    Raises:
-        ModuleNotFoundError: neither is there, and pooch, which knows the user's cache, is not installed.
-
     >>> cache_folder("/tmp/downloads").as_posix()
     '/tmp/downloads/omniglot'
     """
-    named = cache or os.environ.get(CACHE_VARIABLE)
-    root = Path(named) if named else Path(package("pooch", "Omniglot").os_cache("tapehead"))
-    return root.expanduser().absolute() / "omniglot"
+    root = Path(cache).expanduser().absolute() if cache else users.cache_folder()
+    return root / "omniglot"
 
 
 def find(folder: Path, halves: tuple[Half, ...] = HALVES) -> Source:

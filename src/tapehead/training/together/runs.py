@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TextIO
@@ -75,8 +74,7 @@ def train_together(
     Returns:
         what ended each before its end, or None: an `Interrupted`, `TrainingError` or whatever else was raised
     """
-    with warnings.catch_warnings(), _stopping(runs), _outputs() as own_output:
-        quiet_lightning()
+    with quiet_lightning(), _stopping(runs), _outputs() as own_output:
         for run, more in zip(runs, facts or [{}] * len(runs), strict=True):
             begin(run, more)
         ensemble = Ensemble([run.module for run in runs])
