@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from tapehead.ops import mann, ntm, tuned
+from tapehead.ops import launches, mann, ntm, tuned
 from tapehead.ops.tilings import SHORT_LIST, Tiling
 from tapehead.testing import named_tensors
 from tests.cases import CASES, Case, by_name
@@ -136,6 +136,30 @@ def test_a_memory_in_tiles_is_the_same_memory(kind: Kind, device: str, monkeypat
     expected = run(problem, "reference")
     monkeypatch.setattr(tuned, "chosen", lambda key: Tiling(8, 16, 16, 16))
     assert_close(run(problem, "fused"), expected, TOLERANCE)
+
+
+MANY = {"memory_size": 37, "word_size": 5, "num_read_heads": 5}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    **by_name(
+        [
+            Kind("NTM", Case("", {**MANY, "num_write_heads": 2}, steps=2, rows=1), problem_of),
+            Kind("MANN", Case("", MANY, steps=2, rows=1), mann_problem),
+        ]
+    ),
+)
+def test_many_heads_are_taken_in_parts(kind: Kind, device: str, monkeypatch: pytest.MonkeyPatch):
+    problem = kind.problem().to(device)
+    expected = run(problem, "reference")
+    taken = []
+    monkeypatch.setattr(
+        launches, "tiles", lambda *given, tiles=launches.tiles: taken.append(tiles(*given)) or taken[-1]
+    )
+    monkeypatch.setattr(tuned, "chosen", lambda key: Tiling(1, 256, 16, 16))
+    assert_close(run(problem, "fused", checkpoint_every=2), expected, TOLERANCE)
+    assert taken[-1].heads == 2
 
 
 @pytest.mark.parametrize("tiling", SHORT_LIST, ids=Tiling.text)

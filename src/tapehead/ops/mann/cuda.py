@@ -58,6 +58,8 @@ class Plan(NamedTuple):
     """at least Np"""
     padded_words: int
     padded_heads: int
+    heads_at_once: int
+    """heads whose slots, or words, are taken together"""
     tile: int
     """slots of a tile of the memory"""
     block: int
@@ -69,7 +71,7 @@ class Plan(NamedTuple):
 @lru_cache(256)
 def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool, tiling: Tiling) -> Plan:
     sizes, words, heads = shape.sizes, shape.word_size, shape.sizes.read_heads
-    taken = launches.tiles(shape, tiling)
+    taken = launches.tiles(shape, heads, tiling)
     gate = heads * (words + sizes.learned_strength)
     return Plan(
         hidden=shape.hidden_size,
@@ -99,6 +101,7 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         slots=taken.slots,
         padded_words=taken.words,
         padded_heads=launches.power(heads, 1),
+        heads_at_once=taken.heads,
         tile=taken.slots_of_memory,
         block=taken.numbers,
         product_rows=taken.product_rows,
@@ -131,7 +134,7 @@ def _scratch(way: str, shape: Shape, every: int) -> list[tuple[int, ...]]:
     into = (rows, max(first, (layers > 1) * launches.depth(shape)))
     state = [(rows, *memory), slots, words, (rows, layers, hidden), (rows, layers, hidden)]
     segment = (0 if every == 1 else rows, every + 1, *memory)
-    return [*state, into, words, words, words, slots, used, slots, slots, segment]
+    return [*state, into, words, words, words, slots, slots, slots, slots, segment]
 
 
 LAUNCHES = launches.Launches(

@@ -11,19 +11,29 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.triton.content import EPSILON_SQUARED
-from tapehead.ops.triton.elementary import root
+from tapehead.ops.triton.elementary import root, sums
 
 __all__ = [
+    "SUMS_AT_ONCE",
+    "add_sums_over_slots",
+    "columns",
     "content_backward",
     "copy_weights",
     "copy_weights_out",
     "read",
     "read_backward",
     "similarity",
+    "store_sums_over_words",
+    "sums_over_slots",
+    "sums_over_words",
     "tile_at",
     "transpose_in",
     "transpose_out",
 ]
+
+
+SUMS_AT_ONCE: tl.constexpr = tl.constexpr(4)
+"""Heads whose sums over a tile are one sum."""
 
 
 @triton.jit
@@ -82,46 +92,104 @@ def copy_weights_out(origin, to, first: tl.constexpr, count: tl.constexpr, memor
 
 
 @triton.jit
+def sums_over_words(tile, vectors, first: tl.constexpr, end: tl.constexpr, s: tl.constexpr):
+    """sum_j v(j) T(j,n), (slots, heads), with vectors (heads, M): of heads from first on, at most `SUMS_AT_ONCE`."""
+    j = tl.arange(0, s.padded_words)
+    products = ()
+    for h in tl.static_range(first, first + SUMS_AT_ONCE):
+        if h < end:
+            vector = tl.load(vectors + h * s.words + j, mask=j < s.words, other=0.0)
+            products += (tile * vector[:, None],)  # type: ignore[assignment]
+    return sums(products, 0)
+
+
+@triton.jit
+def sums_over_slots(tile, n, vectors, first: tl.constexpr, end: tl.constexpr, padded_size, s: tl.constexpr):
+    """sum_n v(n) T(j,n), (words, heads), with vectors (heads, Np), likewise."""
+    products = ()
+    for h in tl.static_range(first, first + SUMS_AT_ONCE):
+        if h < end:
+            vector = tl.load(vectors + h * padded_size + n, mask=n < padded_size, other=0.0)
+            products += (tile * vector[None, :],)  # type: ignore[assignment]
+    return sums(products, 1)
+
+
+@triton.jit
+def columns(first, end, sums):
+    """Numbers (1, heads) of the heads whose sums stand in the columns, and which of them there are."""
+    h = first + tl.arange(0, sums.shape[1])[None, :]
+    return h, h < end
+
+
+@triton.jit
+def store_sums_over_words(to, sums, n, first, end, padded_size):
+    """Store to (heads, Np)."""
+    h, there = columns(first, end, sums)
+    tl.store(to + h * padded_size + n[:, None], sums, mask=there & (n < padded_size)[:, None])
+
+
+@triton.jit
+def store_sums_over_slots(to, sums, first, end, s: tl.constexpr):
+    """Store to (heads, M)."""
+    h, there = columns(first, end, sums)
+    j = tl.arange(0, s.padded_words)[:, None]
+    tl.store(to + h * s.words + j, sums, mask=there & (j < s.words))
+
+
+@triton.jit
+def add_sums_over_slots(to, sums, start, first, end, s: tl.constexpr):
+    """Add to what (heads, M) the tiles before `start` gave, with a barrier before the store."""
+    h, there = columns(first, end, sums)
+    j = tl.arange(0, s.padded_words)[:, None]
+    there &= j < s.words
+    total = sums + tl.load(to + h * s.words + j, mask=there & (start > 0), other=0.0)
+    tl.debug_barrier()
+    tl.store(to + h * s.words + j, total, mask=there)
+
+
+@triton.jit
 def similarity(memory, units, to, inverse_norms, first: tl.constexpr, end: tl.constexpr, padded_size, s: tl.constexpr):
     """Cosine of every slot with the unit keys of heads first to end - 1, eq. 6, into to (heads, Np); 1 / |M(n)|."""
     for start in range(0, padded_size, s.tile):
-        n, j, at, there = tile_at(start, padded_size, s)
+        n, _, at, there = tile_at(start, padded_size, s)
         tile = tl.load(memory + at, mask=there, other=0.0)
         inverse = 1.0 / root(tl.sum(tile * tile, 0) + EPSILON_SQUARED)
         tl.store(inverse_norms + n, inverse, mask=n < padded_size)
-        for h in range(first, end):
-            unit = tl.load(units + h * s.words + j, mask=j < s.words, other=0.0)
-            tl.store(to + h * padded_size + n, tl.sum(tile * unit[:, None], 0) * inverse, mask=n < padded_size)
+        for head in tl.static_range(first, end, SUMS_AT_ONCE):
+            cosine = sums_over_words(tile, units, head, end, s) * inverse[:, None]
+            store_sums_over_words(to, cosine, n, head, end, padded_size)
 
 
 @triton.jit
 def read(memory, weights, to, again, padded_size, s: tl.constexpr):
     """Read, eq. 2: r = sum_n w(n) M(n) of all read heads into to (R, M) and again (R, M)."""
-    padded: tl.constexpr = s.padded_words
-    for h in range(s.read_heads):
-        total = tl.zeros([padded], to.dtype.element_ty)
-        for start in range(0, padded_size, s.tile):
-            n, _, at, there = tile_at(start, padded_size, s)
-            weight = tl.load(weights + h * padded_size + n, mask=n < padded_size, other=0.0)
-            total += tl.sum(tl.load(memory + at, mask=there, other=0.0) * weight[None, :], 1)
-        j = tl.arange(0, s.padded_words)
-        tl.store(to + h * s.words + j, total, mask=j < s.words)
-        tl.store(again + h * s.words + j, total, mask=j < s.words)
+    heads: tl.constexpr = s.read_heads
+    for head in tl.static_range(0, heads, SUMS_AT_ONCE):
+        total = read_tile(memory, weights, 0, head, padded_size, s)
+        for start in range(s.tile, padded_size, s.tile):
+            total += read_tile(memory, weights, start, head, padded_size, s)
+        store_sums_over_slots(to, total, head, heads, s)
+        store_sums_over_slots(again, total, head, heads, s)
+
+
+@triton.jit
+def read_tile(memory, weights, start, head: tl.constexpr, padded_size, s: tl.constexpr):
+    """What the slots of a tile give to the reads (words, heads) of heads from `head` on."""
+    n, _, at, there = tile_at(start, padded_size, s)
+    tile = tl.load(memory + at, mask=there, other=0.0)
+    return sums_over_slots(tile, n, weights, head, s.read_heads, padded_size, s)
 
 
 @triton.jit
 def read_backward(memory, grad_reads, grad_weights, padded_size, s: tl.constexpr):
-    """dw(n) += sum_j dr(j) M(n,j) of all read heads; the memory's part waits for `content_backward`."""
+    """dw(n) = sum_j dr(j) M(n,j) of all read heads; the memory's part waits for `content_backward`."""
+    heads: tl.constexpr = s.read_heads
     for start in range(0, padded_size, s.tile):
-        n, j, at, there = tile_at(start, padded_size, s)
+        n, _, at, there = tile_at(start, padded_size, s)
         tile = tl.load(memory + at, mask=there, other=0.0)
-        for h in range(s.read_heads):
-            gradient = tl.load(grad_reads + h * s.words + j, mask=j < s.words, other=0.0)
-            total = tl.load(grad_weights + h * padded_size + n, mask=n < padded_size, other=0.0) + tl.sum(
-                tile * gradient[:, None], 0
-            )
-            tl.debug_barrier()
-            tl.store(grad_weights + h * padded_size + n, total, mask=n < padded_size)
+        for head in tl.static_range(0, heads, SUMS_AT_ONCE):
+            total = sums_over_words(tile, grad_reads, head, heads, s)
+            store_sums_over_words(grad_weights, total, n, head, heads, padded_size)
 
 
 @triton.jit
@@ -129,7 +197,8 @@ def content_backward(
     memory,  # that was addressed
     grad_memory,
     z,  # (heads, Np)
-    q,  # (Np,)
+    similarity,  # (heads, Np)
+    inverse_norms,  # (Np,)
     units,  # (heads, M)
     grad_units,  # (heads, M): set for these heads
     weights,  # (heads, Np)
@@ -140,24 +209,30 @@ def content_backward(
     padded_size,
     s: tl.constexpr,
 ):
-    """dM(n,j) += sum_heads z(n) u(j) - q(n) M(n,j) + sum_reads w(n) dr(j), and du(j) = sum_n z(n) M(n,j)."""
+    """dM(n,j) += sum_heads z(n) u(j) - q(n) M(n,j) + sum_reads w(n) dr(j), and du(j) = sum_n z(n) M(n,j).
+
+    q(n) = sum_heads z(n) K(n) / |M(n)|.
+    """
     for start in range(0, padded_size, s.tile):
         n, j, at, there = tile_at(start, padded_size, s)
         tile = tl.load(memory + at, mask=there, other=0.0)
         gradient = tl.load(grad_memory + at, mask=there, other=0.0)
-        gradient -= tile * tl.load(q + n, mask=n < padded_size, other=0.0)[None, :]
+        inverse = tl.load(inverse_norms + n, mask=n < padded_size, other=0.0)
+        q = tl.zeros_like(inverse)
         for h in range(first, end):
             zh = tl.load(z + h * padded_size + n, mask=n < padded_size, other=0.0)
+            cosine = tl.load(similarity + h * padded_size + n, mask=n < padded_size, other=0.0)
             unit = tl.load(units + h * s.words + j, mask=j < s.words, other=0.0)
+            q += zh * cosine * inverse
             gradient += unit[:, None] * zh[None, :]
-            to = grad_units + h * s.words + j
-            total = tl.load(to, mask=(j < s.words) & (start > 0), other=0.0) + tl.sum(tile * zh[None, :], 1)
-            tl.debug_barrier()
-            tl.store(to, total, mask=j < s.words)
+        gradient -= tile * q[None, :]
         if reading:
             for h in range(s.read_heads):
                 weight = tl.load(weights + h * padded_size + n, mask=n < padded_size, other=0.0)
                 grad_read = tl.load(grad_reads + h * s.words + j, mask=j < s.words, other=0.0)
                 gradient += grad_read[:, None] * weight[None, :]
+        for head in tl.static_range(first, end, SUMS_AT_ONCE):
+            total = sums_over_slots(tile, n, z, head, end, padded_size, s)
+            add_sums_over_slots(grad_units, total, start, head, end, s)
         tl.debug_barrier()
         tl.store(grad_memory + at, gradient, mask=there)

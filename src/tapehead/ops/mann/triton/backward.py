@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.mann.triton.access import (
-    key_strength,
+    key_strengths,
     speak_backward,
     write,
     write_backward,
@@ -14,7 +14,7 @@ from tapehead.ops.mann.triton.access import (
     write_weights_backward,
 )
 from tapehead.ops.triton import controller
-from tapehead.ops.triton.content import content_weights_backward, keys_backward, unit_keys
+from tapehead.ops.triton.content import content_weights_backward, keys_backward, some_heads, unit_keys
 from tapehead.ops.triton.elementary import accumulate, copy, product
 from tapehead.ops.triton.memory import (
     content_backward,
@@ -31,25 +31,33 @@ __all__ = ["backward"]
 
 @triton.jit
 def point_backward(
-    similarity, parameters, weights, inverse_norms, grad_weights, words, z, q, memory_size, padded_size, s: tl.constexpr
+    similarity,
+    parameters,
+    weights,
+    inverse_norms,
+    grad_use,  # (R, Np): dw^r by what was read
+    grad_weights,  # (R, Np): dw^r but for that
+    words,
+    z,
+    memory_size,
+    padded_size,
+    s: tl.constexpr,
 ):
-    """From dw^r (R, Np), eq. 17 and 18, to the strengths, and to z (R, Np) and q (Np,) of `content_backward`."""
-    n = tl.arange(0, s.slots)
-    inside = n < memory_size
-    inverse = tl.load(inverse_norms + n, mask=inside, other=0.0)
-    total = tl.zeros_like(inverse)
-    for head in range(s.heads):
-        at = head * padded_size + n
+    """From dw^r (R, Np), eq. 17 and 18, to the strengths, and to z (R, Np) of `content_backward`."""
+    n = tl.arange(0, s.slots)[None, :]
+    inverse = tl.load(inverse_norms + n, mask=n < memory_size, other=0.0)
+    for start in range(0, s.heads, s.heads_at_once):
+        h, there = some_heads(start, s.heads, s)
+        at, inside = h * padded_size + n, there & (n < memory_size)
         weight = tl.load(weights + at, mask=inside, other=0.0)
         gradient = tl.load(grad_weights + at, mask=inside, other=0.0)
+        gradient += tl.load(grad_use + at, mask=inside, other=0.0)
         cosine = tl.load(similarity + at, mask=inside, other=0.0)
-        strength = key_strength(parameters, head, s)
-        grad_strength, scaled, share = content_weights_backward(weight, gradient, cosine, inverse, strength)
+        strength = key_strengths(parameters, h, there, s)
+        grad_strength, scaled = content_weights_backward(weight, gradient, cosine, inverse, strength)
         if s.learned_strength:
-            tl.store(words + s.strength + head, grad_strength)
-        tl.store(z + at, scaled, mask=n < padded_size)
-        total += share
-    tl.store(q + n, total, mask=n < padded_size)
+            tl.store(words + s.strength + h, grad_strength, mask=there)
+        tl.store(z + at, scaled, mask=there & (n < padded_size))
 
 
 @triton.jit(
@@ -117,7 +125,7 @@ def backward(
     grad_units,  # (R, M)
     grad_adds,  # (R, M)
     z,  # (R, Np)
-    q,  # (Np,)
+    grad_use,  # (R, Np): dw^r by what was read
     writing,  # (R, Np)
     grad_written,  # (R, Np)
     segment,  # (every + 1, M, Np): memories made again
@@ -148,7 +156,7 @@ def backward(
     grad_units += place * s.reads
     grad_adds += place * s.reads
     z += place * slots
-    q += place * padded_size
+    grad_use += place * slots
     writing += place * slots
     grad_written += place * slots
     first = first_weights + place * (s.heads * memory_size)
@@ -276,13 +284,28 @@ def backward(
 
         # The read, and the heads' addressing.
         seen = after if s.write_read else before
-        read_backward(seen, grad_reads, grad_weights, padded_size, s)
+        read_backward(seen, grad_reads, grad_use, padded_size, s)
         tl.debug_barrier()
-        point_backward(similar, spoken, weights_now, norms_now, grad_weights, words, z, q, memory_size, padded_size, s)
+        point_backward(
+            similar, spoken, weights_now, norms_now, grad_use, grad_weights, words, z, memory_size, padded_size, s
+        )
         tl.debug_barrier()
         if s.write_read:
             content_backward(
-                seen, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, s.heads, True, padded_size, s
+                seen,
+                grad_memory,
+                z,
+                similar,
+                norms_now,
+                units,
+                grad_units,
+                weights_now,
+                grad_reads,
+                0,
+                s.heads,
+                True,
+                padded_size,
+                s,
             )
             tl.debug_barrier()
         written_seen = None if grad_written_seen is None else grad_written_seen + step * slots
@@ -305,7 +328,20 @@ def backward(
         )
         if not s.write_read:
             content_backward(
-                seen, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, s.heads, True, padded_size, s
+                seen,
+                grad_memory,
+                z,
+                similar,
+                norms_now,
+                units,
+                grad_units,
+                weights_now,
+                grad_reads,
+                0,
+                s.heads,
+                True,
+                padded_size,
+                s,
             )
         tl.debug_barrier()
 

@@ -29,7 +29,7 @@ __all__ = ["backward"]
 
 @triton.jit
 def write_backward(before, grad_memory, weights, parameters, grad_weights, words, padded_size, s: tl.constexpr):
-    """Turn dM of what was written into that of what was there; add to dw, set the words of erase and add.
+    """Turn dM of what was written into that of what was there; set dw, and the words of erase and add.
 
     dM~/de_h has the product of all the other heads' factors: from the left made anew for each head, from the right on
     the way back, so that nothing is divided by a factor that may be 0.
@@ -43,28 +43,34 @@ def write_backward(before, grad_memory, weights, parameters, grad_weights, words
             head = s.write_heads - 1 - index
             left = memory
             for other in range(head):
-                weight = tl.load(weights + (s.read_heads + other) * padded_size + n, mask=n < padded_size, other=0.0)
-                erase = tl.load(parameters + s.erase + other * s.words + j, mask=j < s.words, other=0.0)
-                left *= 1.0 - erase[:, None] * weight[None, :]
+                left *= kept_of(n, j, weights, parameters, other, padded_size, s)
             weight = tl.load(weights + (s.read_heads + head) * padded_size + n, mask=n < padded_size, other=0.0)
             erase = tl.load(parameters + s.erase + head * s.words + j, mask=j < s.words, other=0.0)
             add = tl.load(parameters + s.add + head * s.words + j, mask=j < s.words, other=0.0)
-            others = left * right
-            to_weight = grad_weights + (s.read_heads + head) * padded_size + n
             to_erase = words + s.erase + head * s.words + j
             to_add = words + s.add + head * s.words + j
             more = (j < s.words) & (start > 0)
-            grad_weight = tl.load(to_weight, mask=n < padded_size, other=0.0)
-            grad_weight += tl.sum(after * add[:, None] - others * erase[:, None], 0)
-            grad_erase = tl.load(to_erase, mask=more, other=0.0) - tl.sum(others * weight[None, :], 1)
-            grad_add = tl.load(to_add, mask=more, other=0.0) + tl.sum(after * weight[None, :], 1)
+            grad_erase = tl.load(to_erase, mask=more, other=0.0)
+            grad_add = tl.load(to_add, mask=more, other=0.0)
+            others = left * right
+            grad_weight = tl.sum(after * add[:, None] - others * erase[:, None], 0)
+            grad_erase -= tl.sum(others * weight[None, :], 1)
+            grad_add += tl.sum(after * weight[None, :], 1)
             tl.debug_barrier()
-            tl.store(to_weight, grad_weight, mask=n < padded_size)
+            tl.store(grad_weights + (s.read_heads + head) * padded_size + n, grad_weight, mask=n < padded_size)
             tl.store(to_erase, grad_erase, mask=j < s.words)
             tl.store(to_add, grad_add, mask=j < s.words)
             right *= 1.0 - erase[:, None] * weight[None, :]
         tl.debug_barrier()
         tl.store(grad_memory + at, right, mask=there)
+
+
+@triton.jit
+def kept_of(n, j, weights, parameters, head, padded_size, s: tl.constexpr):
+    """What a write head leaves of the numbers of a tile, 1 - w(n) e(j)."""
+    weight = tl.load(weights + (s.read_heads + head) * padded_size + n, mask=n < padded_size, other=0.0)
+    erase = tl.load(parameters + s.erase + head * s.words + j, mask=j < s.words, other=0.0)
+    return 1.0 - erase[:, None] * weight[None, :]
 
 
 @triton.jit(
@@ -132,7 +138,7 @@ def backward(
     units,  # (heads, M)
     grad_units,  # (heads, M)
     z,  # (heads, Np)
-    q,  # (Np,)
+    grad_use,  # (heads, Np): dw by what was read and written with the weights
     segment,  # (every + 1, M, Np): memories made again; None where every one is kept
     steps,
     rows,
@@ -150,7 +156,6 @@ def backward(
     slots = s.heads * padded_size
     numbers = s.words * padded_size
     far = numbers.to(tl.int64)  # from one memory of a segment to the next: together they may pass 2^31
-    padded: tl.constexpr = s.slots
     below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
     grad_memory += place * numbers
     grad_weights += place * slots
@@ -161,7 +166,7 @@ def backward(
     units += place * (s.heads * s.words)
     grad_units += place * (s.heads * s.words)
     z += place * slots
-    q += place * padded_size
+    grad_use += place * slots
     first = first_weights + place * (s.heads * memory_size)
     length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + place), 0), steps).to(tl.int32)
     if not s.keep_all:
@@ -275,16 +280,16 @@ def backward(
         tl.debug_barrier()
 
         # The read, and then the write or, where they come after it, the read heads' addressing.
-        read_backward(after if s.write_read else before, grad_reads, grad_weights, padded_size, s)
+        read_backward(after if s.write_read else before, grad_reads, grad_use, padded_size, s)
         if not s.write_read:
-            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, padded_size, s)
+            write_backward(before, grad_memory, weights_now, spoken, grad_use, words, padded_size, s)
         tl.debug_barrier()
         content_seen = None if grad_content is None else grad_content + step * slots
         end: tl.constexpr = s.read_heads if s.write_read else s.heads
-        total = tl.zeros([padded], q.dtype.element_ty)
-        for h in range(end):
-            total = address_backward(
-                h,
+        for head in range(0, end, s.heads_at_once):
+            address_backward(
+                head,
+                end,
                 similar,
                 spoken,
                 slopes_now,
@@ -294,31 +299,41 @@ def backward(
                 logarithms_now,
                 weights_now,
                 norms_now,
+                grad_use,
                 grad_weights,
                 content_seen,
                 words,
                 z,
-                total,
                 t,
                 memory_size,
                 padded_size,
                 s,
             )
-        n = tl.arange(0, s.slots)
-        tl.store(q + n, total, mask=n < padded_size)
         tl.debug_barrier()
-        addressed = after if s.write_read else before
         content_backward(
-            addressed, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, end, True, padded_size, s
+            after if s.write_read else before,
+            grad_memory,
+            z,
+            similar,
+            norms_now,
+            units,
+            grad_units,
+            weights_now,
+            grad_reads,
+            0,
+            end,
+            True,
+            padded_size,
+            s,
         )
         tl.debug_barrier()
         if s.write_read:
-            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, padded_size, s)
+            write_backward(before, grad_memory, weights_now, spoken, grad_use, words, padded_size, s)
             tl.debug_barrier()
-            total = tl.zeros([padded], q.dtype.element_ty)
-            for h in range(s.read_heads, s.heads):
-                total = address_backward(
-                    h,
+            for head in range(s.read_heads, s.heads, s.heads_at_once):
+                address_backward(
+                    head,
+                    s.heads,
                     similar,
                     spoken,
                     slopes_now,
@@ -328,23 +343,23 @@ def backward(
                     logarithms_now,
                     weights_now,
                     norms_now + padded_size,
+                    grad_use,
                     grad_weights,
                     content_seen,
                     words,
                     z,
-                    total,
                     t,
                     memory_size,
                     padded_size,
                     s,
                 )
-            tl.store(q + n, total, mask=n < padded_size)
             tl.debug_barrier()
             content_backward(
                 before,
                 grad_memory,
                 z,
-                q,
+                similar,
+                norms_now + padded_size,
                 units,
                 grad_units,
                 weights_now,

@@ -225,9 +225,10 @@ def forward(
         content_now = content + at * slots
         logarithms_now = logarithms + at * slots
         weights_now = weights + at * slots
-        for h in range(first, s.heads):
+        for head in range(first, s.heads, s.heads_at_once):
             address(
-                h,
+                head,
+                s.heads,
                 similar,
                 spoken,
                 slopes_now,
@@ -249,9 +250,10 @@ def forward(
             tl.debug_barrier()
             similarity(after, units, similar, norms_now, 0, s.read_heads, padded_size, s)
             tl.debug_barrier()
-            for h in range(s.read_heads):
+            for head in range(0, s.read_heads, s.heads_at_once):
                 address(
-                    h,
+                    head,
+                    s.read_heads,
                     similar,
                     spoken,
                     slopes_now,
