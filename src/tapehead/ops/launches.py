@@ -40,6 +40,8 @@ class Tiles(NamedTuple):
     words: int
     """at least M"""
     slots_of_memory: int
+    resident: bool
+    """whether the whole memory is one tile, which a program holds"""
     heads: int
     """whose slots, or words, are taken together"""
     numbers: int
@@ -57,7 +59,8 @@ def tiles(shape: SequenceShape, heads: int, tiling: Tiling) -> Tiles:
     # With a row of slots for each warp, Triton gives each a row of its own, and no sum over the slots needs a barrier.
     rows = max(power(heads, 1), tiling.warps if slots <= SLOTS_OF_A_WARP else 1)
     rows = max(1, min(rows, NUMBERS_OF_A_THREAD * 32 * tiling.warps // max(slots, words)))
-    return Tiles(slots, words, memory, rows, numbers, tiling.product_rows, tiling.product_columns)
+    resident = slots * words <= tiling.tile
+    return Tiles(slots, words, memory, resident, rows, numbers, tiling.product_rows, tiling.product_columns)
 
 
 def power(count: int, least: int = 16) -> int:

@@ -27,7 +27,7 @@ __all__ = ["Key", "chosen", "count", "forget", "kernels_hash", "key_of", "path",
 CACHE_VARIABLE = "TAPEHEAD_CACHE"
 """Of the environment: tapehead's cache folder, where it is not the user's."""
 KERNELS = Path(__file__).parent
-NOT_SIZES = ("heads_at_once", "tile", "product_rows", "product_columns")
+NOT_SIZES = ("heads_at_once", "tile", "resident", "product_rows", "product_columns")
 """fields of a machine's plan that follow from the tiling"""
 
 

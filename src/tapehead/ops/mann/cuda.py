@@ -62,6 +62,8 @@ class Plan(NamedTuple):
     """heads whose slots, or words, are taken together"""
     tile: int
     """slots of a tile of the memory"""
+    resident: bool
+    """whether the whole memory is one tile, which a program holds"""
     block: int
     """numbers of a vector of the controller's that are taken at a time"""
     product_rows: int
@@ -103,6 +105,7 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         padded_heads=launches.power(heads, 1),
         heads_at_once=taken.heads,
         tile=taken.slots_of_memory,
+        resident=taken.resident,
         block=taken.numbers,
         product_rows=taken.product_rows,
         product_columns=taken.product_columns,

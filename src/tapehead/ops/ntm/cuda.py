@@ -64,6 +64,8 @@ class Plan(NamedTuple):
     padded_offsets: int
     tile: int
     """slots of a tile of the memory"""
+    resident: bool
+    """whether the whole memory is one tile, which a program holds"""
     block: int
     """numbers of a vector of the controller's that are taken at a time"""
     product_rows: int
@@ -113,6 +115,7 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         heads_at_once=taken.heads,
         padded_offsets=launches.power(offsets, 1),
         tile=taken.slots_of_memory,
+        resident=taken.resident,
         block=taken.numbers,
         product_rows=taken.product_rows,
         product_columns=taken.product_columns,

@@ -9,22 +9,26 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton.content import content_weights, some_heads, to_units
+from tapehead.ops.triton.content import content_weights, content_weights_backward, some_heads, to_units
 from tapehead.ops.triton.elementary import sigmoid, softplus, tanh
 from tapehead.ops.triton.memory import (
     SUMS_AT_ONCE,
     add_sums_over_slots,
     columns,
+    put_back,
     store_sums_over_words,
+    store_written,
     sums_over_slots,
     sums_over_words,
     tile_at,
+    tile_of,
 )
 
 __all__ = [
     "add_up_usage",
     "find_unused",
     "point",
+    "point_backward",
     "speak",
     "speak_backward",
     "write",
@@ -188,30 +192,29 @@ def write_weights_backward(
 
 
 @triton.jit
-def write(before, after, kept, keep, unused, written, adds, in_place: tl.constexpr, padded_size, s: tl.constexpr):
-    """Clear the least used slots, then add with every head, eq. 23; to `kept` as well where `keep` says so."""
-    for start in range(0, padded_size, s.tile):
+def write(before, held, after, kept, keep, unused, written, adds, in_place: tl.constexpr, padded_size, s: tl.constexpr):
+    """Clear the least used slots, then add with every head, eq. 23; returns what is held of the memory after it.
+
+    Stored to `after`, and to `kept` where `keep` says so; each may be None.
+    """
+    for start in range(0, s.tile if s.resident else padded_size, s.tile):
         n, j, at, there = tile_at(start, padded_size, s)
-        tile = tl.load(before + at, mask=there, other=0.0)
+        tile = tile_of(before, held, at, there, s)
         for index in range(s.unused):
             slot = tl.load(unused + index).to(tl.int32)
             tile = tl.where((n == slot)[None, :], 0.0, tile)
-        added = tl.zeros_like(tile)
         for h in range(s.heads):
             weight = tl.load(written + h * padded_size + n, mask=n < padded_size, other=0.0)
             add = tl.load(adds + h * s.words + j, mask=j < s.words, other=0.0)
-            added += add[:, None] * weight[None, :]
-        tile += added
-        if in_place:
-            tl.debug_barrier()
-        tl.store(after + at, tile, mask=there)
-        if kept is not None:
-            tl.store(kept + at, tile, mask=there & keep)
+            tile += add[:, None] * weight[None, :]
+        held = store_written(after, kept, keep, held, tile, at, there, in_place, s)
+    return held
 
 
 @triton.jit
 def write_backward(
     grad_memory,
+    held,
     unused,
     written,
     adds,
@@ -223,9 +226,9 @@ def write_backward(
 ):
     """From dM_t to dw^w and da; turns dM_t into dM_{t-1}, with zeros at the slots that were cleared."""
     heads: tl.constexpr = s.heads
-    for start in range(0, padded_size, s.tile):
+    for start in range(0, s.tile if s.resident else padded_size, s.tile):
         n, _, at, there = tile_at(start, padded_size, s)
-        gradient = tl.load(grad_memory + at, mask=there, other=0.0)
+        gradient = tile_of(grad_memory, held, at, there, s)
         for head in tl.static_range(0, heads, SUMS_AT_ONCE):
             grad_weight = sums_over_words(gradient, adds, head, heads, s)
             if grad_written_seen is not None:
@@ -238,8 +241,8 @@ def write_backward(
         for index in range(s.unused):
             slot = tl.load(unused + index).to(tl.int32)
             gradient = tl.where((n == slot)[None, :], 0.0, gradient)
-        tl.debug_barrier()
-        tl.store(grad_memory + at, gradient, mask=there)
+        held = put_back(grad_memory, held, gradient, at, there, s)
+    return held
 
 
 @triton.jit
@@ -254,6 +257,37 @@ def point(similarity, parameters, weights, again, memory_size, padded_size, s: t
         tl.store(again + at, weight, mask=stored)
         if s.save:
             tl.store(weights + at, weight, mask=stored)
+
+
+@triton.jit
+def point_backward(
+    similarity,
+    parameters,
+    weights,
+    inverse_norms,
+    grad_use,  # (R, Np): dw^r by what was read
+    grad_weights,  # (R, Np): dw^r but for that
+    words,
+    z,
+    memory_size,
+    padded_size,
+    s: tl.constexpr,
+):
+    """From dw^r (R, Np), eq. 17 and 18, to the strengths, and to z (R, Np) of `content_backward`."""
+    n = tl.arange(0, s.slots)[None, :]
+    inverse = tl.load(inverse_norms + n, mask=n < memory_size, other=0.0)
+    for start in range(0, s.heads, s.heads_at_once):
+        h, there = some_heads(start, s.heads, s)
+        at, inside = h * padded_size + n, there & (n < memory_size)
+        weight = tl.load(weights + at, mask=inside, other=0.0)
+        gradient = tl.load(grad_weights + at, mask=inside, other=0.0)
+        gradient += tl.load(grad_use + at, mask=inside, other=0.0)
+        cosine = tl.load(similarity + at, mask=inside, other=0.0)
+        strength = key_strengths(parameters, h, there, s)
+        grad_strength, scaled = content_weights_backward(weight, gradient, cosine, inverse, strength)
+        if s.learned_strength:
+            tl.store(words + s.strength + h, grad_strength, mask=there)
+        tl.store(z + at, scaled, mask=there & (n < padded_size))
 
 
 @triton.jit

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.mann.triton.access import (
-    key_strengths,
+    point_backward,
     speak_backward,
     write,
     write_backward,
@@ -14,50 +14,21 @@ from tapehead.ops.mann.triton.access import (
     write_weights_backward,
 )
 from tapehead.ops.triton import controller
-from tapehead.ops.triton.content import content_weights_backward, keys_backward, some_heads, unit_keys
+from tapehead.ops.triton.content import keys_backward, unit_keys
 from tapehead.ops.triton.elementary import accumulate, copy, product
 from tapehead.ops.triton.memory import (
+    add_memory,
     content_backward,
+    copy_memory,
     copy_weights,
     copy_weights_out,
+    hold,
     read_backward,
-    tile_at,
     transpose_in,
     transpose_out,
 )
 
 __all__ = ["backward"]
-
-
-@triton.jit
-def point_backward(
-    similarity,
-    parameters,
-    weights,
-    inverse_norms,
-    grad_use,  # (R, Np): dw^r by what was read
-    grad_weights,  # (R, Np): dw^r but for that
-    words,
-    z,
-    memory_size,
-    padded_size,
-    s: tl.constexpr,
-):
-    """From dw^r (R, Np), eq. 17 and 18, to the strengths, and to z (R, Np) of `content_backward`."""
-    n = tl.arange(0, s.slots)[None, :]
-    inverse = tl.load(inverse_norms + n, mask=n < memory_size, other=0.0)
-    for start in range(0, s.heads, s.heads_at_once):
-        h, there = some_heads(start, s.heads, s)
-        at, inside = h * padded_size + n, there & (n < memory_size)
-        weight = tl.load(weights + at, mask=inside, other=0.0)
-        gradient = tl.load(grad_weights + at, mask=inside, other=0.0)
-        gradient += tl.load(grad_use + at, mask=inside, other=0.0)
-        cosine = tl.load(similarity + at, mask=inside, other=0.0)
-        strength = key_strengths(parameters, h, there, s)
-        grad_strength, scaled = content_weights_backward(weight, gradient, cosine, inverse, strength)
-        if s.learned_strength:
-            tl.store(words + s.strength + h, grad_strength, mask=there)
-        tl.store(z + at, scaled, mask=there & (n < padded_size))
 
 
 @triton.jit(
@@ -208,6 +179,7 @@ def backward(
         grad_last_reads, grad_last_hidden, grad_last_cell, grad_reads, grad_hidden, grad_cell, row, rows, s
     )
     tl.debug_barrier()
+    held_gradient = hold(grad_memory, padded_size, s)
 
     for index in range(length):
         t = length - 1 - index
@@ -231,9 +203,7 @@ def backward(
             past = t % every
             if (t == length - 1) | (past == every - 1):
                 kept = memories + ((t // every) * rows + row) * numbers
-                for start in range(0, padded_size, s.tile):
-                    _, _, at, there = tile_at(start, padded_size, s)
-                    tl.store(segment + at, tl.load(kept + at, mask=there, other=0.0), mask=there)
+                remade = copy_memory(kept, segment, padded_size, s)
                 for again in range(past + s.write_read):
                     that = step - (past - again) * rows
                     gates_then = parameters + that * s.parameters + s.gate
@@ -252,8 +222,9 @@ def backward(
                     tl.debug_barrier()
                     made = segment + again * far
                     adds_then = parameters + that * s.parameters + s.add
-                    write(
+                    remade = write(
                         made,
+                        remade,
                         made + numbers,
                         None,
                         False,
@@ -268,6 +239,8 @@ def backward(
                 tl.debug_barrier()
             before = segment + past * far
             after = before + numbers
+        seen = after if s.write_read else before
+        held_seen = hold(seen, padded_size, s)
 
         # What comes from outside, and what is made again.
         if grad_output is not None:
@@ -277,23 +250,25 @@ def backward(
         if grad_weights_seen is not None:
             accumulate(grad_weights_seen + step * slots, grad_weights, slots, s.block)
         if grad_memories is not None:
-            accumulate(grad_memories + (step + rows) * numbers, grad_memory, numbers, s.block)
+            seen_gradient = grad_memories + (step + rows) * numbers
+            held_gradient = add_memory(seen_gradient, grad_memory, held_gradient, padded_size, s)
         unit_keys(spoken, units, s)
         write_weights(spoken + s.gate, previous, first, unused_now, writing, None, t, memory_size, padded_size, s)
         tl.debug_barrier()
 
         # The read, and the heads' addressing.
-        seen = after if s.write_read else before
-        read_backward(seen, grad_reads, grad_use, padded_size, s)
+        read_backward(seen, held_seen, grad_reads, grad_use, padded_size, s)
         tl.debug_barrier()
         point_backward(
             similar, spoken, weights_now, norms_now, grad_use, grad_weights, words, z, memory_size, padded_size, s
         )
         tl.debug_barrier()
         if s.write_read:
-            content_backward(
+            held_gradient = content_backward(
                 seen,
+                held_seen,
                 grad_memory,
+                held_gradient,
                 z,
                 similar,
                 norms_now,
@@ -309,8 +284,17 @@ def backward(
             )
             tl.debug_barrier()
         written_seen = None if grad_written_seen is None else grad_written_seen + step * slots
-        write_backward(
-            grad_memory, unused_now, writing, spoken + s.add, written_seen, grad_written, grad_adds, padded_size, s
+        held_gradient = write_backward(
+            grad_memory,
+            held_gradient,
+            unused_now,
+            writing,
+            spoken + s.add,
+            written_seen,
+            grad_written,
+            grad_adds,
+            padded_size,
+            s,
         )
         tl.debug_barrier()
         write_weights_backward(
@@ -327,9 +311,11 @@ def backward(
             s,
         )
         if not s.write_read:
-            content_backward(
+            held_gradient = content_backward(
                 seen,
+                held_seen,
                 grad_memory,
+                held_gradient,
                 z,
                 similar,
                 norms_now,
@@ -381,7 +367,9 @@ def backward(
 
     # Gradients of the state that the sequence started from.
     if grad_memory_out is not None:
-        transpose_out(grad_memory, grad_memory_out + place * (memory_size * s.words), memory_size, padded_size, s)
+        transpose_out(
+            grad_memory, held_gradient, grad_memory_out + place * (memory_size * s.words), memory_size, padded_size, s
+        )
         to_read = grad_read_weights_out + place * (s.heads * memory_size)
         copy_weights_out(grad_weights, to_read, 0, s.heads, memory_size, padded_size, s)
         controller.finish_backward(
