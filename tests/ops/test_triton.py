@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from tapehead.ops import mann, ntm, tuned
-from tapehead.ops.tilings import SHORT_LIST, Tiling
+from tapehead.ops import launches, mann, ntm, tuned
+from tapehead.ops.tilings import SHORT_LIST, USUAL, Tiling
 from tapehead.testing import named_tensors
 from tests.cases import CASES, Case, by_name
 from tests.mann_cases import MANN_CASES
@@ -84,13 +84,25 @@ def device(request, monkeypatch: pytest.MonkeyPatch) -> str:
     return "cpu"
 
 
+# The whole memory of a small problem is one tile of the usual size, which a program holds from step to step.
+HELD, IN_TILES = USUAL, Tiling(8, 16, 16, 16)
+
+
+@pytest.fixture(params=[HELD, IN_TILES], ids=["held", "in_tiles"])
+def tiling(request, monkeypatch: pytest.MonkeyPatch) -> Tiling:
+    monkeypatch.setattr(tuned, "chosen", lambda key: request.param)
+    return request.param
+
+
 @every_kind
+@pytest.mark.usefixtures("tiling")
 def test_float64_is_the_reference(kind: Kind, device: str):
     problem = kind.problem(ragged=True).to(device)
     assert_close(run(problem, "fused", checkpoint_every=2), run(problem, "reference"), TOLERANCE)
 
 
 @some_kinds("NTM-plain", "NTM-limited_write_read", "NTM-two_layers", "MANN-each", "MANN-paper")
+@pytest.mark.usefixtures("tiling")
 def test_float64_traces_are_the_references(kind: Kind, device: str):
     problem = kind.problem(ragged=True, steps=2).to(device)
     assert_close(run(problem, "fused", trace=True), run(problem, "reference", trace=True), TOLERANCE)
@@ -131,11 +143,35 @@ TILED = {"memory_size": 37, "word_size": 17, "order": "write_read"}
         ]
     ),
 )
-def test_a_memory_in_tiles_is_the_same_memory(kind: Kind, device: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_memory_of_several_tiles_is_the_same_memory(kind: Kind, device: str, monkeypatch: pytest.MonkeyPatch):
     problem = kind.problem().to(device)
     expected = run(problem, "reference")
-    monkeypatch.setattr(tuned, "chosen", lambda key: Tiling(8, 16, 16, 16))
+    monkeypatch.setattr(tuned, "chosen", lambda key: IN_TILES)
     assert_close(run(problem, "fused"), expected, TOLERANCE)
+
+
+MANY = {"memory_size": 37, "word_size": 5, "num_read_heads": 5}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    **by_name(
+        [
+            Kind("NTM", Case("", {**MANY, "num_write_heads": 2}, steps=2, rows=1), problem_of),
+            Kind("MANN", Case("", MANY, steps=2, rows=1), mann_problem),
+        ]
+    ),
+)
+def test_many_heads_are_taken_in_parts(kind: Kind, device: str, monkeypatch: pytest.MonkeyPatch):
+    problem = kind.problem().to(device)
+    expected = run(problem, "reference")
+    taken = []
+    monkeypatch.setattr(
+        launches, "tiles", lambda *given, tiles=launches.tiles: taken.append(tiles(*given)) or taken[-1]
+    )
+    monkeypatch.setattr(tuned, "chosen", lambda key: Tiling(1, 256, 16, 16))
+    assert_close(run(problem, "fused", checkpoint_every=2), expected, TOLERANCE)
+    assert taken[-1].heads == 2
 
 
 @pytest.mark.parametrize("tiling", SHORT_LIST, ids=Tiling.text)
@@ -163,6 +199,7 @@ def test_no_number_comes_from_fresh_memory(kind: Kind, device: str, request):
 
 
 @some_kinds("NTM-write_read", "MANN-read_write")
+@pytest.mark.usefixtures("tiling")
 def test_without_gradients_it_gives_the_same_values(kind: Kind, device: str):
     problem = kind.problem(ragged=True).to(device)
     kept = sequence(problem, backend="fused")

@@ -3,8 +3,9 @@
 Usage: python -m tests.ops.triton_compiler OP CASE [all | TILING ...]
 
 OP is "ntm" or "mann", CASE a name of `tests.cases.CASES`, for "mann" of `tests.mann_cases.MANN_CASES`, or "paper" for
-the sizes of a paper. It says what a thread of each kernel takes: with the usual tiling, with all of the short list, or
-with those named as WARPS,TILE,ROWS,COLUMNS. TRITON_INTERPRET must not be set.
+the sizes of a paper. It says what a thread of each kernel takes, and how many barriers there are in the code (those in
+loops once): with the usual tiling, with all of the short list, or with those named as WARPS,TILE,ROWS,COLUMNS.
+TRITON_INTERPRET must not be set.
 """
 
 import re
@@ -52,7 +53,8 @@ class Compiled:
             registers, spilled = used(made.asm["cubin"])
             print(
                 f"compiled {self.kernel.fn.__name__}: {len(made.asm['cubin'])} bytes, {registers} registers and "
-                f"{spilled} bytes of spills a thread, {made.metadata.shared} bytes shared",
+                f"{spilled} bytes of spills a thread, {made.metadata.shared} bytes shared, "
+                f"{made.asm['ptx'].count('bar.sync')} barriers",
                 flush=True,
             )
 

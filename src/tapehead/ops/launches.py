@@ -26,6 +26,11 @@ from tapehead.ops.tilings import USUAL, Tiling
 
 __all__ = ["Launch", "Launches", "Tiles", "as_they_are", "depth", "power", "tiles"]
 
+SLOTS_OF_A_WARP = 128
+"""What a warp's threads load at once, 16 bytes each of float32."""
+NUMBERS_OF_A_THREAD = 4
+"""Most that a thread may hold of one array over heads and slots, where one head has no more."""
+
 
 class Tiles(NamedTuple):
     """Sizes of what a program takes at a time, powers of two."""
@@ -35,6 +40,10 @@ class Tiles(NamedTuple):
     words: int
     """at least M"""
     slots_of_memory: int
+    resident: bool
+    """whether the whole memory is one tile, which a program holds"""
+    heads: int
+    """whose slots, or words, are taken together"""
     numbers: int
     """of a vector of the controller's"""
     product_rows: int
@@ -42,12 +51,16 @@ class Tiles(NamedTuple):
     """of a tile of a weight matrix"""
 
 
-def tiles(shape: SequenceShape, tiling: Tiling) -> Tiles:
-    """Of a call."""
+def tiles(shape: SequenceShape, heads: int, tiling: Tiling) -> Tiles:
+    """Of a call in which so many heads address the memory at once."""
     slots, words = power(shape.padded_size), power(shape.word_size)
     numbers = min(1024, power(max(shape.hidden_size, shape.reads)))
     memory = min(slots, max(16, tiling.tile // words))
-    return Tiles(slots, words, memory, numbers, tiling.product_rows, tiling.product_columns)
+    # With a row of slots for each warp, Triton gives each a row of its own, and no sum over the slots needs a barrier.
+    rows = max(power(heads, 1), tiling.warps if slots <= SLOTS_OF_A_WARP else 1)
+    rows = max(1, min(rows, NUMBERS_OF_A_THREAD * 32 * tiling.warps // max(slots, words)))
+    resident = slots * words <= tiling.tile
+    return Tiles(slots, words, memory, resident, rows, numbers, tiling.product_rows, tiling.product_columns)
 
 
 def power(count: int, least: int = 16) -> int:

@@ -25,7 +25,7 @@ from tapehead.ops.tilings import USUAL, Tiling
 __all__ = ["Key", "chosen", "count", "forget", "kernels_hash", "key_of", "path", "remember"]
 
 KERNELS = Path(__file__).parent
-NOT_SIZES = ("tile", "product_rows", "product_columns")
+NOT_SIZES = ("heads_at_once", "tile", "resident", "product_rows", "product_columns")
 """fields of a machine's plan that follow from the tiling"""
 
 

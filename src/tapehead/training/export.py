@@ -13,7 +13,7 @@ from tapehead.errors import PretrainedError, RunError
 from tapehead.training.arguments import recipe_names
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import evaluate
-from tapehead.training.kinds import option_kinds
+from tapehead.training.option_kinds import option_kinds
 from tapehead.training.runs import Run
 
 __all__ = ["export_run"]

@@ -58,8 +58,12 @@ class Plan(NamedTuple):
     """at least Np"""
     padded_words: int
     padded_heads: int
+    heads_at_once: int
+    """heads whose slots, or words, are taken together"""
     tile: int
     """slots of a tile of the memory"""
+    resident: bool
+    """whether the whole memory is one tile, which a program holds"""
     block: int
     """numbers of a vector of the controller's that are taken at a time"""
     product_rows: int
@@ -69,7 +73,7 @@ class Plan(NamedTuple):
 @lru_cache(256)
 def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool, tiling: Tiling) -> Plan:
     sizes, words, heads = shape.sizes, shape.word_size, shape.sizes.read_heads
-    taken = launches.tiles(shape, tiling)
+    taken = launches.tiles(shape, heads, tiling)
     gate = heads * (words + sizes.learned_strength)
     return Plan(
         hidden=shape.hidden_size,
@@ -99,7 +103,9 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         slots=taken.slots,
         padded_words=taken.words,
         padded_heads=launches.power(heads, 1),
+        heads_at_once=taken.heads,
         tile=taken.slots_of_memory,
+        resident=taken.resident,
         block=taken.numbers,
         product_rows=taken.product_rows,
         product_columns=taken.product_columns,
@@ -131,7 +137,7 @@ def _scratch(way: str, shape: Shape, every: int) -> list[tuple[int, ...]]:
     into = (rows, max(first, (layers > 1) * launches.depth(shape)))
     state = [(rows, *memory), slots, words, (rows, layers, hidden), (rows, layers, hidden)]
     segment = (0 if every == 1 else rows, every + 1, *memory)
-    return [*state, into, words, words, words, slots, used, slots, slots, segment]
+    return [*state, into, words, words, words, slots, slots, slots, slots, segment]
 
 
 LAUNCHES = launches.Launches(

@@ -59,9 +59,13 @@ class Plan(NamedTuple):
     """at least Np"""
     padded_words: int
     padded_heads: int
+    heads_at_once: int
+    """heads whose slots, or words, are taken together"""
     padded_offsets: int
     tile: int
     """slots of a tile of the memory"""
+    resident: bool
+    """whether the whole memory is one tile, which a program holds"""
     block: int
     """numbers of a vector of the controller's that are taken at a time"""
     product_rows: int
@@ -70,8 +74,9 @@ class Plan(NamedTuple):
 
 @lru_cache(256)
 def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool, tiling: Tiling) -> Plan:
-    taken = launches.tiles(shape, tiling)
     sizes, heads, words = shape.sizes, shape.heads, shape.word_size
+    together = max(sizes.read_heads, sizes.write_heads) if sizes.write_read else heads
+    taken = launches.tiles(shape, together, tiling)
     offsets, location = 2 * sizes.max_shift + 1, bool(sizes.location)
     kinds = (heads * words, heads, *((heads, heads * offsets, heads) if location else (0, 0, 0)))
     starts = [sum(kinds[:count]) for count in range(1, 6)]
@@ -107,8 +112,10 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         slots=taken.slots,
         padded_words=taken.words,
         padded_heads=launches.power(heads, 1),
+        heads_at_once=taken.heads,
         padded_offsets=launches.power(offsets, 1),
         tile=taken.slots_of_memory,
+        resident=taken.resident,
         block=taken.numbers,
         product_rows=taken.product_rows,
         product_columns=taken.product_columns,
@@ -156,7 +163,7 @@ def _scratch(way: str, shape: Shape, every: int) -> list[tuple[int, ...]]:
         units,
         units,
         slots,
-        (rows, shape.padded_size),
+        slots,
         segment,
     ]
 

@@ -1,6 +1,7 @@
 """Addressing by content of one row and one step, with backward, for the Triton kernels of every machine.
 
-Vectors over slots, `inside` where there is one, zeros elsewhere. Derivation: README.md of the NTM's op.
+Of several heads at a time: (heads, slots), `inside` where there is a slot, zeros elsewhere. A head that is not there
+is one whose numbers are all zero. Derivation: README.md of the NTM's op.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ __all__ = [
     "EPSILON_SQUARED",
     "content_weights",
     "content_weights_backward",
+    "highest_of",
     "keys_backward",
     "softmax",
-    "unit_key",
+    "some_heads",
+    "to_units",
     "unit_keys",
 ]
 
@@ -24,53 +27,71 @@ EPSILON_SQUARED: tl.constexpr = tl.constexpr(1e-6**2)  # of `NORM_EPSILON` in op
 
 
 @triton.jit
-def unit_key(key):
-    """Scale a key to length 1, u = k / |k|; and 1 / |k|."""
-    inverse = 1.0 / root(tl.sum(key * key, 0) + EPSILON_SQUARED)
-    return key * inverse, inverse
+def some_heads(start, end, s: tl.constexpr):
+    """Numbers (heads, 1) of the heads that are taken together from `start` on, and which of them come before `end`."""
+    h = start + tl.arange(0, s.heads_at_once)[:, None]
+    return h, h < end
+
+
+@triton.jit
+def to_units(keys):
+    """Scale keys (heads, M) to length 1, u = k / |k|; and 1 / |k|."""
+    inverse = 1.0 / root(tl.sum(keys * keys, 1, keep_dims=True) + EPSILON_SQUARED)
+    return keys * inverse, inverse
 
 
 @triton.jit
 def unit_keys(parameters, units, s: tl.constexpr):
     """Units (heads, M) of the keys (heads, M), with which the parameters begin."""
-    j = tl.arange(0, s.padded_words)
-    for h in range(s.heads):
-        unit, _ = unit_key(tl.load(parameters + h * s.words + j, mask=j < s.words, other=0.0))
-        tl.store(units + h * s.words + j, unit, mask=j < s.words)
+    j = tl.arange(0, s.padded_words)[None, :]
+    for start in range(0, s.heads, s.heads_at_once):
+        h, there = some_heads(start, s.heads, s)
+        there &= j < s.words
+        at = h * s.words + j
+        unit, _ = to_units(tl.load(parameters + at, mask=there, other=0.0))
+        tl.store(units + at, unit, mask=there)
 
 
 @triton.jit
 def keys_backward(parameters, grad_units, words, s: tl.constexpr):
     """From gradients of unit keys to those of keys, the first words: dk = (du - u (u . du)) / |k|."""
-    j = tl.arange(0, s.padded_words)
-    for h in range(s.heads):
-        unit, inverse = unit_key(tl.load(parameters + h * s.words + j, mask=j < s.words, other=0.0))
-        gradient = tl.load(grad_units + h * s.words + j, mask=j < s.words, other=0.0)
-        gradient = (gradient - unit * tl.sum(unit * gradient, 0)) * inverse
-        tl.store(words + h * s.words + j, gradient, mask=j < s.words)
+    j = tl.arange(0, s.padded_words)[None, :]
+    for start in range(0, s.heads, s.heads_at_once):
+        h, there = some_heads(start, s.heads, s)
+        there &= j < s.words
+        at = h * s.words + j
+        gradient = tl.load(grad_units + at, mask=there, other=0.0)
+        unit, inverse = to_units(tl.load(parameters + at, mask=there, other=0.0))
+        gradient = (gradient - unit * tl.sum(unit * gradient, 1, keep_dims=True)) * inverse
+        tl.store(words + at, gradient, mask=there)
 
 
 @triton.jit
 def softmax(x, scale, highest, inside):
-    """Weights e^(scale (x - highest)) over their sum; and the sum.
+    """Weights (heads, slots) e^(scale (x - highest)) over their sum; and the sum (heads, 1).
 
     The highest is taken off before scaling, so that weights on one slot are exactly 1 and 0.
     """
     power = tl.where(inside, exp((x - highest) * scale), 0.0)
-    total = tl.sum(power, 0)
+    total = tl.sum(power, 1, keep_dims=True)
     return power / total, total
+
+
+@triton.jit
+def highest_of(x, inside):
+    """The highest (heads, 1) of (heads, slots)."""
+    return tl.max(tl.where(inside, x, -float("inf")), 1, keep_dims=True)
 
 
 @triton.jit
 def content_weights(cosine, strength, inside):
     """Eq. 5: w^c = softmax(beta K)."""
-    weight, _ = softmax(cosine, strength, tl.max(tl.where(inside, cosine, -float("inf")), 0), inside)
+    weight, _ = softmax(cosine, strength, highest_of(cosine, inside), inside)
     return weight
 
 
 @triton.jit
 def content_weights_backward(weight, gradient, cosine, inverse, strength):
-    """Back through eq. 5, and through the cosine as a function of the memory: d beta, z, and this head's share of q."""
-    centred = weight * (gradient - tl.sum(weight * gradient, 0))
-    scaled = centred * strength * inverse
-    return tl.sum(centred * cosine, 0), scaled, scaled * cosine * inverse
+    """Back through eq. 5, and through the cosine as a function of the memory: d beta and z."""
+    centred = weight * (gradient - tl.sum(weight * gradient, 1, keep_dims=True))
+    return tl.sum(centred * cosine, 1, keep_dims=True), centred * strength * inverse

@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["accumulate", "copy", "exp", "product", "root", "sigmoid", "softplus", "tanh"]
+__all__ = ["accumulate", "copy", "exp", "product", "root", "sigmoid", "softplus", "sums", "tanh"]
 
 TILES_AT_ONCE: tl.constexpr = tl.constexpr(4)
 """Tiles of a matrix that are on their way at a time."""
@@ -68,6 +68,32 @@ def tanh(x):
     near = magnitude + magnitude * z * tail
     result = tl.where(magnitude < 0.625, near, far)
     return tl.where(x < 0, -result, result)
+
+
+@triton.jit
+def sums(tensors, axis: tl.constexpr):
+    """The sums of up to 8 matrices along an axis, each in a column; the columns, a power of two, end in anything.
+
+    It is one sum of a tensor, with the barriers of one, which are what a sum costs.
+    """
+    whole = joined(joined(joined(tensors, 4), 2), 1)[0]
+    total = tl.sum(whole, axis)
+    return tl.reshape(total, [total.shape[0], total.numel // total.shape[0]])
+
+
+@triton.jit
+def joined(tensors, half: tl.constexpr):
+    """Tensors 0 and `half`, 1 and `half` + 1, and so on, along a new last axis, where there are more than `half`."""
+    if len(tensors) <= half:
+        pairs = tensors
+    else:
+        pairs = ()
+        for index in tl.static_range(half):
+            if index + half < len(tensors):
+                pairs += (tl.join(tensors[index], tensors[index + half]),)
+            else:
+                pairs += (tl.join(tensors[index], tensors[index]),)
+    return pairs
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """What a MANN's heads do with one row's memory in one step, with backward: section 3.2 of the paper.
 
-Pointers are those of the row's step; arrays over slots are Np long and hold zeros in the padding. `s` is a `Plan`
-(`cuda.py`). Derivation: README.md in this folder and in the NTM's.
+Of several heads at a time, as in the NTM's `heads.py`. Pointers are those of the row's step; arrays over slots are Np
+long and hold zeros in the padding. `s` is a `Plan` (`cuda.py`). Derivation: README.md in this folder and in the NTM's.
 """
 
 from __future__ import annotations
@@ -9,14 +9,26 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton.content import content_weights, unit_key
+from tapehead.ops.triton.content import content_weights, content_weights_backward, some_heads, to_units
 from tapehead.ops.triton.elementary import sigmoid, softplus, tanh
-from tapehead.ops.triton.memory import tile_at
+from tapehead.ops.triton.memory import (
+    SUMS_AT_ONCE,
+    add_sums_over_slots,
+    columns,
+    put_back,
+    store_sums_over_words,
+    store_written,
+    sums_over_slots,
+    sums_over_words,
+    tile_at,
+    tile_of,
+)
 
 __all__ = [
     "add_up_usage",
     "find_unused",
     "point",
+    "point_backward",
     "speak",
     "speak_backward",
     "write",
@@ -31,25 +43,27 @@ USAGE_TOLERANCE: tl.constexpr = tl.constexpr(1e-6)  # of ops/usage.py
 @triton.jit
 def speak(raw, parameters, slopes, units, s: tl.constexpr):
     """Raw words (P,) to parameters (P,), each kind in its range; the slopes of strengths; unit keys."""
-    j = tl.arange(0, s.padded_words)
+    j = tl.arange(0, s.padded_words)[None, :]
     h = tl.arange(0, s.padded_heads)
     gate = tl.load(raw + s.gate + h, mask=h < s.heads, other=0.0)
     if s.learned_strength:
         strength = tl.load(raw + s.strength + h, mask=h < s.heads, other=0.0)
-    for head in range(s.heads):
+    for start in range(0, s.heads, s.heads_at_once):
+        head, there = some_heads(start, s.heads, s)
+        there &= j < s.words
         at = head * s.words + j
         if s.own_add:
-            add = tl.load(raw + s.add + at, mask=j < s.words, other=0.0)
-        key = tl.load(raw + at, mask=j < s.words, other=0.0)
+            add = tl.load(raw + s.add + at, mask=there, other=0.0)
+        key = tl.load(raw + at, mask=there, other=0.0)
         if s.tanh_key:
             key = tanh(key)
-        unit, _ = unit_key(key)
-        tl.store(parameters + at, key, mask=j < s.words)
-        tl.store(units + at, unit, mask=j < s.words)
+        unit, _ = to_units(key)
+        tl.store(parameters + at, key, mask=there)
+        tl.store(units + at, unit, mask=there)
         if s.own_add:
             if s.tanh_add:
                 add = tanh(add)
-            tl.store(parameters + s.add + at, add, mask=j < s.words)
+            tl.store(parameters + s.add + at, add, mask=there)
     if s.learned_strength:
         tl.store(parameters + s.strength + h, softplus(strength), mask=h < s.heads)
         tl.store(slopes + h, sigmoid(strength), mask=h < s.heads)
@@ -59,20 +73,22 @@ def speak(raw, parameters, slopes, units, s: tl.constexpr):
 @triton.jit
 def speak_backward(parameters, slopes, words, s: tl.constexpr):
     """Words (P,) turn from the gradients of the parameters into those of the raw words."""
-    j = tl.arange(0, s.padded_words)
-    for head in range(s.heads):
+    j = tl.arange(0, s.padded_words)[None, :]
+    for start in range(0, s.heads, s.heads_at_once):
+        head, there = some_heads(start, s.heads, s)
+        there &= j < s.words
         at = head * s.words + j
         if s.tanh_key:
-            key = tl.load(parameters + at, mask=j < s.words, other=0.0)
-            grad_key = tl.load(words + at, mask=j < s.words, other=0.0) * (1.0 - key * key)
+            key = tl.load(parameters + at, mask=there, other=0.0)
+            grad_key = tl.load(words + at, mask=there, other=0.0) * (1.0 - key * key)
         if s.own_add and s.tanh_add:
-            add = tl.load(parameters + s.add + at, mask=j < s.words, other=0.0)
-            grad_add = tl.load(words + s.add + at, mask=j < s.words, other=0.0) * (1.0 - add * add)
+            add = tl.load(parameters + s.add + at, mask=there, other=0.0)
+            grad_add = tl.load(words + s.add + at, mask=there, other=0.0) * (1.0 - add * add)
         tl.debug_barrier()
         if s.tanh_key:
-            tl.store(words + at, grad_key, mask=j < s.words)
+            tl.store(words + at, grad_key, mask=there)
         if s.own_add and s.tanh_add:
-            tl.store(words + s.add + at, grad_add, mask=j < s.words)
+            tl.store(words + s.add + at, grad_add, mask=there)
     h = tl.arange(0, s.padded_heads)
     gate = tl.load(parameters + s.gate + h, mask=h < s.heads, other=0.0)
     grad_gate = tl.load(words + s.gate + h, mask=h < s.heads, other=0.0) * gate * (1.0 - gate)
@@ -86,26 +102,29 @@ def speak_backward(parameters, slopes, words, s: tl.constexpr):
 
 
 @triton.jit
-def key_strength(parameters, head, s: tl.constexpr):
-    """Of a head; 1 where it is not learned."""
-    return tl.load(parameters + s.strength + head) if s.learned_strength else 1.0
+def key_strengths(parameters, h, there, s: tl.constexpr):
+    """Of heads (heads, 1); 1 where it is not learned."""
+    return tl.load(parameters + s.strength + h, mask=there, other=0.0) if s.learned_strength else 1.0
 
 
 @triton.jit
 def find_unused(usage, unused, memory_size, s: tl.constexpr):
     """Numbers (C,) of the slots of least usage (Np,), eq. 21: each the lowest that is used as little, to a tolerance.
 
-    A usage that is NaN makes it the first slot, as in the reference.
+    A usage that is NaN makes it the first slot, as in the reference. Every row of (heads, slots) finds the same.
     """
-    n = tl.arange(0, s.slots)
-    left = tl.load(usage + n, mask=n < memory_size, other=float("inf"))
+    h = tl.arange(0, s.heads_at_once)[:, None]
+    n = tl.arange(0, s.slots)[None, :]
+    left = tl.load(usage + n + h * 0, mask=(n < memory_size) & (h >= 0), other=float("inf"))
+    found = tl.zeros_like(left)
     for index in range(s.unused):
-        wrong = tl.max(tl.where(left != left, 1, 0), 0)
-        border = tl.min(left, 0) + USAGE_TOLERANCE
-        slot = tl.min(tl.where(left <= border, n, s.slots), 0)
+        wrong = tl.max(tl.where(left != left, 1, 0), 1, keep_dims=True)
+        border = tl.min(left, 1, keep_dims=True) + USAGE_TOLERANCE
+        slot = tl.min(tl.where(left <= border, n, s.slots), 1, keep_dims=True)
         slot = tl.where((wrong > 0) | (slot == s.slots), 0, slot)
-        tl.store(unused + index, slot.to(left.dtype))
+        found = tl.where(n == index, slot.to(left.dtype), found)
         left = tl.where(n == slot, float("inf"), left)
+    tl.store(unused + n + h * 0, found, mask=(n < s.unused) & (h == 0))
 
 
 @triton.jit
@@ -124,24 +143,33 @@ def write_weights(gates, previous, first, unused, to, seen, t, memory_size, padd
         padded_size: Np
         s: the plan
     """
-    n = tl.arange(0, s.slots)
-    for head in range(s.heads):
-        gate = tl.load(gates + head)
-        weight = gate * previous_weights(previous, first, head, t, memory_size, padded_size, s)
+    n = tl.arange(0, s.slots)[None, :]
+    for start in range(0, s.heads, s.heads_at_once):
+        h, there = some_heads(start, s.heads, s)
+        gate = tl.load(gates + h, mask=there, other=0.0)
+        weight = gate * previous_weights(previous, first, h, there, t, memory_size, padded_size, s)
         for index in range(s.own):
-            slot = tl.load(unused + (head if s.each else index)).to(tl.int32)
+            slot = own_slots(unused, index, h, there, s)
             weight += tl.where(n == slot, 1.0 - gate, 0.0)
-        tl.store(to + head * padded_size + n, weight, mask=n < padded_size)
+        at, stored = h * padded_size + n, there & (n < padded_size)
+        tl.store(to + at, weight, mask=stored)
         if seen is not None:
-            tl.store(seen + head * padded_size + n, weight, mask=n < padded_size)
+            tl.store(seen + at, weight, mask=stored)
 
 
 @triton.jit
-def previous_weights(previous, first, head, t, memory_size, padded_size, s: tl.constexpr):
-    """A head's read weights of the step before, zeros in the padding."""
-    n = tl.arange(0, s.slots)
-    weight = tl.load(previous + head * padded_size + n, mask=(n < memory_size) & (t > 0), other=0.0)
-    return weight + tl.load(first + head * memory_size + n, mask=(n < memory_size) & (t == 0), other=0.0)
+def own_slots(unused, index, h, there, s: tl.constexpr):
+    """Number (heads, 1) of the slot of this index that each head may write."""
+    return tl.load(unused + (h if s.each else index + 0 * h), mask=there, other=0.0).to(tl.int32)
+
+
+@triton.jit
+def previous_weights(previous, first, h, there, t, memory_size, padded_size, s: tl.constexpr):
+    """Read weights (heads, slots) of the step before, zeros in the padding."""
+    n = tl.arange(0, s.slots)[None, :]
+    inside = there & (n < memory_size)
+    weight = tl.load(previous + h * padded_size + n, mask=inside & (t > 0), other=0.0)
+    return weight + tl.load(first + h * memory_size + n, mask=inside & (t == 0), other=0.0)
 
 
 @triton.jit
@@ -149,43 +177,44 @@ def write_weights_backward(
     gates, previous, first, unused, grad_written, grad_weights, grad_gates, t, memory_size, padded_size, s: tl.constexpr
 ):
     """From dw^w (R, Np) to the gates (R,), and to grad_weights (R, Np), of the read weights of the step before."""
-    n = tl.arange(0, s.slots)
-    for head in range(s.heads):
-        gate = tl.load(gates + head)
-        gradient = tl.load(grad_written + head * padded_size + n, mask=n < memory_size, other=0.0)
-        difference = previous_weights(previous, first, head, t, memory_size, padded_size, s)
+    n = tl.arange(0, s.slots)[None, :]
+    for start in range(0, s.heads, s.heads_at_once):
+        h, there = some_heads(start, s.heads, s)
+        at = h * padded_size + n
+        gate = tl.load(gates + h, mask=there, other=0.0)
+        gradient = tl.load(grad_written + at, mask=there & (n < memory_size), other=0.0)
+        difference = previous_weights(previous, first, h, there, t, memory_size, padded_size, s)
         for index in range(s.own):
-            slot = tl.load(unused + (head if s.each else index)).to(tl.int32)
+            slot = own_slots(unused, index, h, there, s)
             difference -= tl.where(n == slot, 1.0, 0.0)
-        tl.store(grad_gates + head, tl.sum(gradient * difference, 0))
-        tl.store(grad_weights + head * padded_size + n, gradient * gate, mask=n < padded_size)
+        tl.store(grad_gates + h, tl.sum(gradient * difference, 1, keep_dims=True), mask=there)
+        tl.store(grad_weights + at, gradient * gate, mask=there & (n < padded_size))
 
 
 @triton.jit
-def write(before, after, kept, keep, unused, written, adds, in_place: tl.constexpr, padded_size, s: tl.constexpr):
-    """Clear the least used slots, then add with every head, eq. 23; to `kept` as well where `keep` says so."""
-    for start in range(0, padded_size, s.tile):
+def write(before, held, after, kept, keep, unused, written, adds, in_place: tl.constexpr, padded_size, s: tl.constexpr):
+    """Clear the least used slots, then add with every head, eq. 23; returns what is held of the memory after it.
+
+    Stored to `after`, and to `kept` where `keep` says so; each may be None.
+    """
+    for start in range(0, s.tile if s.resident else padded_size, s.tile):
         n, j, at, there = tile_at(start, padded_size, s)
-        tile = tl.load(before + at, mask=there, other=0.0)
+        tile = tile_of(before, held, at, there, s)
         for index in range(s.unused):
             slot = tl.load(unused + index).to(tl.int32)
             tile = tl.where((n == slot)[None, :], 0.0, tile)
-        added = tl.zeros_like(tile)
         for h in range(s.heads):
             weight = tl.load(written + h * padded_size + n, mask=n < padded_size, other=0.0)
             add = tl.load(adds + h * s.words + j, mask=j < s.words, other=0.0)
-            added += add[:, None] * weight[None, :]
-        tile += added
-        if in_place:
-            tl.debug_barrier()
-        tl.store(after + at, tile, mask=there)
-        if kept is not None:
-            tl.store(kept + at, tile, mask=there & keep)
+            tile += add[:, None] * weight[None, :]
+        held = store_written(after, kept, keep, held, tile, at, there, in_place, s)
+    return held
 
 
 @triton.jit
 def write_backward(
     grad_memory,
+    held,
     unused,
     written,
     adds,
@@ -196,39 +225,69 @@ def write_backward(
     s: tl.constexpr,
 ):
     """From dM_t to dw^w and da; turns dM_t into dM_{t-1}, with zeros at the slots that were cleared."""
-    for start in range(0, padded_size, s.tile):
-        n, j, at, there = tile_at(start, padded_size, s)
-        gradient = tl.load(grad_memory + at, mask=there, other=0.0)
-        for h in range(s.heads):
-            add = tl.load(adds + h * s.words + j, mask=j < s.words, other=0.0)
-            grad_weight = tl.sum(gradient * add[:, None], 0)
+    heads: tl.constexpr = s.heads
+    for start in range(0, s.tile if s.resident else padded_size, s.tile):
+        n, _, at, there = tile_at(start, padded_size, s)
+        gradient = tile_of(grad_memory, held, at, there, s)
+        for head in tl.static_range(0, heads, SUMS_AT_ONCE):
+            grad_weight = sums_over_words(gradient, adds, head, heads, s)
             if grad_written_seen is not None:
-                grad_weight += tl.load(grad_written_seen + h * padded_size + n, mask=n < padded_size, other=0.0)
-            tl.store(grad_written + h * padded_size + n, grad_weight, mask=n < padded_size)
-            weight = tl.load(written + h * padded_size + n, mask=n < padded_size, other=0.0)
-            to = grad_adds + h * s.words + j
-            total = tl.load(to, mask=(j < s.words) & (start > 0), other=0.0)
-            total += tl.sum(gradient * weight[None, :], 1)
-            tl.debug_barrier()
-            tl.store(to, total, mask=j < s.words)
+                h, seen = columns(head, heads, grad_weight)
+                seen &= (n < padded_size)[:, None]
+                grad_weight += tl.load(grad_written_seen + h * padded_size + n[:, None], mask=seen, other=0.0)
+            store_sums_over_words(grad_written, grad_weight, n, head, heads, padded_size)
+            grad_add = sums_over_slots(gradient, n, written, head, heads, padded_size, s)
+            add_sums_over_slots(grad_adds, grad_add, start, head, heads, s)
         for index in range(s.unused):
             slot = tl.load(unused + index).to(tl.int32)
             gradient = tl.where((n == slot)[None, :], 0.0, gradient)
-        tl.debug_barrier()
-        tl.store(grad_memory + at, gradient, mask=there)
+        held = put_back(grad_memory, held, gradient, at, there, s)
+    return held
 
 
 @triton.jit
 def point(similarity, parameters, weights, again, memory_size, padded_size, s: tl.constexpr):
     """Similarities to read weights (R, Np), eq. 17 and 18."""
-    n = tl.arange(0, s.slots)
-    for head in range(s.heads):
-        at = head * padded_size + n
-        cosine = tl.load(similarity + at, mask=n < memory_size, other=0.0)
-        weight = content_weights(cosine, key_strength(parameters, head, s), n < memory_size)
-        tl.store(again + at, weight, mask=n < padded_size)
+    n = tl.arange(0, s.slots)[None, :]
+    for start in range(0, s.heads, s.heads_at_once):
+        h, there = some_heads(start, s.heads, s)
+        at, stored = h * padded_size + n, there & (n < padded_size)
+        cosine = tl.load(similarity + at, mask=there & (n < memory_size), other=0.0)
+        weight = content_weights(cosine, key_strengths(parameters, h, there, s), n < memory_size)
+        tl.store(again + at, weight, mask=stored)
         if s.save:
-            tl.store(weights + at, weight, mask=n < padded_size)
+            tl.store(weights + at, weight, mask=stored)
+
+
+@triton.jit
+def point_backward(
+    similarity,
+    parameters,
+    weights,
+    inverse_norms,
+    grad_use,  # (R, Np): dw^r by what was read
+    grad_weights,  # (R, Np): dw^r but for that
+    words,
+    z,
+    memory_size,
+    padded_size,
+    s: tl.constexpr,
+):
+    """From dw^r (R, Np), eq. 17 and 18, to the strengths, and to z (R, Np) of `content_backward`."""
+    n = tl.arange(0, s.slots)[None, :]
+    inverse = tl.load(inverse_norms + n, mask=n < memory_size, other=0.0)
+    for start in range(0, s.heads, s.heads_at_once):
+        h, there = some_heads(start, s.heads, s)
+        at, inside = h * padded_size + n, there & (n < memory_size)
+        weight = tl.load(weights + at, mask=inside, other=0.0)
+        gradient = tl.load(grad_weights + at, mask=inside, other=0.0)
+        gradient += tl.load(grad_use + at, mask=inside, other=0.0)
+        cosine = tl.load(similarity + at, mask=inside, other=0.0)
+        strength = key_strengths(parameters, h, there, s)
+        grad_strength, scaled = content_weights_backward(weight, gradient, cosine, inverse, strength)
+        if s.learned_strength:
+            tl.store(words + s.strength + h, grad_strength, mask=there)
+        tl.store(z + at, scaled, mask=there & (n < padded_size))
 
 
 @triton.jit

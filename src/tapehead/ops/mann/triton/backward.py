@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.mann.triton.access import (
-    key_strength,
+    point_backward,
     speak_backward,
     write,
     write_backward,
@@ -14,42 +14,21 @@ from tapehead.ops.mann.triton.access import (
     write_weights_backward,
 )
 from tapehead.ops.triton import controller
-from tapehead.ops.triton.content import content_weights_backward, keys_backward, unit_keys
+from tapehead.ops.triton.content import keys_backward, unit_keys
 from tapehead.ops.triton.elementary import accumulate, copy, product
 from tapehead.ops.triton.memory import (
+    add_memory,
     content_backward,
+    copy_memory,
     copy_weights,
     copy_weights_out,
+    hold,
     read_backward,
-    tile_at,
     transpose_in,
     transpose_out,
 )
 
 __all__ = ["backward"]
-
-
-@triton.jit
-def point_backward(
-    similarity, parameters, weights, inverse_norms, grad_weights, words, z, q, memory_size, padded_size, s: tl.constexpr
-):
-    """From dw^r (R, Np), eq. 17 and 18, to the strengths, and to z (R, Np) and q (Np,) of `content_backward`."""
-    n = tl.arange(0, s.slots)
-    inside = n < memory_size
-    inverse = tl.load(inverse_norms + n, mask=inside, other=0.0)
-    total = tl.zeros_like(inverse)
-    for head in range(s.heads):
-        at = head * padded_size + n
-        weight = tl.load(weights + at, mask=inside, other=0.0)
-        gradient = tl.load(grad_weights + at, mask=inside, other=0.0)
-        cosine = tl.load(similarity + at, mask=inside, other=0.0)
-        strength = key_strength(parameters, head, s)
-        grad_strength, scaled, share = content_weights_backward(weight, gradient, cosine, inverse, strength)
-        if s.learned_strength:
-            tl.store(words + s.strength + head, grad_strength)
-        tl.store(z + at, scaled, mask=n < padded_size)
-        total += share
-    tl.store(q + n, total, mask=n < padded_size)
 
 
 @triton.jit(
@@ -117,7 +96,7 @@ def backward(
     grad_units,  # (R, M)
     grad_adds,  # (R, M)
     z,  # (R, Np)
-    q,  # (Np,)
+    grad_use,  # (R, Np): dw^r by what was read
     writing,  # (R, Np)
     grad_written,  # (R, Np)
     segment,  # (every + 1, M, Np): memories made again
@@ -148,7 +127,7 @@ def backward(
     grad_units += place * s.reads
     grad_adds += place * s.reads
     z += place * slots
-    q += place * padded_size
+    grad_use += place * slots
     writing += place * slots
     grad_written += place * slots
     first = first_weights + place * (s.heads * memory_size)
@@ -200,6 +179,7 @@ def backward(
         grad_last_reads, grad_last_hidden, grad_last_cell, grad_reads, grad_hidden, grad_cell, row, rows, s
     )
     tl.debug_barrier()
+    held_gradient = hold(grad_memory, padded_size, s)
 
     for index in range(length):
         t = length - 1 - index
@@ -223,9 +203,7 @@ def backward(
             past = t % every
             if (t == length - 1) | (past == every - 1):
                 kept = memories + ((t // every) * rows + row) * numbers
-                for start in range(0, padded_size, s.tile):
-                    _, _, at, there = tile_at(start, padded_size, s)
-                    tl.store(segment + at, tl.load(kept + at, mask=there, other=0.0), mask=there)
+                remade = copy_memory(kept, segment, padded_size, s)
                 for again in range(past + s.write_read):
                     that = step - (past - again) * rows
                     gates_then = parameters + that * s.parameters + s.gate
@@ -244,8 +222,9 @@ def backward(
                     tl.debug_barrier()
                     made = segment + again * far
                     adds_then = parameters + that * s.parameters + s.add
-                    write(
+                    remade = write(
                         made,
+                        remade,
                         made + numbers,
                         None,
                         False,
@@ -260,6 +239,8 @@ def backward(
                 tl.debug_barrier()
             before = segment + past * far
             after = before + numbers
+        seen = after if s.write_read else before
+        held_seen = hold(seen, padded_size, s)
 
         # What comes from outside, and what is made again.
         if grad_output is not None:
@@ -269,25 +250,51 @@ def backward(
         if grad_weights_seen is not None:
             accumulate(grad_weights_seen + step * slots, grad_weights, slots, s.block)
         if grad_memories is not None:
-            accumulate(grad_memories + (step + rows) * numbers, grad_memory, numbers, s.block)
+            seen_gradient = grad_memories + (step + rows) * numbers
+            held_gradient = add_memory(seen_gradient, grad_memory, held_gradient, padded_size, s)
         unit_keys(spoken, units, s)
         write_weights(spoken + s.gate, previous, first, unused_now, writing, None, t, memory_size, padded_size, s)
         tl.debug_barrier()
 
         # The read, and the heads' addressing.
-        seen = after if s.write_read else before
-        read_backward(seen, grad_reads, grad_weights, padded_size, s)
+        read_backward(seen, held_seen, grad_reads, grad_use, padded_size, s)
         tl.debug_barrier()
-        point_backward(similar, spoken, weights_now, norms_now, grad_weights, words, z, q, memory_size, padded_size, s)
+        point_backward(
+            similar, spoken, weights_now, norms_now, grad_use, grad_weights, words, z, memory_size, padded_size, s
+        )
         tl.debug_barrier()
         if s.write_read:
-            content_backward(
-                seen, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, s.heads, True, padded_size, s
+            held_gradient = content_backward(
+                seen,
+                held_seen,
+                grad_memory,
+                held_gradient,
+                z,
+                similar,
+                norms_now,
+                units,
+                grad_units,
+                weights_now,
+                grad_reads,
+                0,
+                s.heads,
+                True,
+                padded_size,
+                s,
             )
             tl.debug_barrier()
         written_seen = None if grad_written_seen is None else grad_written_seen + step * slots
-        write_backward(
-            grad_memory, unused_now, writing, spoken + s.add, written_seen, grad_written, grad_adds, padded_size, s
+        held_gradient = write_backward(
+            grad_memory,
+            held_gradient,
+            unused_now,
+            writing,
+            spoken + s.add,
+            written_seen,
+            grad_written,
+            grad_adds,
+            padded_size,
+            s,
         )
         tl.debug_barrier()
         write_weights_backward(
@@ -304,8 +311,23 @@ def backward(
             s,
         )
         if not s.write_read:
-            content_backward(
-                seen, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, s.heads, True, padded_size, s
+            held_gradient = content_backward(
+                seen,
+                held_seen,
+                grad_memory,
+                held_gradient,
+                z,
+                similar,
+                norms_now,
+                units,
+                grad_units,
+                weights_now,
+                grad_reads,
+                0,
+                s.heads,
+                True,
+                padded_size,
+                s,
             )
         tl.debug_barrier()
 
@@ -345,7 +367,9 @@ def backward(
 
     # Gradients of the state that the sequence started from.
     if grad_memory_out is not None:
-        transpose_out(grad_memory, grad_memory_out + place * (memory_size * s.words), memory_size, padded_size, s)
+        transpose_out(
+            grad_memory, held_gradient, grad_memory_out + place * (memory_size * s.words), memory_size, padded_size, s
+        )
         to_read = grad_read_weights_out + place * (s.heads * memory_size)
         copy_weights_out(grad_weights, to_read, 0, s.heads, memory_size, padded_size, s)
         controller.finish_backward(

@@ -7,21 +7,41 @@ import triton.language as tl
 
 from tapehead.ops.mann.triton.access import add_up_usage, find_unused, point, speak, write, write_weights
 from tapehead.ops.triton import controller
-from tapehead.ops.triton.memory import copy_weights, copy_weights_out, read, similarity, transpose_in, transpose_out
+from tapehead.ops.triton.memory import (
+    copy_weights,
+    copy_weights_out,
+    hold,
+    read,
+    similarity,
+    transpose_in,
+    transpose_out,
+)
 
 __all__ = ["forward"]
 
 
 @triton.jit
 def look(
-    memory, units, similar, norms, spoken, weights, pointed, reads, inputs, memory_size, padded_size, s: tl.constexpr
+    memory,
+    held,
+    units,
+    similar,
+    norms,
+    spoken,
+    weights,
+    pointed,
+    reads,
+    inputs,
+    memory_size,
+    padded_size,
+    s: tl.constexpr,
 ):
     """All heads address a memory, eq. 17 and 18, and read it, eq. 19."""
-    similarity(memory, units, similar, norms, 0, s.heads, padded_size, s)
+    similarity(memory, held, units, similar, norms, 0, s.heads, padded_size, s)
     tl.debug_barrier()
     point(similar, spoken, weights, pointed, memory_size, padded_size, s)
     tl.debug_barrier()
-    read(memory, pointed, reads, inputs, padded_size, s)
+    read(memory, held, pointed, reads, inputs, padded_size, s)
 
 
 @triton.jit(
@@ -81,7 +101,7 @@ def forward(
     carried,  # (2, R, Np): read weights of even steps, of odd ones
     used,  # (Np,)
     writing,  # (R, Np)
-    current,  # (M, Np), where not every memory is kept
+    current,  # (M, Np), where not every memory is kept; where it is held, for its start
     steps,
     rows,
     memory_size,
@@ -151,6 +171,7 @@ def forward(
     copy_weights(usage + place * memory_size, used, 0, 1, memory_size, padded_size, s)
     controller.start(reads, hidden, cell, inputs, cells, row, rows, s)
     tl.debug_barrier()
+    held = hold(start, padded_size, s)
 
     for t in range(length):
         step = row + t * rows
@@ -163,9 +184,12 @@ def forward(
         if s.keep_all:
             before = memories + step * numbers
             after = memories + (step + rows) * numbers
+        elif s.resident:
+            before = start
+            after = None
         else:
-            before = current + place * numbers
-            after = before
+            before = start
+            after = start
         output_now = output + step * (s.hidden + s.reads)
         spoken = parameters + at * s.parameters
         unused_now = unused + at * s.unused
@@ -215,6 +239,7 @@ def forward(
         if not s.write_read:
             look(
                 before,
+                held,
                 units,
                 similar,
                 norms_now,
@@ -228,8 +253,9 @@ def forward(
                 s,
             )
         kept = memories + ((t + 1) // every * rows + row) * numbers if s.save and not s.keep_all else None
-        write(
+        held = write(
             before,
+            held,
             after,
             kept,
             (t + 1) % every == 0,
@@ -244,6 +270,7 @@ def forward(
             tl.debug_barrier()
             look(
                 after,
+                held,
                 units,
                 similar,
                 norms_now,
@@ -267,7 +294,7 @@ def forward(
 
     # The state after the row's last step.
     end = memories + (row + length * rows) * numbers if s.keep_all else current + place * numbers
-    transpose_out(end, last_memory + place * (memory_size * s.words), memory_size, padded_size, s)
+    transpose_out(end, held, last_memory + place * (memory_size * s.words), memory_size, padded_size, s)
     pointed_last = carried + (length % 2) * slots
     last_weights = last_read_weights + place * (s.heads * memory_size)
     copy_weights_out(pointed_last, last_weights, 0, s.heads, memory_size, padded_size, s)

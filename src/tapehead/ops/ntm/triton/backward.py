@@ -9,62 +9,24 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.ntm.triton.forward import write
 from tapehead.ops.ntm.triton.heads import address_backward, speak_backward
+from tapehead.ops.ntm.triton.write import write, write_backward
 from tapehead.ops.triton import controller
 from tapehead.ops.triton.content import keys_backward, unit_keys
 from tapehead.ops.triton.elementary import accumulate, copy, product
 from tapehead.ops.triton.memory import (
+    add_memory,
     content_backward,
+    copy_memory,
     copy_weights,
     copy_weights_out,
+    hold,
     read_backward,
-    tile_at,
     transpose_in,
     transpose_out,
 )
 
 __all__ = ["backward"]
-
-
-@triton.jit
-def write_backward(before, grad_memory, weights, parameters, grad_weights, words, padded_size, s: tl.constexpr):
-    """Turn dM of what was written into that of what was there; add to dw, set the words of erase and add.
-
-    dM~/de_h has the product of all the other heads' factors: from the left made anew for each head, from the right on
-    the way back, so that nothing is divided by a factor that may be 0.
-    """
-    for start in range(0, padded_size, s.tile):
-        n, j, at, there = tile_at(start, padded_size, s)
-        memory = tl.load(before + at, mask=there, other=0.0)
-        after = tl.load(grad_memory + at, mask=there, other=0.0)
-        right = after
-        for index in range(s.write_heads):
-            head = s.write_heads - 1 - index
-            left = memory
-            for other in range(head):
-                weight = tl.load(weights + (s.read_heads + other) * padded_size + n, mask=n < padded_size, other=0.0)
-                erase = tl.load(parameters + s.erase + other * s.words + j, mask=j < s.words, other=0.0)
-                left *= 1.0 - erase[:, None] * weight[None, :]
-            weight = tl.load(weights + (s.read_heads + head) * padded_size + n, mask=n < padded_size, other=0.0)
-            erase = tl.load(parameters + s.erase + head * s.words + j, mask=j < s.words, other=0.0)
-            add = tl.load(parameters + s.add + head * s.words + j, mask=j < s.words, other=0.0)
-            others = left * right
-            to_weight = grad_weights + (s.read_heads + head) * padded_size + n
-            to_erase = words + s.erase + head * s.words + j
-            to_add = words + s.add + head * s.words + j
-            more = (j < s.words) & (start > 0)
-            grad_weight = tl.load(to_weight, mask=n < padded_size, other=0.0)
-            grad_weight += tl.sum(after * add[:, None] - others * erase[:, None], 0)
-            grad_erase = tl.load(to_erase, mask=more, other=0.0) - tl.sum(others * weight[None, :], 1)
-            grad_add = tl.load(to_add, mask=more, other=0.0) + tl.sum(after * weight[None, :], 1)
-            tl.debug_barrier()
-            tl.store(to_weight, grad_weight, mask=n < padded_size)
-            tl.store(to_erase, grad_erase, mask=j < s.words)
-            tl.store(to_add, grad_add, mask=j < s.words)
-            right *= 1.0 - erase[:, None] * weight[None, :]
-        tl.debug_barrier()
-        tl.store(grad_memory + at, right, mask=there)
 
 
 @triton.jit(
@@ -132,7 +94,7 @@ def backward(
     units,  # (heads, M)
     grad_units,  # (heads, M)
     z,  # (heads, Np)
-    q,  # (Np,)
+    grad_use,  # (heads, Np): dw by what was read and written with the weights
     segment,  # (every + 1, M, Np): memories made again; None where every one is kept
     steps,
     rows,
@@ -150,7 +112,6 @@ def backward(
     slots = s.heads * padded_size
     numbers = s.words * padded_size
     far = numbers.to(tl.int64)  # from one memory of a segment to the next: together they may pass 2^31
-    padded: tl.constexpr = s.slots
     below: tl.constexpr = s.reads if s.layers == 1 or s.reads > s.hidden else s.hidden
     grad_memory += place * numbers
     grad_weights += place * slots
@@ -161,7 +122,7 @@ def backward(
     units += place * (s.heads * s.words)
     grad_units += place * (s.heads * s.words)
     z += place * slots
-    q += place * padded_size
+    grad_use += place * slots
     first = first_weights + place * (s.heads * memory_size)
     length = steps if lengths is None else tl.minimum(tl.maximum(tl.load(lengths + place), 0), steps).to(tl.int32)
     if not s.keep_all:
@@ -216,6 +177,7 @@ def backward(
         grad_last_reads, grad_last_hidden, grad_last_cell, grad_reads, grad_hidden, grad_cell, row, rows, s
     )
     tl.debug_barrier()
+    held_gradient = hold(grad_memory, padded_size, s)
 
     for index in range(length):
         t = length - 1 - index
@@ -240,15 +202,14 @@ def backward(
             past = t % every
             if (t == length - 1) | (past == every - 1):
                 kept = memories + ((t // every) * rows + row) * numbers
-                for start in range(0, padded_size, s.tile):
-                    _, _, at, there = tile_at(start, padded_size, s)
-                    tl.store(segment + at, tl.load(kept + at, mask=there, other=0.0), mask=there)
+                remade = copy_memory(kept, segment, padded_size, s)
                 tl.debug_barrier()
                 for again in range(past + s.write_read):
                     that = step - (past - again) * rows
                     made = segment + again * far
-                    write(
+                    remade = write(
                         made,
+                        remade,
                         made + numbers,
                         None,
                         False,
@@ -258,9 +219,14 @@ def backward(
                         padded_size,
                         s,
                     )
+                    if not s.resident:
+                        tl.debug_barrier()
+                if s.resident:
                     tl.debug_barrier()
             before = segment + past * far
             after = before + numbers
+        held_before = hold(before, padded_size, s)
+        held_seen = hold(after, padded_size, s) if s.write_read else held_before
 
         # What comes from outside.
         if grad_output is not None:
@@ -270,21 +236,25 @@ def backward(
         if grad_weights_seen is not None:
             accumulate(grad_weights_seen + step * slots, grad_weights, slots, s.block)
         if grad_memories is not None:
-            accumulate(grad_memories + (step + rows) * numbers, grad_memory, numbers, s.block)
+            seen_gradient = grad_memories + (step + rows) * numbers
+            held_gradient = add_memory(seen_gradient, grad_memory, held_gradient, padded_size, s)
         unit_keys(spoken, units, s)
         tl.debug_barrier()
 
         # The read, and then the write or, where they come after it, the read heads' addressing.
-        read_backward(after if s.write_read else before, grad_reads, grad_weights, padded_size, s)
+        seen = after if s.write_read else before
+        read_backward(seen, held_seen, grad_reads, grad_use, padded_size, s)
         if not s.write_read:
-            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, padded_size, s)
+            held_gradient = write_backward(
+                before, held_before, grad_memory, held_gradient, weights_now, spoken, grad_use, words, padded_size, s
+            )
         tl.debug_barrier()
         content_seen = None if grad_content is None else grad_content + step * slots
         end: tl.constexpr = s.read_heads if s.write_read else s.heads
-        total = tl.zeros([padded], q.dtype.element_ty)
-        for h in range(end):
-            total = address_backward(
-                h,
+        for head in range(0, end, s.heads_at_once):
+            address_backward(
+                head,
+                end,
                 similar,
                 spoken,
                 slopes_now,
@@ -294,31 +264,45 @@ def backward(
                 logarithms_now,
                 weights_now,
                 norms_now,
+                grad_use,
                 grad_weights,
                 content_seen,
                 words,
                 z,
-                total,
                 t,
                 memory_size,
                 padded_size,
                 s,
             )
-        n = tl.arange(0, s.slots)
-        tl.store(q + n, total, mask=n < padded_size)
         tl.debug_barrier()
-        addressed = after if s.write_read else before
-        content_backward(
-            addressed, grad_memory, z, q, units, grad_units, weights_now, grad_reads, 0, end, True, padded_size, s
+        held_gradient = content_backward(
+            seen,
+            held_seen,
+            grad_memory,
+            held_gradient,
+            z,
+            similar,
+            norms_now,
+            units,
+            grad_units,
+            weights_now,
+            grad_reads,
+            0,
+            end,
+            True,
+            padded_size,
+            s,
         )
         tl.debug_barrier()
         if s.write_read:
-            write_backward(before, grad_memory, weights_now, spoken, grad_weights, words, padded_size, s)
+            held_gradient = write_backward(
+                before, held_before, grad_memory, held_gradient, weights_now, spoken, grad_use, words, padded_size, s
+            )
             tl.debug_barrier()
-            total = tl.zeros([padded], q.dtype.element_ty)
-            for h in range(s.read_heads, s.heads):
-                total = address_backward(
-                    h,
+            for head in range(s.read_heads, s.heads, s.heads_at_once):
+                address_backward(
+                    head,
+                    s.heads,
                     similar,
                     spoken,
                     slopes_now,
@@ -328,23 +312,25 @@ def backward(
                     logarithms_now,
                     weights_now,
                     norms_now + padded_size,
+                    grad_use,
                     grad_weights,
                     content_seen,
                     words,
                     z,
-                    total,
                     t,
                     memory_size,
                     padded_size,
                     s,
                 )
-            tl.store(q + n, total, mask=n < padded_size)
             tl.debug_barrier()
-            content_backward(
+            held_gradient = content_backward(
                 before,
+                held_before,
                 grad_memory,
+                held_gradient,
                 z,
-                q,
+                similar,
+                norms_now + padded_size,
                 units,
                 grad_units,
                 weights_now,
@@ -388,7 +374,9 @@ def backward(
 
     # Gradients of the state that the sequence started from.
     if grad_memory_out is not None:
-        transpose_out(grad_memory, grad_memory_out + place * (memory_size * s.words), memory_size, padded_size, s)
+        transpose_out(
+            grad_memory, held_gradient, grad_memory_out + place * (memory_size * s.words), memory_size, padded_size, s
+        )
         to_read = grad_read_weights_out + place * (s.read_heads * memory_size)
         to_write = grad_write_weights_out + place * (s.write_heads * memory_size)
         copy_weights_out(grad_weights, to_read, 0, s.read_heads, memory_size, padded_size, s)

@@ -10,39 +10,19 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.ntm.triton.heads import address, speak
+from tapehead.ops.ntm.triton.write import write
 from tapehead.ops.triton import controller
 from tapehead.ops.triton.memory import (
     copy_weights,
     copy_weights_out,
+    hold,
     read,
     similarity,
-    tile_at,
     transpose_in,
     transpose_out,
 )
 
-__all__ = ["forward", "write"]
-
-
-@triton.jit
-def write(before, after, kept, keep, weights, parameters, in_place: tl.constexpr, padded_size, s: tl.constexpr):
-    """Erase with every write head, then add with every one, eq. 3 and 4; to `kept` as well where `keep` says so."""
-    for start in range(0, padded_size, s.tile):
-        n, j, at, there = tile_at(start, padded_size, s)
-        tile = tl.load(before + at, mask=there, other=0.0)
-        added = tl.zeros_like(tile)
-        for h in range(s.write_heads):
-            weight = tl.load(weights + (s.read_heads + h) * padded_size + n, mask=n < padded_size, other=0.0)
-            erase = tl.load(parameters + s.erase + h * s.words + j, mask=j < s.words, other=0.0)
-            add = tl.load(parameters + s.add + h * s.words + j, mask=j < s.words, other=0.0)
-            tile *= 1.0 - erase[:, None] * weight[None, :]
-            added += add[:, None] * weight[None, :]
-        tile += added
-        if in_place:
-            tl.debug_barrier()
-        tl.store(after + at, tile, mask=there)
-        if kept is not None:
-            tl.store(kept + at, tile, mask=there & keep)
+__all__ = ["forward"]
 
 
 @triton.jit(
@@ -99,7 +79,7 @@ def forward(
     raw,  # (P,)
     units,  # (heads, M)
     carried,  # (2, heads, Np): weights of even steps, of odd ones
-    current,  # (M, Np), where not every memory is kept
+    current,  # (M, Np), where not every memory is kept; where it is held, for its start
     steps,
     rows,
     memory_size,
@@ -175,6 +155,7 @@ def forward(
     )
     controller.start(reads, hidden, cell, inputs, cells, row, rows, s)
     tl.debug_barrier()
+    held = hold(start, padded_size, s)
 
     for t in range(length):
         step = row + t * rows
@@ -187,9 +168,12 @@ def forward(
         if s.keep_all:
             before = memories + step * numbers
             after = memories + (step + rows) * numbers
+        elif s.resident:
+            before = start
+            after = None
         else:
-            before = current + place * numbers
-            after = before
+            before = start
+            after = start
         output_now = output + step * (s.hidden + s.reads)
         spoken = parameters + at * s.parameters
         slopes_now = slopes + at * (4 * s.heads)
@@ -220,14 +204,15 @@ def forward(
 
         # Who addresses M_{t-1}: all heads, or the write heads.
         first: tl.constexpr = s.read_heads if s.write_read else 0
-        similarity(before, units, similar, norms_now + s.write_read * padded_size, first, s.heads, padded_size, s)
+        similarity(before, held, units, similar, norms_now + s.write_read * padded_size, first, s.heads, padded_size, s)
         tl.debug_barrier()
         content_now = content + at * slots
         logarithms_now = logarithms + at * slots
         weights_now = weights + at * slots
-        for h in range(first, s.heads):
+        for head in range(first, s.heads, s.heads_at_once):
             address(
-                h,
+                head,
+                s.heads,
                 similar,
                 spoken,
                 slopes_now,
@@ -242,16 +227,18 @@ def forward(
             )
         tl.debug_barrier()
         if not s.write_read:
-            read(before, pointed, output_now + s.hidden, inputs, padded_size, s)
+            read(before, held, pointed, output_now + s.hidden, inputs, padded_size, s)
         kept = memories + ((t + 1) // every * rows + row) * numbers if s.save and not s.keep_all else None
-        write(before, after, kept, (t + 1) % every == 0, pointed, spoken, not s.keep_all, padded_size, s)
+        keep = (t + 1) % every == 0
+        held = write(before, held, after, kept, keep, pointed, spoken, not s.keep_all, padded_size, s)
         if s.write_read:
             tl.debug_barrier()
-            similarity(after, units, similar, norms_now, 0, s.read_heads, padded_size, s)
+            similarity(after, held, units, similar, norms_now, 0, s.read_heads, padded_size, s)
             tl.debug_barrier()
-            for h in range(s.read_heads):
+            for head in range(0, s.read_heads, s.heads_at_once):
                 address(
-                    h,
+                    head,
+                    s.read_heads,
                     similar,
                     spoken,
                     slopes_now,
@@ -265,12 +252,12 @@ def forward(
                     s,
                 )
             tl.debug_barrier()
-            read(after, pointed, output_now + s.hidden, inputs, padded_size, s)
+            read(after, held, pointed, output_now + s.hidden, inputs, padded_size, s)
         tl.debug_barrier()
 
     # The state after the row's last step.
     end = memories + (row + length * rows) * numbers if s.keep_all else current + place * numbers
-    transpose_out(end, last_memory + place * (memory_size * s.words), memory_size, padded_size, s)
+    transpose_out(end, held, last_memory + place * (memory_size * s.words), memory_size, padded_size, s)
     pointed_last = carried + (length % 2) * slots
     copy_weights_out(
         pointed_last,
