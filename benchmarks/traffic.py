@@ -4,7 +4,8 @@ They are counted apart by where they come from:
 
 - From the caches: what is read or written again in every step of every row. The weights of the recurrent products and
   of the heads, once forward and once backward; and every pass over a memory, or over its gradient, that the kernels
-  make. It is little for a row, and stays in the caches. The device's memory would be too slow for it.
+  make: where a program holds them in registers, only the memories that are made again. It is little for a row, and
+  stays in the caches. The device's memory would be too slow for it.
 - Through the device's memory: what is written once and read once. All that the forward keeps for the backward, the
   output, the sums that torch's products make for the kernels and take from them, and the output's gradient, which is
   only read. A cache that has room for all of it spares a part.
@@ -22,15 +23,17 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.kernels import INPUT_SIZE, Point
+from tapehead.ops.launches import tiles
 from tapehead.ops.ntm.parameters import NTMSettings
 from tapehead.ops.ntm.shapes import Shape, Sizes
 from tapehead.ops.packing import chosen_every
 from tapehead.ops.shapes import padded
+from tapehead.ops.tilings import USUAL
 
 __all__ = ["Traffic", "kept_every", "shape_of", "traffic"]
 
 FORWARD_PASSES = 4
-"""Over a memory in a step: the similarities and the read of it, then the write, which reads and writes it."""
+"""Over a memory in a step, in tiles: the similarities and the read of it, then the write, which reads and writes it."""
 BACKWARD_PASSES = 3 + 4
 """The same backward: the memory for the read, the write and the content; its gradient in and out for the last two."""
 NUMBER = 4
@@ -61,10 +64,12 @@ def traffic(point: Point) -> Traffic:
     shape, every = shape_of(point), kept_every(point)
     calls = point.steps * point.rows
     weights = shape.gates * (shape.reads + shape.hidden_size) + shape.parameters * shape.hidden_size
-    passes = (FORWARD_PASSES + BACKWARD_PASSES) * point.steps
-    # The memories between two kept ones are written again: each is stored, all but the kept ones are read.
+    resident = tiles(shape, shape.heads, USUAL).resident
+    passes = 0 if resident else (FORWARD_PASSES + BACKWARD_PASSES) * point.steps
+    # The memories between two kept ones are written again. Each is stored; where it is held each is read once, as the
+    # backward comes to it, elsewhere all but the kept ones are read to make the next.
     if every > 1:
-        passes += 2 * point.steps - math.ceil(point.steps / every)
+        passes += 2 * point.steps - (0 if resident else math.ceil(point.steps / every))
     caches = calls * 2 * weights + passes * point.rows * point.slots * point.word
     kept = sum(shape.internals(every, True, False).values())
     output = shape.hidden_size + shape.reads

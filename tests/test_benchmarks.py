@@ -152,14 +152,18 @@ def test_bytes_are_counted():
     point = gpu.Point(rows=1, steps=1, slots=16, word=3, hidden=2)
     weights = 8 * (3 + 2) + 24 * 2
     assert kept_every(point) == 1
-    assert traffic(point).caches == 4 * (2 * weights + (4 + 7) * 16 * 3)
+    assert traffic(point).caches == 4 * 2 * weights  # the memory is held
     padded = {"weights": 32, "content": 32, "parameters": 32, "similarity": 32, "logarithms": 32}
     padded |= {"inverse_norms": 16, "slopes": 16, "gates": 16, "memories": 2 * 16 * 3}
     assert traffic(point).device == 4 * (2 * sum(padded.values()) + 2 * (2 * 8 + 24) + 3 * (2 + 3))
-    # Five steps with every fourth memory kept: five are written again, three of them from others.
+    # Five steps with every fourth memory kept: five are written again, and read once.
     five = traffic(point._replace(steps=5))
-    assert five.caches == 4 * (5 * 2 * weights + (5 * (4 + 7) + 5 + 3) * 16 * 3)
+    assert five.caches == 4 * (5 * 2 * weights + (5 + 5) * 16 * 3)
     assert traffic(point._replace(steps=5, rows=7)).caches == 7 * five.caches
+    # A memory that is passed over in tiles; of the five, three are made from others.
+    large = point._replace(slots=4096)
+    assert traffic(large).caches == 4 * (2 * weights + (4 + 7) * 4096 * 3)
+    assert traffic(large._replace(steps=5)).caches == 4 * (5 * 2 * weights + (5 * (4 + 7) + 5 + 3) * 4096 * 3)
 
 
 def test_limits_are_measured_and_leave_torch_as_it_was(monkeypatch):
