@@ -58,5 +58,6 @@ SHORT_LIST = (
     Tiling(2, 2048, 16, 64),
     Tiling(1, 1024, 16, 64),
     Tiling(1, 1024, 16, 32),
+    Tiling(8, 8192, 32, 128),
 )
 """What `tapehead.tune` tries: many warps for few programs, which leave most of a GPU idle, few for many."""
