@@ -39,7 +39,7 @@ MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average."
 """Of the model's parameters in a checkpoint, and of their mean where there is one: the LightningModule's attributes."""
 
 PARTS = {"state_dict": dict, "progress": dict, "stream_position": int, "random_state": torch.Tensor}
-"""Of a checkpoint, besides Lightning's own."""
+"""Of a checkpoint that a run can go on from, besides Lightning's own."""
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -198,8 +198,12 @@ class Run:
             )
         return self.last_checkpoint()
 
-    def load_checkpoint(self, path: Path) -> dict[str, Any]:
+    def load_checkpoint(self, path: Path, *, to_go_on: bool = False) -> dict[str, Any]:
         """A checkpoint's contents; nothing in the file is executed.
+
+        Args:
+            path: of the file
+            to_go_on: whether a run is to go on from it, which takes more than the weights
 
         Raises:
             RunError: it cannot be read, or a part is missing.
@@ -211,7 +215,8 @@ class Run:
             hint = f" Others in the folder: {', '.join(others)}." if others else ""
             raise RunError(f"{path}: damaged, it cannot be read ({type(error).__name__}).{hint}") from error
         found = contents if isinstance(contents, dict) else {}
-        missing = [name for name, kind in PARTS.items() if not isinstance(found.get(name), kind)]
+        wanted = PARTS if to_go_on else {"state_dict": dict}
+        missing = [name for name, kind in wanted.items() if not isinstance(found.get(name), kind)]
         if missing:
             raise RunError(f"{path}: not a checkpoint of tapehead, or a damaged one: it has no {', '.join(missing)}.")
         return contents

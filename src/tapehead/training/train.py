@@ -100,7 +100,7 @@ def prepare(
     else:
         run, config, options = _resumed(argv, task, model, recipe, resume)
         checkpoint = run.last_checkpoint()
-        contents = run.load_checkpoint(checkpoint)
+        contents = run.load_checkpoint(checkpoint, to_go_on=True)
     torch.manual_seed(config.seed)
     trainer, module = trainers.build(config, options, run)
     if checkpoint is not None:
