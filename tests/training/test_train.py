@@ -9,10 +9,12 @@ import os
 import warnings
 
 import pytest
+import torch
 import yaml
 
 from tapehead import core
 from tapehead.cli import main
+from tapehead.tasks import Copy
 from tapehead.training.runs import Run
 from tests.training.tiny import same, train, weights
 
@@ -52,6 +54,21 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(finished, 
     assert train(tmp_path / "other", "--seed=1") == 0
     assert same(weights(finished), weights(tmp_path / "again"))
     assert not same(weights(finished), weights(tmp_path / "other"))
+
+
+def test_an_update_takes_no_more_threads_than_it_has_rows(tmp_path, monkeypatch):
+    seen = []
+    sample = Copy.training_sample
+    monkeypatch.setattr(Copy, "training_sample", lambda *given: seen.append(torch.get_num_threads()) or sample(*given))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert train(tmp_path / "one", "--training.batch_size=1") == 0
+        assert train(tmp_path / "two", "--training.batch_size=2") == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1, 2}
 
 
 def test_a_run_repeats_from_its_own_configuration(finished, tmp_path):

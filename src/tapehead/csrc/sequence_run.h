@@ -76,12 +76,17 @@ template <class Fields> Fields fields_of(const Fields& all, Index group) {
     return own;
 }
 
+// Below so many multiply-adds, a tenth of a millisecond, other threads are not worth waking: they save little where
+// their cores are idle, and where other programs run on these, all wait until the last has got a turn.
+constexpr Index worth_threads = 4 << 20;
+constexpr Index packing_cost = 8;  // of a number, in multiply-adds
+
 // `Pass` runs a bundle of rows: a machine's forward or its backward.
 template <class T, class Shape, template <class> class Pass, bool FORWARD, class Fields> int run(const Fields& fields) {
     const Shape shape(fields);
     const Index groups = fields.groups, bundles = count_bundles(shape.rows, fields.threads);
     Arena arena;
-    Index panel_count = 0;
+    Index panel_count = 0, weights = 0;
     Call<T>* calls = nullptr;
     const auto lay_out = [&](bool counting) {
         Fields* const own = arena.take<Fields>(groups);
@@ -92,13 +97,14 @@ template <class T, class Shape, template <class> class Pass, bool FORWARD, class
             call.layers = arena.take<Panels<T>>(shape.layers);
             Index* const order = arena.take<Index>(shape.rows);
             call.statuses = arena.take<int>(bundles);
-            panel_count = 0;
+            panel_count = weights = 0;
             const auto take = [&](Index columns, Index rows) {
                 Panels<T> panels;
                 panels.depth = FORWARD ? columns : rows;
                 panels.width = FORWARD ? rows : columns;
                 panels.data = arena.take<T>(panels.size());
                 panel_count += panels.count();
+                weights += panels.size();
                 return panels;
             };
             for (Index l = 0; l < shape.layers; ++l) {
@@ -121,18 +127,19 @@ template <class T, class Shape, template <class> class Pass, bool FORWARD, class
     if (!arena.allocate(fields.poison != 0)) return out_of_memory;
     lay_out(false);
     prefer_large_pages(fields.internals, fields.internals_bytes);
-    const auto run_all = [&](Index each, void (*task)(void*, std::int64_t)) {
+    const auto run_all = [&](Index each, void (*task)(void*, std::int64_t), Index multiply_adds) {
         Tasks<T> tasks{calls, each};
-        run_tasks(fields.threads, groups * each, task, &tasks);
+        run_tasks(groups * multiply_adds < worth_threads ? 1 : fields.threads, groups * each, task, &tasks);
     };
-    run_all(panel_count, pack_panel<T, FORWARD>);
-    run_all(bundles, run_bundle<T, Pass>);
+    const Index product = weights * shape.steps * shape.rows;
+    run_all(panel_count, pack_panel<T, FORWARD>, packing_cost * weights);
+    run_all(bundles, run_bundle<T, Pass>, worth_threads);
     for (Index g = 0; g < groups; ++g)
         for (Index i = 0; i < bundles; ++i)
             if (calls[g].statuses[i] != done) return calls[g].statuses[i];
     if (!FORWARD) {
-        run_all(weight_tasks(calls[0]), weight_task<T>);
-        run_all(input_tasks(calls[0]), input_task<T>);
+        run_all(weight_tasks(calls[0]), weight_task<T>, product);
+        run_all(input_tasks(calls[0]), input_task<T>, product);
     }
     return done;
 }

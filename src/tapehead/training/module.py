@@ -26,6 +26,7 @@ from tapehead.training.instances import Instances
 from tapehead.training.loaders import Blocks, Sizes
 from tapehead.training.metrics import TRAINING_ERRORS, Score
 from tapehead.training.optimisers import build_optimiser
+from tapehead.training.threads import at_most_threads
 from tapehead.training.updates import Update, Updates
 
 if TYPE_CHECKING:
@@ -206,7 +207,8 @@ class TrainingModule(LightningModule):
     def _make_updates(self, steps: int) -> list[Update]:
         if self.companions is not None and steps:
             return self.companions.train(steps)
-        return [self.updates.make() for _ in range(steps)]
+        with at_most_threads(self.config.training.batch_size):
+            return [self.updates.make() for _ in range(steps)]
 
     def on_train_epoch_end(self) -> None:
         # What callbacks may look at: those of the epoch's last block.
