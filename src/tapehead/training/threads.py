@@ -14,8 +14,8 @@ __all__ = ["at_most_threads"]
 def at_most_threads(count: int) -> Iterator[None]:
     """Have torch, and with it the C++ core, compute with no more threads than this in the block.
 
-    A row is computed on one thread. With more threads than rows the others get crumbs of work, and where another program
-    runs on one of the cores every crumb waits for the system to hand out its turns.
+    A row is computed on one thread. With more threads than rows the others get crumbs of work, and where another
+    program runs on one of the cores every crumb waits for its turn.
 
     >>> with at_most_threads(1):
     ...     torch.get_num_threads()
