@@ -205,6 +205,17 @@ def check_no_repeats(owner: str, repeats: int | None) -> None:
         )
 
 
+def check_size_names(owner: str, size: Size | None, *names: str) -> None:
+    """Raise unless a size is None or has these names and no others."""
+    if size is None:
+        return
+    example = ", ".join(f'"{name}": 5' for name in names)
+    if not isinstance(size, dict):
+        raise TypeError(f"{owner}: expected a size that is a dict, such as {{{example}}}, got {size!r}.")
+    if size.keys() != set(names):
+        raise ValueError(f"{owner}: expected a size with {' and '.join(names)}, such as {{{example}}}, got {size!r}.")
+
+
 def check_word(owner: str, name: str, value: str, known: Iterable[str]) -> None:
     """Raise unless `value` is one of the words."""
     words = tuple(known)
