@@ -20,6 +20,7 @@ from tapehead.tasks.omniglot.labels import (
     Labels,
     draw_labels,
     label_losses,
+    label_probabilities,
     label_texts,
     labels_are_right,
 )
@@ -264,6 +265,10 @@ class Omniglot(Task):
     def right(self, logits: Tensor, batch: Batch) -> Tensor:
         """Whether the answer is the label, all letters of it: (T, B, O) -> (T, B) bool."""
         return labels_are_right(self.labels, logits, batch.target)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each label, or of each letter in its place."""
+        return label_probabilities(self.labels, logits)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy in nats, summed over steps and letters of a string, averaged over the batch: ()."""
