@@ -42,7 +42,8 @@ def make_run(path, model="ntm", task="copy", seed=0, summary=True, **sizes):
     run.create(config)
     weights = {f"model.{name}": tensor for name, tensor in config.build_model().state_dict().items()}
     run.checkpoints.mkdir()
-    torch.save({"state_dict": weights}, run.checkpoints / "best.ckpt")
+    others = {"progress": {}, "stream_position": 0, "random_state": torch.get_rng_state()}
+    torch.save({"state_dict": weights, **others}, run.checkpoints / "best.ckpt")
     log = run.logs / "csv" / "version_0" / "metrics.csv"
     log.parent.mkdir(parents=True)
     log.write_text(METRICS)

@@ -85,7 +85,7 @@ class PretrainedError(TapeheadError):
 
 
 class DataError(TapeheadError):
-    """A data set is missing, truncated, altered, or cannot be downloaded."""
+    """A data set is missing, truncated, altered, or cannot be downloaded, or what a task draws is no batch."""
 
 
 class TrainingError(TapeheadError):

@@ -190,13 +190,15 @@ def _draw_answer(task: Task, batch: Batch, logits: Tensor, trace: Trace | MANNTr
         names = task.label_names(target), task.label_names(logits)
         drawings, instances = task.drawings(batch)[:, 0], task.instances(batch)[:, 0]
         return draw_episode(drawings, *names, instances, trace=trace, title=title)
+    answers_count = task.measure == "wrong_answers"
     return draw_answer(
         batch.input[:, 0],
         target,
-        logits.sigmoid(),
+        task.probabilities(logits.unsqueeze(1))[:, 0],
         batch.mask[:, 0],
         input_names=task.channel_names(),
         target_names=_target_names(task),
+        right=task.right(logits.unsqueeze(1), batch)[:, 0] if answers_count else None,
         title=title,
     )
 

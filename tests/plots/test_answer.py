@@ -78,3 +78,15 @@ def test_an_input_below_0_has_a_scale_of_its_own():
     assert set(limits[1:]) == {(0, 1)}
     unsigned = draw_answer(input.abs(), target, output, mask)
     assert {axes.images[0].get_clim() for axes in unsigned.axes if axes.images} == {(0, 1)}
+
+
+@pytest.mark.parametrize(("right", "said"), [([True, False], "1 of 2"), ([False, False], "2 of 2"), ([True, True], "")])
+def test_where_answers_count_the_largest_error_of_a_wrong_one_is_marked(right, said):
+    input, target = torch.zeros(3, 2), torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    output = torch.tensor([[0.9, 0.1, 0.1], [0.4, 0.3, 0.3], [0.1, 0.2, 0.7]])
+    mask, right = torch.tensor([False, True, True]), torch.tensor([False, *right])
+    figure = draw_answer(input, target, output, mask, right=right)
+    summary = f"{said} answers are wrong (crosses)" if said else "none of 2 answers is wrong; the largest error is 0.8"
+    assert titles(figure)[-1] == f"Error: {summary}"
+    crosses = figure.axes[4].collections[-1].get_offsets().tolist()
+    assert sorted(crosses) == [cross for cross in ([1, 0], [2, 1]) if not right[cross[0]]]

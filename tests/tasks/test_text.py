@@ -55,3 +55,29 @@ def test_as_many_rows_as_asked_for_each_as_long_as_it_is():
     shown = [line.split()[-1] for line in lines if "delimiter" in line]
     assert [len(text) for text in shown] == batch.lengths[:3].tolist()
     assert task.to_text(batch, rows=99).count("sequence") == 6
+
+
+class Classes(Copy):
+    """Each step's answer is one class of two."""
+
+    measure = "wrong_answers"
+
+    def right(self, logits, batch):
+        return logits.argmax(-1) == batch.target.argmax(-1)
+
+    def probabilities(self, logits):
+        return logits.softmax(-1)
+
+
+def test_where_answers_count_those_that_are_right_have_no_marks():
+    batch = BATCH._replace(target=torch.tensor([[0.0, 0], [0, 0], [0, 0], [1, 0], [0, 1]])[:, None])
+    task = Classes(bits=2)
+    logits = torch.tensor([[9.0, 9], [9, 9], [9, 9], [2, 1], [-2, -1]])[:, None]
+    plain = task.to_text(batch).splitlines()
+    marked = task.to_text(batch, logits).splitlines()
+    assert marked[0] == f"{plain[0]}, 0 of 2 answers wrong"
+    assert marked[1:] == plain[1:]
+    logits[4] = logits[4].flip(-1)
+    marked = task.to_text(batch, logits).splitlines()
+    assert marked[0].endswith("1 of 2 answers wrong")
+    assert marked[-2:] == ["  target 0      #x", "  target 1      .o"]

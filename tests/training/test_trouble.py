@@ -13,6 +13,7 @@ import torch
 
 from tapehead.cli import main
 from tapehead.files import replacing
+from tapehead.tasks import TASKS, Copy
 from tapehead.training.runs import Run
 from tests.training.tiny import same, train, weights
 
@@ -160,3 +161,14 @@ def test_a_run_goes_on_when_nobody_reads_its_output_any_more(tmp_path, monkeypat
     assert capsys.readouterr().err.count("nobody reads the output any more; training goes on") == 1
     assert Run.open(tmp_path / "run").summary()["sequences"] == 48
     assert not (tmp_path / "run" / "progress.json").exists()
+
+
+@pytest.mark.parametrize("method", ["training_sample", "validation_sample"])
+def test_a_task_that_draws_no_batch_gets_a_sentence_and_leaves_no_run(tmp_path, capsys, monkeypatch, method):
+    monkeypatch.setitem(TASKS, "plain", type("Plain", (Copy,), {method: lambda self, *draw: tuple(self.sample(*draw))}))
+    options = ["--training.sequences=4", "--training.validate_every=4", "--trainer.accelerator=cpu"]
+    assert main(["train", "plain", "--out", str(tmp_path / "run"), *options, "--model.hidden_size=4"]) == 1
+    error = capsys.readouterr().err
+    assert f"Plain.{method}: expected a tapehead.tasks.Batch, got a tuple." in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()

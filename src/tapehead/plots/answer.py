@@ -31,11 +31,13 @@ def draw_answer(
     *,
     input_names: Sequence[str] = (),
     target_names: Sequence[str] = (),
+    right: Tensor | None = None,
     title: str | None = None,
 ) -> Figure:
     """Input, target, output and error of one sequence, a row for each channel, time from left to right.
 
-    Steps that do not count are pale. The error is `|output - target|`; a cross marks a bit on the wrong side of 0.5.
+    Steps that do not count are pale. The error is `|output - target|`; a cross marks a bit on the wrong side of 0.5, or
+    where it is known which answers are right the largest error of a wrong one.
 
     Args:
         input: what was shown
@@ -44,12 +46,14 @@ def draw_answer(
         mask: the steps that count
         input_names: of the input channels
         target_names: of the target channels
+        right: whether the answer of each step is right, where answers count; None where bits do
         title: of the picture
 
     Shape:
         input: (T, D)
         target, output: (T, O)
         mask: (T,), bool, some of it true
+        right: (T,), bool
 
     Raises:
         ValueError: the shapes do not go together, or no step counts.
@@ -71,7 +75,11 @@ def draw_answer(
     if not counts.any():
         raise ValueError("draw_answer: expected a mask with a step that counts, got none.")
     wanted, said = np.where(counts, wanted, np.nan), np.where(counts, said, np.nan)
+    error = abs(said - wanted)
     wrong = counts & ((said > 0.5) != (wanted > 0.5))
+    if right is not None:
+        largest = np.arange(len(wanted))[:, None] == np.nan_to_num(error).argmax(0)
+        wrong = counts & ~right.bool().cpu().numpy() & largest
 
     heights = [max(0.3, ROW * rows) for rows in (len(shown), len(wanted), len(wanted), len(wanted))]
     figure, (strip, *panels) = stack(heights, title)
@@ -86,20 +94,21 @@ def draw_answer(
             colour_bar(figure, image, panels[:1], "input")
     colour_bar(figure, image, panels[1:3] if signed else panels[:3], "bit, or probability of a 1", aspect=25)
     _write_numbers(panels[0], shown)
-    error = heat_map(panels[3], abs(said - wanted), colours=ERROR, low=0, high=1, separate=True)
+    errors = heat_map(panels[3], error, colours=ERROR, low=0, high=1, separate=True)
     _name_channels(panels[3], wanted.shape[0], target_names)
-    colour_bar(figure, error, panels[3:], "error")
+    colour_bar(figure, errors, panels[3:], "error")
     rows, columns = np.nonzero(wrong)
     panels[3].scatter(columns, rows, s=min(16, (400 / steps) ** 2), marker="x", color="black", linewidth=0.9)
 
-    total = int(counts.sum()) * wanted.shape[0]
+    what = "bits" if right is None else "answers"
+    total = int(counts.sum()) * (wanted.shape[0] if right is None else 1)
     panels[0].set_title("Input")
     panels[1].set_title("Target")
     panels[2].set_title("Output")
     if len(rows):
-        summary = f"{len(rows):,} of {total:,} bits are wrong (crosses)"
+        summary = f"{len(rows):,} of {total:,} {what} are wrong (crosses)"
     else:
-        summary = f"none of {total:,} bits is wrong; the largest error is {np.nanmax(abs(said - wanted)):.2g}"
+        summary = f"none of {total:,} {what} is wrong; the largest error is {np.nanmax(error):.2g}"
     panels[3].set_title(f"Error: {summary}")
     mark_answer([strip, *panels], int(counts.argmax()), steps)
     return figure

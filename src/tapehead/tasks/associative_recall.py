@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tapehead.tasks.bits import balanced_bits
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, check_word, draw
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, check_size_names, check_word, draw
 
 __all__ = ["AssociativeRecall"]
 
@@ -124,6 +124,7 @@ class AssociativeRecall(Task):
         return self._draw(batch_size, generator, size, self.item_bits)
 
     def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, kind: ItemBits) -> Batch:
+        check_size_names("AssociativeRecall", size, "items")
         mixed = size is None and self.mixed_lengths
         if size is None:
             counts = draw(self.min_items, self.max_items, batch_size, generator, each=mixed)

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 
 from tapehead.tasks.bits import Density, draw_vectors
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, check_word, draw, shown_then_asked
+from tapehead.tasks.task import (
+    Batch,
+    Size,
+    Task,
+    check_no_repeats,
+    check_range,
+    check_size_names,
+    check_word,
+    draw,
+    shown_then_asked,
+)
 
 __all__ = ["Copy"]
 
@@ -105,6 +115,7 @@ class Copy(Task):
         return self._draw(batch_size, generator, size, self.density)
 
     def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, density: Density) -> Batch:
+        check_size_names("Copy", size, "length")
         if size is None and self.mixed_lengths:
             lengths = draw(self.min_length, self.max_length, batch_size, generator, each=True)
             return self._ragged(lengths, generator, density)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats
+from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats, check_size_names
 
 __all__ = ["NGrams"]
 
@@ -93,6 +93,7 @@ class NGrams(Task):
         return 2 ** (self.n - 1)
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
+        check_size_names("NGrams", size, "length")
         length = size["length"] if size else self.length
         tables = self._tables(batch_size, generator).tolist()
         chances = torch.rand(batch_size, length, generator=generator, dtype=torch.float64).tolist()

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, shown_then_asked
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_size_names, shown_then_asked
 
 __all__ = ["PrioritySort"]
 
@@ -98,6 +98,7 @@ class PrioritySort(Task):
         return size["length"]
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
+        check_size_names("PrioritySort", size, "length")
         length = size["length"] if size else self.length
         dtype = torch.get_default_dtype()
         vectors = torch.randint(0, 2, (length, batch_size, self.bits), generator=generator, dtype=dtype)

@@ -10,7 +10,7 @@ from typing import ClassVar, get_args
 import torch
 
 from tapehead.tasks.bits import Density, draw_vectors
-from tapehead.tasks.task import Batch, Size, Task, check_range, check_word, draw
+from tapehead.tasks.task import Batch, Size, Task, check_range, check_size_names, check_word, draw
 
 __all__ = ["RepeatCopy"]
 
@@ -130,6 +130,7 @@ class RepeatCopy(Task):
         return self._draw(batch_size, generator, size, self.density)
 
     def _draw(self, batch_size: int, generator: torch.Generator | None, size: Size | None, density: Density) -> Batch:
+        check_size_names("RepeatCopy", size, "length", "repeats")
         if size is not None:
             lengths = torch.full((1,), size["length"]).expand(batch_size)
             repeats = torch.full((1,), size["repeats"]).expand(batch_size)

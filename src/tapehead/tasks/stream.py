@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tapehead.tasks.checks import check_batch
 from tapehead.tasks.task import Batch, Size, Task
 
 __all__ = ["Stream", "generator_for"]
@@ -60,9 +61,18 @@ class Stream:
         self.seed = seed
         self.rank = rank
         self.position = 0
+        self._checked = False
 
     def draw(self, size: Size | None = None) -> Batch:
-        """The next batch to train on."""
+        """The next batch to train on; the first one drawn is checked.
+
+        Raises:
+            DataError: it is no batch of the task.
+        """
         generator = generator_for(self.seed, self.rank and _OTHER_RANKS + self.rank, self.position)
         self.position += 1
-        return self.task.training_sample(self.batch_size, generator, size)
+        batch = self.task.training_sample(self.batch_size, generator, size)
+        if not self._checked:
+            check_batch(self.task, "training_sample", batch, self.batch_size)
+            self._checked = True
+        return batch

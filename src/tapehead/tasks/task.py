@@ -121,6 +121,10 @@ class Task(ABC):
         """Whether the answer of each step is right, all bits of it: (T, B) bool."""
         return ((logits > 0) == (batch.target > 0.5)).all(-1)
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """What pictures show of logits (T, B, O), in 0..1: of the same shape. The sigmoid, where channels are bits."""
+        return logits.sigmoid()
+
     def optimal_bits(self, batch: Batch) -> Tensor:
         """Bits of each sequence under the best possible predictor: (B,). None at all where the answer is certain."""
         return batch.target.new_zeros(batch.target.shape[1])
@@ -137,7 +141,8 @@ class Task(ABC):
         """A batch as text: a line a channel, time from left to right.
 
         Ones are `#`, zeros `.`, other values their sign; steps of the target that do not count
-        are blank. With logits a wrong bit is `x` (should be 0) or `o` (should be 1).
+        are blank. With logits a wrong bit is `x` (should be 0) or `o` (should be 1); where answers count and not bits,
+        those of a wrong answer are, and the first line of the sequence says how many answers are wrong.
 
         Args:
             batch: what `sample` gave
@@ -148,19 +153,27 @@ class Task(ABC):
         targets = [f"target {channel}" for channel in range(self.target_size)]
         width = max(map(len, names + targets))
         lines = []
+        wanted = answers = batch.target > 0.5
+        heads = [""] * batch.input.shape[1]
+        if logits is not None and self.measure == "wrong_answers":
+            right = self.right(logits, batch)
+            answers = torch.where(right.unsqueeze(-1), wanted, self.probabilities(logits) > 0.5)
+            counts = zip((batch.mask & ~right).sum(0).tolist(), batch.mask.sum(0).tolist(), strict=True)
+            heads = [f", {wrong} of {total} answers wrong" for wrong, total in counts]
+        elif logits is not None:
+            answers = logits > 0
         shown = min(rows, batch.input.shape[1])
         for row in range(shown):
             steps = batch.input.shape[0] if batch.lengths is None else int(batch.lengths[row])
-            lines.append(f"sequence {row + 1} of {batch.input.shape[1]}: {steps} steps")
+            lines.append(f"sequence {row + 1} of {batch.input.shape[1]}: {steps} steps{heads[row]}")
             for channel, name in enumerate(names):
                 values = batch.input[:steps, row, channel].tolist()
                 lines.append(f"  {name:<{width}}  " + "".join(map(_symbol, values)))
             mask = batch.mask[:steps, row].tolist()
             for channel, name in enumerate(targets):
-                target = batch.target[:steps, row, channel] > 0.5
-                answer = target if logits is None else logits[:steps, row, channel] > 0
                 marks = {(True, True): "#", (False, False): ".", (False, True): "x", (True, False): "o"}
-                pairs = zip(mask, target.tolist(), answer.tolist(), strict=True)
+                target, answer = (bits[:steps, row, channel].tolist() for bits in (wanted, answers))
+                pairs = zip(mask, target, answer, strict=True)
                 text = "".join(marks[want, have] if counts else " " for counts, want, have in pairs)
                 lines.append(f"  {name:<{width}}  {text}".rstrip())
         return "\n".join(lines)
@@ -203,6 +216,17 @@ def check_no_repeats(owner: str, repeats: int | None) -> None:
         raise ValueError(
             f"{owner}: expected no repeats, got {repeats}. They are not part of this task; leave them out."
         )
+
+
+def check_size_names(owner: str, size: Size | None, *names: str) -> None:
+    """Raise unless a size is None or has these names and no others."""
+    if size is None:
+        return
+    example = ", ".join(f'"{name}": 5' for name in names)
+    if not isinstance(size, dict):
+        raise TypeError(f"{owner}: expected a size that is a dict, such as {{{example}}}, got {size!r}.")
+    if size.keys() != set(names):
+        raise ValueError(f"{owner}: expected a size with {' and '.join(names)}, such as {{{example}}}, got {size!r}.")
 
 
 def check_word(owner: str, name: str, value: str, known: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from tapehead.errors import did_you_mean
 from tapehead.nn import SequenceModel
 from tapehead.nn.checks import check_choice
 from tapehead.tasks import Task
+from tapehead.tasks.checks import check_task
 from tapehead.training.models import EmbeddingConfig, ModelConfig
 
 __all__ = [
@@ -209,6 +210,7 @@ class RunConfig:
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_task(self.task)
         self.embedding.check(self.task)
         self.solved_task()
         lengths = self.training.select_at

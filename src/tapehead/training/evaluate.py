@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tapehead.nn import SequenceModel
 from tapehead.nn.checks import check_size
 from tapehead.tasks import Batch, Omniglot, Size, Task
+from tapehead.tasks.checks import check_batch
 from tapehead.tasks.stream import generator_for
 from tapehead.training.instances import Instances
 from tapehead.training.metrics import Score
@@ -31,11 +32,19 @@ ROWS = 50
 
 
 def batches(task: Task, size: Size, sequences: int, *numbers: int) -> Iterator[Batch]:
-    """The fixed sequences of a size, in batches: the same for the same numbers, the first of which is a stream."""
+    """The fixed sequences of a size, in batches: the same for the same numbers, the first of which is a stream.
+
+    Raises:
+        DataError: the first is no batch of the task.
+    """
     generator = generator_for(*numbers, *size.values())
-    draw = task.validation_sample if numbers[0] == VALIDATION_STREAM else task.sample
+    method = "validation_sample" if numbers[0] == VALIDATION_STREAM else "sample"
     for start in range(0, sequences, ROWS):
-        yield draw(min(ROWS, sequences - start), generator, size)
+        rows = min(ROWS, sequences - start)
+        batch = getattr(task, method)(rows, generator, size)
+        if start == 0:
+            check_batch(task, method, batch, rows)
+        yield batch
 
 
 def answer(

@@ -324,3 +324,9 @@ def _episodes(**options: int) -> Tensor:
 def test_errors(call, message: str):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("part", ["test", "evaluation", "heldout", None])
+def test_a_part_that_does_not_exist_is_refused(part):
+    with pytest.raises(ValueError, match=r"^Omniglot: expected part 'training' or 'validation' or 'held_out', got"):
+        STILL.episodes(1, generator(), part=part)

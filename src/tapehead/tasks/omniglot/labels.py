@@ -15,6 +15,7 @@ __all__ = [
     "Labels",
     "draw_labels",
     "label_losses",
+    "label_probabilities",
     "label_texts",
     "labels_are_right",
 ]
@@ -57,6 +58,11 @@ def draw_labels(kind: Labels, way: int, batch_size: int, generator: torch.Genera
 def split_characters(kind: Labels, values: Tensor) -> Tensor:
     """(..., O) -> (..., characters, letters), where a number is a single character."""
     return values.unflatten(-1, (-1, len(LETTERS))) if kind == "strings" else values.unsqueeze(-2)
+
+
+def label_probabilities(kind: Labels, logits: Tensor) -> Tensor:
+    """Of each label, or of each letter in its place: (..., O) -> (..., O)."""
+    return split_characters(kind, logits).softmax(-1).flatten(-2)
 
 
 def label_losses(kind: Labels, logits: Tensor, target: Tensor) -> Tensor:

@@ -20,12 +20,13 @@ from tapehead.tasks.omniglot.labels import (
     Labels,
     draw_labels,
     label_losses,
+    label_probabilities,
     label_texts,
     labels_are_right,
 )
 from tapehead.tasks.omniglot.reading import DRAWINGS
 from tapehead.tasks.omniglot.splits import SPLITS, Split, held_out_classes, split_sizes, training_classes
-from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats, check_word
+from tapehead.tasks.task import Batch, Measure, Size, Task, check_no_repeats, check_size_names, check_word
 
 __all__ = ["Omniglot"]
 
@@ -171,6 +172,7 @@ class Omniglot(Task):
         return size["way"]
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
+        check_size_names("Omniglot", size, "length", "way")
         if size is None:
             return self.episodes(batch_size, generator, part="training")
         return self.episodes(batch_size, generator, part="held_out", way=size["way"], length=size["length"])
@@ -179,11 +181,13 @@ class Omniglot(Task):
         self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
     ) -> Batch:
         """Of the classes for training, whether a size is named or not."""
+        check_size_names("Omniglot", size, "length", "way")
         size = size or {}
         return self.episodes(batch_size, generator, part="training", way=size.get("way"), length=size.get("length"))
 
     def validation_sample(self, batch_size: int, generator: torch.Generator | None, size: Size) -> Batch:
         """Of the classes for validation: those held out are for the end."""
+        check_size_names("Omniglot", size, "length", "way")
         part: Part = "validation" if self.validation_classes else "held_out"
         return self.episodes(batch_size, generator, part=part, way=size["way"], length=size["length"])
 
@@ -210,10 +214,11 @@ class Omniglot(Task):
             class_counts: how often each class comes; None takes the task's with "training", and else "equal"
 
         Raises:
-            ValueError: way, length or class_counts that the task cannot have.
+            ValueError: way, length, part or class_counts that the task cannot have.
             DataError: the drawings are missing or damaged, or cannot be downloaded.
             ModuleNotFoundError: the extra `tapehead[omniglot]` is not installed.
         """
+        check_word("Omniglot", "part", part, get_args(Part))
         way, length = self.way if way is None else way, self.length if length is None else length
         self._check_size(way, length, part)
         if self.labels == "one_hot" and way != self.way:
@@ -261,6 +266,10 @@ class Omniglot(Task):
         """Whether the answer is the label, all letters of it: (T, B, O) -> (T, B) bool."""
         return labels_are_right(self.labels, logits, batch.target)
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of each label, or of each letter in its place."""
+        return label_probabilities(self.labels, logits)
+
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy in nats, summed over steps and letters of a string, averaged over the batch: ()."""
         return (label_losses(self.labels, logits, batch.target) * batch.mask).sum() / logits.shape[1]
@@ -300,18 +309,20 @@ class Omniglot(Task):
 
     def _classes(self, part: Part) -> Tensor:
         """What there is to draw from: (K,)."""
-        if part == "held_out":
-            return held_out_classes(self.split)
-        classes, kept = training_classes(self.split), split_sizes(self.split)[0] - self.validation_classes
-        return classes[:kept] if part == "training" else classes[kept:]
+        kept = split_sizes(self.split)[0] - self.validation_classes
+        return {
+            "training": training_classes(self.split)[:kept],
+            "validation": training_classes(self.split)[kept:],
+            "held_out": held_out_classes(self.split),
+        }[part]
 
     def _count(self, part: Part) -> int:
         """How many classes that makes, with the turned ones."""
         training, held_out = split_sizes(self.split)
-        if part == "training":
-            return (training - self.validation_classes) * (4 if self.rotated_classes else 1)
-        count = held_out if part == "held_out" else self.validation_classes
-        return count * (4 if self.rotated_held_out_classes else 1)
+        kept = training - self.validation_classes
+        classes = {"training": kept, "validation": self.validation_classes, "held_out": held_out}[part]
+        rotated = self.rotated_classes if part == "training" else self.rotated_held_out_classes
+        return classes * (4 if rotated else 1)
 
     def _check_size(self, way: int, length: int, part: Part) -> None:
         most = self._count(part)
