@@ -147,7 +147,8 @@ class LSTM(nn.Module):
 
     def _start(self, state: LSTMState | None, batch_size: int, batched: bool) -> LSTMState:
         if state is None:
-            return self.initial_state(batch_size)
+            start: LSTMState = self.initial(batch_size, self.lstm.weight_ih_l0)
+            return start
         if not isinstance(state, (LSTMState, tuple)) or len(state) != 2:
             raise TypeError(f"LSTM: expected state to be an LSTMState, got {type(state).__name__}.")
         state = LSTMState(*state)
