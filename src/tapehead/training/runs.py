@@ -28,7 +28,7 @@ import yaml
 
 import tapehead
 from tapehead.errors import RunError, UsageError
-from tapehead.files import replacing
+from tapehead.files import lock_folder, replacing
 from tapehead.nn import SequenceModel
 from tapehead.training.arguments import config_from_dict, config_to_dict
 from tapehead.training.config import RunConfig
@@ -90,6 +90,7 @@ class Run:
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
         self.plots = self.path / "plots"
+        self._held: int | None = None
 
     def check_new(self) -> None:
         """Raise RunError if the folder exists."""
@@ -118,6 +119,26 @@ class Run:
         """Go on in the folder: the configuration may have changed, and what came out is not known yet."""
         self.save_config(config)
         (self.path / "summary.json").unlink(missing_ok=True)
+
+    def hold(self) -> None:
+        """Keep other processes from training in the folder until `release`, or until this one has ended.
+
+        Raises:
+            RunError: another one does.
+        """
+        try:
+            self._held = lock_folder(self.path)
+        except BlockingIOError:
+            raise RunError(
+                f"{self.path}: another `tapehead train` is at work in it. Wait for it, or stop it, and repeat the "
+                "command."
+            ) from None
+
+    def release(self) -> None:
+        """Let others train in the folder."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
