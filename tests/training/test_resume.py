@@ -281,7 +281,9 @@ def test_a_run_of_an_unknown_task(tmp_path, capsys):
     path = tmp_path / "run" / "config.yaml"
     path.write_text(path.read_text().replace("task_name: copy", "task_name: sing"))
     assert main(["evaluate", str(tmp_path / "run")]) == 1
-    assert "of a task 'sing' that is not known here. Known are copy, " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "of a task 'sing' that is not known here. Known are copy, " in said
+    assert "If it is a task of your own, call its file: `python FILE.py evaluate ...`." in said
 
 
 def test_only_one_process_at_a_time_trains_in_a_folder(tmp_path, capsys):

@@ -95,9 +95,9 @@ class Run:
     def check_new(self) -> None:
         """Raise RunError if the folder exists."""
         if self.path.exists():
+            go_on = f", or go on with the run in it: --resume {self.path}" if self.config_path.is_file() else "."
             raise RunError(
-                f"{self.path}: exists, and a run is never overwritten. Name another folder with --out, or go on with "
-                f"the run in it: --resume {self.path}"
+                f"{self.path}: exists, and a run is never overwritten. Name another folder with --out{go_on}"
             )
 
     def create(self, config: RunConfig, facts: dict[str, Any] | None = None) -> None:
@@ -151,6 +151,8 @@ class Run:
         if not run.path.is_dir():
             raise RunError(f"{path}: no such run. Runs are folders; `tapehead train` prints the name of its own.")
         if not run.config_path.is_file():
+            if (run.path / "study.yaml").is_file():
+                raise RunError(f"{path}: a study, not a run. Its runs are {_runs_of_study(run.path)}.")
             raise RunError(f"{path}: not a run's folder, it has no config.yaml.")
         return run
 
@@ -275,6 +277,11 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: damaged, it cannot be read: {error}") from error
         return data
+
+
+def _runs_of_study(folder: Path) -> str:
+    names = sorted(str(path.parent) for path in folder.glob("*/config.yaml"))
+    return ", ".join([*names[:4], *(["..."] if len(names) > 4 else [])]) or "not there yet"
 
 
 def plain_config(config: RunConfig) -> dict[str, Any]:
