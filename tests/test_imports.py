@@ -117,7 +117,7 @@ def test_import_takes_torch_and_nothing_else():
 @pytest.mark.slow_start
 def test_the_tasks_take_torch_and_nothing_else():
     script = (
-        "import sys, torch; before = set(sys.modules); import tapehead.tasks; "
+        "import sys, torch; before = set(sys.modules); import tapehead; "
         "tapehead.tasks.Omniglot(data='nowhere'); print(*sorted(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -1,6 +1,8 @@
 """tapehead: Neural Turing Machines and their relatives, as PyTorch layers and a command line."""
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from tapehead.errors import BackendError, PretrainedError, TapeheadError
 from tapehead.nn import (
@@ -45,3 +47,11 @@ __all__ = [
     "from_pretrained",
     "tune",
 ]
+
+if not TYPE_CHECKING:  # for which any name would be one of the package's then
+
+    def __getattr__(name: str) -> object:
+        """`tapehead.tasks`, which is imported when somebody asks for it."""
+        if name == "tasks":
+            return import_module("tapehead.tasks")
+        raise AttributeError(f"module 'tapehead' has no attribute {name!r}")

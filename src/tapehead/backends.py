@@ -88,9 +88,19 @@ def without_rule() -> bool:
     return grads > 1 or forward_ad._current_level >= 0
 
 
+def is_tracing() -> bool:
+    """Whether `torch.jit.trace` records what is called here."""
+    return not torch.compiler.is_compiling() and torch._C._is_tracing()
+
+
 def is_eager() -> bool:
     """Whether tensors made here are plain ones that hold numbers: nothing traces, transforms or replaces them."""
-    return not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack() == 0 and not is_transformed()
+    return (
+        not torch.compiler.is_compiling()
+        and not is_tracing()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and not is_transformed()
+    )
 
 
 def _reference(request: Request) -> tuple[str, ...]:

@@ -187,7 +187,11 @@ def _add_study(commands: Any) -> None:
     )
     what = study.add_argument_group("what is trained")
     what.add_argument(
-        "--models", nargs="+", metavar="MODEL", help="models, recipes or YAML files (default ntm; omniglot: mann)"
+        "--models",
+        nargs="+",
+        action="extend",
+        metavar="MODEL",
+        help="models, recipes or YAML files (default ntm; omniglot: mann)",
     )
     what.add_argument("--seeds", type=int, default=10, metavar="K", help="how many (default 10)")
     what.add_argument("--first-seed", type=int, default=0, metavar="S", help="the lowest (default 0)")
@@ -276,17 +280,13 @@ def _study(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from tapehead.training.report import evaluate_run
+    from tapehead.training.report import check_runs, evaluate_run
 
+    told = {"lengths": arguments.lengths, "repeats": arguments.repeats, "memory_size": arguments.memory_size}
+    if len(arguments.runs) > 1:
+        check_runs(arguments.runs, **told)
     for run in arguments.runs:
-        evaluate_run(
-            run,
-            lengths=arguments.lengths,
-            repeats=arguments.repeats,
-            memory_size=arguments.memory_size,
-            sequences=arguments.sequences,
-            seed=arguments.seed,
-        )
+        evaluate_run(run, **told, sequences=arguments.sequences, seed=arguments.seed)
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["locked", "new_folder", "replacing"]
+__all__ = ["lock_folder", "locked", "new_folder", "replacing"]
 
 
 def _beside(path: Path) -> Path:
@@ -64,3 +64,27 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def lock_folder(path: Path) -> int | None:
+    """Lock a folder, for as long as the file descriptor that is returned is open, here or in a child that inherits it.
+
+    Returns:
+        None where folders cannot be locked
+
+    Raises:
+        BlockingIOError: somebody has locked it.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return None
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:
+        pass  # a file system without locks
+    return handle

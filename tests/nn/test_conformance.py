@@ -99,6 +99,26 @@ def test_converted_to_float64(public: Public, convert):
 
 
 @every_module
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # checks of an input look at its sizes
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("gradients", [False, True], ids=["without_gradients", "with_gradients"])
+def test_traced_by_jit(public: Public, gradients: bool):
+    if "random" in public.name:
+        pytest.skip("torch traces nothing that draws, and no output that holds None")
+    module, input, other = public.make(), public.input(), public.input()
+    without_running_means(module)
+    with torch.set_grad_enabled(gradients):
+        traced = torch.jit.trace(module, input)
+
+    def found(function) -> tuple[torch.Tensor, ...]:
+        output = function(other)[0]
+        used = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        return output, *torch.autograd.grad(output.sum(), used, materialize_grads=True)
+
+    torch.testing.assert_close(found(traced), found(module))
+
+
+@every_module
 def test_made_in_float64(public: Public):
     module = public.make(dtype=torch.float64)
     assert {tensor.dtype for tensor in module.state_dict().values()} == {torch.float64}

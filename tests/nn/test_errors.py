@@ -8,7 +8,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 from torch.nn.utils.rnn import pack_sequence
 
-from tapehead import LSTM, MANN, NTM, Initial, LSTMState, NTMCell, SequenceModel
+from tapehead import LSTM, MANN, NTM, Initial, LSTMState, MANNCell, NTMCell, SequenceModel
 
 FORM = re.compile(r"^[A-Za-z_.]+(: state)?: expected .+, got .+")
 OPTIONS = {"memory_size": 5, "word_size": 2}
@@ -172,8 +172,8 @@ def with_field(**fields):
 @table(
     ("got LSTMState", TypeError, lambda: ntm(input, lstm_state)),
     ("got tuple", TypeError, lambda: ntm(input, tuple(state))),
-    ("with a NoneType", TypeError, lambda: ntm(input, feedforward.initial_state(2))),
-    ("got NTMState with a LSTMState", TypeError, lambda: feedforward(input, state)),
+    ("an LSTM controller, got the one of a feed-forward", TypeError, lambda: ntm(input, feedforward.initial_state(2))),
+    ("(controller=None), got one with an LSTMState", TypeError, lambda: feedforward(input, state)),
     ("memory (2, N, 2), got (3, 5, 2)", ValueError, lambda: ntm(input, ntm.initial_state(3))),
     ("memory (2, N, 2), got (5, 2)", ValueError, lambda: ntm(input, ntm.initial_state())),
     ("memory (N, 2), got (2, 5, 2)", ValueError, lambda: ntm(input[:, 0], state)),
@@ -223,3 +223,22 @@ def test_lengths_are_not_looked_at_while_a_cuda_graph_records():
             output, _ = layer(given, lengths=lengths)
         graph.replay()
     assert torch.allclose(output, expected)
+
+
+@pytest.mark.parametrize("module", [NTM, MANN, LSTM])
+def test_batch_first_is_true_or_false(module):
+    assert_refused(lambda: module(3, 4, batch_first="yes"), TypeError, "expected batch_first to be True or False")
+
+
+@pytest.mark.parametrize("kind", [NTMCell, MANNCell])
+def test_a_model_of_a_cell_is_refused(kind):
+    assert_refused(
+        lambda: SequenceModel(kind(3, 4), 2), TypeError, "expected core to be a layer, which runs a sequence"
+    )
+
+
+@pytest.mark.parametrize("kind", [NTM, MANN])
+def test_a_layer_tells_its_sizes(kind):
+    layer = kind(3, 4, memory_size=6, word_size=2, num_layers=2)
+    assert (layer.input_size, layer.hidden_size, layer.num_layers) == (3, 4, 2)
+    assert (layer.memory_size, layer.word_size) == (6, 2)

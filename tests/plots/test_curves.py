@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tapehead.plots import RunCurves, Series, draw_curves
-from tests.plots.pixels import assert_drawn, titles
+from tests.plots.pixels import assert_drawn, pixels, titles
 
 TRAIN, ERRORS, VALIDATION = "train_bits", "train_bit_errors", "validation_bit_errors"
 
@@ -103,3 +103,11 @@ def test_a_prediction_is_drawn_above_its_optimum():
     assert errors.get_ylabel() == "bits above the optimum\nper sequence"
     several = draw_curves(runs, measure="excess_bits", heading="bits above the optimum", solved_below=1.0)
     assert [axes.get_title(loc="left") for axes in several.axes] == ["Training", "Validation"]
+
+
+@pytest.mark.parametrize("names", [("copy, ntm", "copy, lstm"), ("copy, ntm", "copy, ntm")])
+def test_curves_of_one_point_are_seen(names):
+    def drawn(scale):
+        return pixels(draw_curves([make_run(names[0]), make_run(names[1], scale=scale, end=100)]))
+
+    assert (drawn(0.9) != drawn(0.8)).any()

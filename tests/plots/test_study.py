@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tapehead.plots import RunCurves, Series, draw_study
-from tests.plots.pixels import assert_drawn
+from tests.plots.pixels import assert_drawn, pixels
 
 VALIDATION = "validation_bit_errors"
 
@@ -61,6 +61,14 @@ def test_a_run_that_is_not_whole_is_dashed_and_in_no_median():
     assert [list(line.get_ydata()) for line in lines(figure, 2.2)] == [[8, 4]]
     assert [line.get_linestyle() for line in lines(figure, 0.7)] == ["-", "--"]
     assert "not finished" in legend(figure)
+
+
+@pytest.mark.parametrize("band", [False, True])
+def test_a_model_of_a_single_validation_is_seen(band):
+    def with_lstm(*runs):
+        return pixels(draw_study([*RUNS[:3], *(make_run([height], name="lstm") for height in runs)], band=band))
+
+    assert (with_lstm(20, 19) != with_lstm(20, 20)).any()
 
 
 def test_nothing_to_draw():

@@ -12,7 +12,7 @@ import signal
 import pytest
 import yaml
 
-from tapehead.cli import main
+from tapehead.cli import _build_parser, main
 from tapehead.training.runs import Run
 from tests.studies.tiny_study import (
     LONG,
@@ -247,3 +247,17 @@ def test_what_cannot_be_is_refused_before_anything_is_there(tmp_path, monkeypatc
     assert main(words) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["plot"], ["train", "--resume"]])
+def test_a_study_is_not_taken_for_a_run(finished, capsys, command):
+    assert main([*command, str(finished)]) == 1
+    said = capsys.readouterr().err
+    assert f"{finished}: a study, not a run. Its runs are {finished}/lstm-seed0, {finished}/lstm-seed1" in said
+    assert main(["train", "copy", "--out", str(finished)]) == 1
+    assert "--resume" not in capsys.readouterr().err
+
+
+def test_models_named_one_by_one_are_all_trained():
+    arguments, _ = _build_parser().parse_known_args(["study", "copy", "--models", "ntm", "--models", "lstm"])
+    assert arguments.models == ["ntm", "lstm"]

@@ -168,3 +168,10 @@ def test_no_sequences_are_refused(sequences):
     model = SequenceModel(NTM(5, 4, memory_size=4, word_size=3), 3)
     with pytest.raises(ValueError, match=f"evaluate: expected sequences >= 1, got {sequences}"):
         evaluate(model, Copy(bits=3), [{"length": 2}], sequences=sequences)
+
+
+def test_none_of_several_is_scored_where_one_would_be_refused(runs):
+    (runs / "ntm" / "evaluation.json").unlink(missing_ok=True)
+    both = [str(runs / "ntm"), str(runs / "lstm")]
+    assert main(["evaluate", *both, "--lengths", "3", "--sequences", "2", "--memory-size", "16"]) == 2
+    assert not (runs / "ntm" / "evaluation.json").exists()

@@ -193,6 +193,7 @@ def test_what_is_neither_lists_the_models_there_are(command, capsys):
     [
         (None, "expected a task to draw sequences from, got none"),
         ({"name": "chess", "options": {}}, "expected a task of copy, "),
+        ({"name": "chess", "options": {}}, "If it is a task of your own, call its file"),
         ({"name": "copy", "options": {"colour": 1}}, "expected task.options of bits, "),
         ({"name": "copy", "options": {"bits": 0}}, "expected bits >= 1, got 0"),
         ({"name": "copy", "options": {"bits": "eight"}}, "expected task.options that fit"),

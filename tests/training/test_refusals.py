@@ -130,3 +130,28 @@ def test_a_name_that_nothing_is_near_is_refused_without_a_question(words, capsys
 
 def test_numbers_of_the_commands_own_options(capsys):
     assert "--lengths: expected a whole number, got x." in error_of(["evaluate", "run", "--lengths", "x"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--seeds", "tapehead study"),
+        ("--lr", "--optimiser.learning_rate"),
+        ("--optimiser.lr", "--optimiser.learning_rate"),
+        ("--epochs", "--training.sequences"),
+        ("--device", "--trainer.accelerator"),
+    ],
+)
+def test_an_option_that_others_have_is_answered_with_what_is_meant(capsys, option, meant):
+    assert main(["train", "copy", option, "3"]) == 2
+    said = capsys.readouterr().err
+    assert f"{option}: no such option." in said
+    assert meant in said
+
+
+def test_a_configuration_that_is_empty_or_a_folder(tmp_path, capsys):
+    (tmp_path / "empty.yaml").touch()
+    assert main(["train", "copy", "--config", str(tmp_path / "empty.yaml")]) == 2
+    assert f"{tmp_path}/empty.yaml: expected options, as `seed: 3`, got an empty file." in capsys.readouterr().err
+    assert main(["train", "copy", "--config", str(tmp_path)]) == 2
+    assert f"--config: expected a YAML file, got {tmp_path}, which is a folder." in capsys.readouterr().err

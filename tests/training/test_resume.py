@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from tapehead.cli import main
+from tapehead.errors import RunError
+from tapehead.files import lock_folder
 from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.module import TrainingModule
 from tapehead.training.runs import Run
+from tapehead.training.train import begin, prepare
 from tests.training.tiny import same, train, weights
 
 VARIANTS = {
@@ -278,4 +281,42 @@ def test_a_run_of_an_unknown_task(tmp_path, capsys):
     path = tmp_path / "run" / "config.yaml"
     path.write_text(path.read_text().replace("task_name: copy", "task_name: sing"))
     assert main(["evaluate", str(tmp_path / "run")]) == 1
-    assert "of a task 'sing' that is not known here. Known are copy, " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "of a task 'sing' that is not known here. Known are copy, " in said
+    assert "If it is a task of your own, call its file: `python FILE.py evaluate ...`." in said
+
+
+def test_only_one_process_at_a_time_trains_in_a_folder(tmp_path, capsys):
+    run, resume = tmp_path / "run", ["train", "--resume", str(tmp_path / "run"), "--training.sequences", "80"]
+    assert train(run) == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    other = lock_folder(run)
+    assert main(resume) == 1
+    assert "another `tapehead train` is at work in it" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    os.close(other)
+    assert main(resume) == 0
+
+
+def test_a_run_that_another_process_went_on_with_since_is_refused(tmp_path):
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    argv = ["--training.sequences", "48"]
+    late = prepare(argv, task=None, model=None, resume=str(tmp_path / "run"))
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "32"]) == 0
+    with pytest.raises(RunError, match="has gone on with it since"):
+        begin(late)
+    late.run.release()
+
+
+def test_a_run_in_training_holds_its_folder(tmp_path, monkeypatch):
+    refused = []
+
+    def on_update(self, module, loss, errors):
+        with pytest.raises(BlockingIOError):
+            lock_folder(tmp_path / "run")
+        refused.append(loss)
+
+    monkeypatch.setattr(GracefulStop, "on_update", on_update, raising=False)
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
+    assert refused
+    os.close(lock_folder(tmp_path / "run"))

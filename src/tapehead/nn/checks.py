@@ -10,7 +10,13 @@ from torch import Tensor
 
 from tapehead.backends import DTYPES
 
-__all__ = ["check_choice", "check_dtype", "check_number", "check_numbers", "check_size", "check_tensor"]
+__all__ = ["check_bool", "check_choice", "check_dtype", "check_number", "check_numbers", "check_size", "check_tensor"]
+
+
+def check_bool(owner: str, name: str, value: Any) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{owner}: expected {name} to be True or False, got {value!r} of type {type(value).__name__}.")
 
 
 def check_size(owner: str, name: str, value: Any, minimum: int = 1) -> None:

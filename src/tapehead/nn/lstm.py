@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from tapehead.nn.checks import check_choice, check_dtype, check_size, check_tensor
+from tapehead.nn.checks import check_bool, check_choice, check_dtype, check_size, check_tensor
 from tapehead.nn.initial import ControllerStateKind, InitialController
 from tapehead.nn.precision import outside_autocast
 from tapehead.nn.sequences import open_sequence
@@ -67,6 +67,7 @@ class LSTM(nn.Module):
         for name, size in {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}.items():
             check_size("LSTM", name, size)
         check_choice("LSTM", "initial", initial, ControllerStateKind)
+        check_bool("LSTM", "batch_first", batch_first)
         check_dtype("LSTM", dtype)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.batch_first = batch_first
@@ -147,7 +148,8 @@ class LSTM(nn.Module):
 
     def _start(self, state: LSTMState | None, batch_size: int, batched: bool) -> LSTMState:
         if state is None:
-            return self.initial_state(batch_size)
+            start: LSTMState = self.initial(batch_size, self.lstm.weight_ih_l0)
+            return start
         if not isinstance(state, (LSTMState, tuple)) or len(state) != 2:
             raise TypeError(f"LSTM: expected state to be an LSTMState, got {type(state).__name__}.")
         state = LSTMState(*state)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import backends
+from tapehead.nn.checks import check_bool
 from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import Initial
 from tapehead.nn.mann_cell import MANNCell
@@ -114,6 +115,7 @@ class MANN(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_bool("MANN", "batch_first", batch_first)
         self.cell = MANNCell(
             input_size,
             hidden_size,
@@ -144,6 +146,16 @@ class MANN(nn.Module):
         return self.cell.input_size
 
     @property
+    def hidden_size(self) -> int:
+        """H, width of each controller layer."""
+        return self.cell.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        """L, depth of the controller."""
+        return len(self.cell.controller.layers)
+
+    @property
     def output_size(self) -> int:
         """H + R*M, width of the output."""
         return self.cell.output_size
@@ -152,6 +164,11 @@ class MANN(nn.Module):
     def memory_size(self) -> int:
         """N, slots of the memory a sequence starts with unless its state says otherwise."""
         return self.cell.memory_size
+
+    @property
+    def word_size(self) -> int:
+        """M, numbers in a slot."""
+        return self.cell.settings.word_size
 
     def arguments(self) -> dict[str, Any]:
         """What makes another of these: the constructor's arguments, all but device and dtype."""

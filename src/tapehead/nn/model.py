@@ -15,6 +15,8 @@ from tapehead import pretrained
 from tapehead.errors import PretrainedError
 from tapehead.nn.checks import check_dtype, check_size
 from tapehead.nn.embedding import ImageEmbedding
+from tapehead.nn.mann_cell import MANNCell
+from tapehead.nn.ntm_cell import NTMCell
 from tapehead.nn.saved import (
     build_core,
     build_embedding,
@@ -61,6 +63,12 @@ class SequenceModel(nn.Module):
             raise TypeError(
                 f"SequenceModel: expected core to be a layer with an output_size, got {type(core).__name__}. "
                 "tapehead.NTM and tapehead.LSTM are such layers."
+            )
+        if isinstance(core, (NTMCell, MANNCell)):
+            layer = type(core).__name__.removesuffix("Cell")
+            raise TypeError(
+                f"SequenceModel: expected core to be a layer, which runs a sequence, got {type(core).__name__}, which "
+                f"runs a step. Take tapehead.{layer}."
             )
         like = next(core.parameters(), None)
         if like is None:

@@ -67,13 +67,18 @@ def initial_state(cell: Any, batch_size: int | None, memory_size: int | None) ->
 
 def check_state_kind(owner: str, state: Any, kind: type, controller: str) -> None:
     """Raise unless a state is of this kind, and its controller's state that of this kind of controller."""
-    part = LSTMState if controller == "lstm" else type(None)
-    if not isinstance(state, kind) or not isinstance(state.controller, part):  # type: ignore[attr-defined]
-        got = type(state).__name__ + (f" with a {type(state[-1]).__name__}" if isinstance(state, kind) else "")  # type: ignore[index]
-        article = "an" if kind.__name__[0] in "AEIOUN" else "a"
+    article = "an" if kind.__name__[0] in "AEIOUN" else "a"
+    advice = "Pass on what the layer returned, or start with initial_state()."
+    if not isinstance(state, kind):
+        raise TypeError(f"{owner}: expected {article} {kind.__name__}, got {type(state).__name__}. {advice}")
+    found = state.controller  # type: ignore[attr-defined]
+    if controller == "lstm" and not isinstance(found, LSTMState):
+        got = "the one of a feed-forward controller" if found is None else f"one with a {type(found).__name__}"
+        raise TypeError(f"{owner}: expected the state of an LSTM controller, got {got}. {advice}")
+    if controller != "lstm" and found is not None:
+        got = "one with an LSTMState" if isinstance(found, LSTMState) else f"one with a {type(found).__name__}"
         raise TypeError(
-            f"{owner}: expected {article} {kind.__name__} with a {part.__name__} as its controller's, got {got}. "
-            "Pass on what the layer returned, or start with initial_state()."
+            f"{owner}: expected the state of a feed-forward controller (controller=None), got {got}. {advice}"
         )
 
 

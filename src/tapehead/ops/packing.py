@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapehead.backends import is_tracing
 from tapehead.ops.controller import ControllerParameters, FeedForwardLayer, LSTMLayer
 from tapehead.ops.custom import SequenceOp, is_plain
 from tapehead.ops.shapes import offsets_of
@@ -37,7 +38,7 @@ def run(
     """Call a machine's op with what its sequence is given; the op's arguments and results."""
     tensors = (input, *state[:4], *(state.controller or (None, None)), *_weights(controller), *heads)
     save = trace
-    if not trace and torch.is_grad_enabled():
+    if not trace and (torch.is_grad_enabled() or is_tracing()):  # what is traced may run with gradients later
         save = any(tensor is not None and tensor.requires_grad for tensor in chain(tensors[7:], tensors[:7]))
     every = 1 if trace else chosen_every(input, state.memory, checkpoint_every)
     lengths = None if lengths is None else lengths.to(torch.int64)

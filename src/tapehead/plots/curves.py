@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLoc
 from tapehead.plots.metrics import Series, mean_and_deviation
 from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
 
-__all__ = ["RunCurves", "draw_curves", "finish_axes", "mark_threshold"]
+__all__ = ["RunCurves", "draw_curves", "finish_axes", "mark_threshold", "plot_line"]
 
 
 class RunCurves(NamedTuple):
@@ -82,8 +82,7 @@ def _draw_one(run: RunCurves, measure: str, heading: str, threshold: float, titl
         ):
             series = run.metrics.get(f"{name}_{metric}")
             if series is not None:
-                marker = "o" if len(series.values) == 1 else None
-                (handles[label],) = axes.plot(*series, color=colour, linewidth=width, marker=marker, markersize=3)
+                (handles[label],) = plot_line(axes, *series, color=colour, linewidth=width)
                 handles[label].set_label(label)
     if measure == "excess_bits" and {"validation_bits", "validation_excess_bits"} <= run.metrics.keys():
         optimum = run.metrics["validation_bits"].values[-1] - run.metrics["validation_excess_bits"].values[-1]
@@ -145,7 +144,7 @@ def _draw_group(axes: Axes, runs: Sequence[RunCurves], metric: str, colour: str)
     alone = len(present) == 1
     for run in present:
         series = run.metrics[metric]
-        axes.plot(*series, color=colour, linewidth=1.6 if alone else 0.7, alpha=1 if alone else 0.45)
+        plot_line(axes, *series, color=colour, linewidth=1.6 if alone else 0.7, alpha=1 if alone else 0.45)
         if run.solved_at is not None:
             height = np.interp(run.solved_at, *series)
             axes.plot(run.solved_at, height, "*", color=colour, markersize=7, clip_on=False, zorder=5)
@@ -155,7 +154,13 @@ def _draw_group(axes: Axes, runs: Sequence[RunCurves], metric: str, colour: str)
         axes.fill_between(
             sequences, np.maximum(mean - deviation, 0), mean + deviation, color=colour, alpha=0.18, linewidth=0
         )
-        axes.plot(sequences, mean, color=colour, linewidth=2.2)
+        plot_line(axes, sequences, mean, color=colour, linewidth=2.2)
+
+
+def plot_line(axes: Axes, sequences: np.ndarray, values: np.ndarray, *, linewidth: float, **style: Any) -> list[Line2D]:
+    """A curve; one of a single point, which would be no line, as a dot."""
+    marker = "o" if len(values) == 1 else None
+    return axes.plot(sequences, values, linewidth=linewidth, marker=marker, markersize=2.4 + linewidth, **style)
 
 
 def finish_axes(axes: Axes, label: str, threshold: float, *, linear: bool = False) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from tapehead.plots.curves import RunCurves, finish_axes, mark_threshold
+from tapehead.plots.curves import RunCurves, finish_axes, mark_threshold, plot_line
 from tapehead.plots.metrics import together
 from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
 
@@ -91,7 +91,7 @@ def _draw_name(axes: Axes, runs: Sequence[RunCurves], metric: str, colour: str, 
             continue
         series = run.metrics[metric]
         style = "-" if run.whole else (0, (4, 2))
-        axes.plot(*series, color=colour, linewidth=0.7, alpha=0.45, linestyle=style)
+        plot_line(axes, *series, color=colour, linewidth=0.7, alpha=0.45, linestyle=style)
         if run.solved_at is not None:
             height = np.interp(run.solved_at, *series)
             axes.plot(run.solved_at, height, "*", color=colour, markersize=7, clip_on=False, zorder=5)
@@ -103,6 +103,6 @@ def _draw_name(axes: Axes, runs: Sequence[RunCurves], metric: str, colour: str, 
         deviation = values.std(axis=0, ddof=1) if len(whole) > 1 else np.zeros_like(mean)
         low = np.maximum(mean - deviation, 0)
         axes.fill_between(sequences, low, mean + deviation, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(sequences, mean, color=colour, linewidth=2.2)
+        plot_line(axes, sequences, mean, color=colour, linewidth=2.2)
     else:
-        axes.plot(sequences, np.median(values, axis=0), color=colour, linewidth=2.2)
+        plot_line(axes, sequences, np.median(values, axis=0), color=colour, linewidth=2.2)

@@ -25,7 +25,7 @@ from typing import Any
 import yaml
 
 from tapehead.errors import RunError
-from tapehead.files import replacing
+from tapehead.files import lock_folder, replacing
 from tapehead.studies.plan import Plan
 
 __all__ = ["StudyFolder", "read_json"]
@@ -93,29 +93,20 @@ class StudyFolder:
             raise RunError(
                 f"{self.path}: cannot make the study's folder: {error.strerror}. Name another with --out."
             ) from error
-        handle = os.open(self.path, os.O_RDONLY) if os.name == "posix" else None
         try:
-            if handle is not None:
-                self._lock(handle)
+            handle = lock_folder(self.path)
+        except BlockingIOError:
+            raise RunError(
+                f"{self.path}: another `tapehead study` is at work in it, or a run of one that was killed. "
+                "Wait for it, or stop it, and repeat the command."
+            ) from None
+        try:
             self.check(plan)  # another process may have begun here since
             self._save(plan)
             yield handle
         finally:
             if handle is not None:
                 os.close(handle)
-
-    def _lock(self, handle: int) -> None:
-        import fcntl
-
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"{self.path}: another `tapehead study` is at work in it, or a run of one that was killed. "
-                "Wait for it, or stop it, and repeat the command."
-            ) from None
-        except OSError:
-            pass  # a file system without locks
 
     def _save(self, plan: Plan) -> None:
         try:

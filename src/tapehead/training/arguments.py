@@ -154,7 +154,10 @@ def build_parser(
     parser.add_argument("--task_name", choices=[task_name], default=task_name, help=SUPPRESS)
     parser.add_argument("--model_name", choices=[model_name], default=model_name, help=SUPPRESS)
     parser.add_argument(
-        "--seed", type=Seed, default=0, help="of parameters and data; on a CPU a run repeats to the bit"
+        "--seed",
+        type=Seed,
+        default=0,
+        help="of parameters and data; on a CPU a run repeats to the bit with the same number of threads",
     )
     parser.add_argument("--out", type=str | None, default=None, help="the run's folder; must not exist")
     parser.add_class_arguments(TASKS[task_name], "task", help=f"Task {task_name}")
@@ -240,6 +243,8 @@ def config_from_dict(data: dict[str, Any]) -> RunConfig:
     for what, name, known in (("task", task_name, TASKS), ("model", model_name, MODELS)):
         if name not in known:
             message = f"of a {what} {name!r} that is not known here. Known are {', '.join(known)}."
+            if what == "task":
+                message += " If it is a task of your own, call its file: `python FILE.py evaluate ...`."
             raise UnknownNameError(message, name, known)
     kinds = option_kinds(task_name, model_name, trainer=False)
     try:

@@ -27,6 +27,14 @@ __all__ = ["check_files", "config_files", "refusal", "with_option", "with_traine
 NAMES = ("--model", "--recipe", "--resume", "--help", "--help-all", "--print_config")
 """Options besides those of a configuration."""
 
+MEANT = {
+    "--seeds": "For several seeds there is `tapehead study`; of one run it is --seed.",
+    **dict.fromkeys(("--lr", "--optimiser.lr"), "Did you mean --optimiser.learning_rate?"),
+    "--epochs": "How long to train is --training.sequences.",
+    "--device": "Where to train is --trainer.accelerator, such as cpu or gpu.",
+}
+"""What to say of options that others have, and that are called otherwise here."""
+
 NO_NAME = re.compile(
     r"(?:Group '(?P<group>[\w.]+)' does not accept option|Option) '(?P<name>[^']+)'(?: is not accepted)?"
 )
@@ -72,6 +80,8 @@ def refusal(
         return UnknownNameError(f"{place}: no such option.", name, kinds)
     if found := re.match(r"Parser key \"config\": File does not exist: '(.*)'", text):
         return UsageError(f"--config: no such file: {found[1]}.")
+    if found := re.match(r"Parser key \"config\": Path is not a file: '(.*)'", text):
+        return UsageError(f"--config: expected a YAML file, got {found[1]}, which is a folder.")
     if found := re.match(r'Parser key "([\w.]+)":\s*(.*)', text, re.DOTALL):
         return _wrong_value(found[1], found[2], kinds, _place(found[1], argv, files)) or UsageError(text)
     return UsageError(with_option(text, kinds))
@@ -80,6 +90,8 @@ def refusal(
 def _unknown(word: str, known: Sequence[str]) -> UsageError:
     if not word.startswith("-"):
         return UsageError(f"{word}: expected options, which begin with --, after the task.")
+    if word in MEANT:
+        return UsageError(f"{word}: no such option. {MEANT[word]}")
     return UnknownNameError(f"{word}: no such option.", word, known)
 
 
@@ -150,9 +162,10 @@ def check_files(files: Sequence[str], kinds: Mapping[str, Any]) -> None:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise UsageError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from error
-        if data is not None and not isinstance(data, dict):
-            raise UsageError(f"{file}: expected options, as `seed: 3`, got {data!r}.")
-        _check_groups(file, data or {}, kinds)
+        if not isinstance(data, dict):
+            got = "an empty file" if data is None else repr(data)
+            raise UsageError(f"{file}: expected options, as `seed: 3`, got {got}.")
+        _check_groups(file, data, kinds)
 
 
 def _check_groups(file: str, data: dict[Any, Any], kinds: Mapping[str, Any], prefix: str = "") -> None:

@@ -11,12 +11,12 @@ from rich.table import Table
 
 from tapehead.errors import UsageError
 from tapehead.tasks import Measure, Size, Task
-from tapehead.training.capacity import memory_to_use
+from tapehead.training.capacity import check_memory_size, memory_to_use
 from tapehead.training.evaluate import evaluate
 from tapehead.training.runs import write_json
 from tapehead.training.trained_models import open_model
 
-__all__ = ["evaluate_run", "user_sizes"]
+__all__ = ["check_runs", "evaluate_run", "user_sizes"]
 
 
 COLUMNS: dict[Measure, dict[str, Callable[[Mapping[str, float]], str]]] = {
@@ -51,6 +51,21 @@ def user_sizes(task: Task, lengths: Sequence[int], repeats: Sequence[int] | None
         return [task.evaluation_size(length, count) for length in lengths for count in counts]
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def check_runs(
+    paths: Sequence[str | Path],
+    *,
+    lengths: Sequence[int] | None = None,
+    repeats: Sequence[int] | None = None,
+    memory_size: int | None = None,
+) -> None:
+    """Raise what `evaluate_run` would of any of these, before the first is scored."""
+    for path in paths:
+        trained = open_model(path)
+        user_sizes(trained.task, lengths or trained.task.lengths_to_evaluate(), repeats)
+        if memory_size is not None:
+            check_memory_size(trained.model.core, memory_size)
 
 
 def evaluate_run(

@@ -28,7 +28,7 @@ import yaml
 
 import tapehead
 from tapehead.errors import RunError, UsageError
-from tapehead.files import replacing
+from tapehead.files import lock_folder, replacing
 from tapehead.nn import SequenceModel
 from tapehead.training.arguments import config_from_dict, config_to_dict
 from tapehead.training.config import RunConfig
@@ -90,13 +90,14 @@ class Run:
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"
         self.plots = self.path / "plots"
+        self._held: int | None = None
 
     def check_new(self) -> None:
         """Raise RunError if the folder exists."""
         if self.path.exists():
+            go_on = f", or go on with the run in it: --resume {self.path}" if self.config_path.is_file() else "."
             raise RunError(
-                f"{self.path}: exists, and a run is never overwritten. Name another folder with --out, or go on with "
-                f"the run in it: --resume {self.path}"
+                f"{self.path}: exists, and a run is never overwritten. Name another folder with --out{go_on}"
             )
 
     def create(self, config: RunConfig, facts: dict[str, Any] | None = None) -> None:
@@ -119,6 +120,26 @@ class Run:
         self.save_config(config)
         (self.path / "summary.json").unlink(missing_ok=True)
 
+    def hold(self) -> None:
+        """Keep other processes from training in the folder until `release`, or until this one has ended.
+
+        Raises:
+            RunError: another one does.
+        """
+        try:
+            self._held = lock_folder(self.path)
+        except BlockingIOError:
+            raise RunError(
+                f"{self.path}: another `tapehead train` is at work in it. Wait for it, or stop it, and repeat the "
+                "command."
+            ) from None
+
+    def release(self) -> None:
+        """Let others train in the folder."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """A run that exists.
@@ -130,6 +151,8 @@ class Run:
         if not run.path.is_dir():
             raise RunError(f"{path}: no such run. Runs are folders; `tapehead train` prints the name of its own.")
         if not run.config_path.is_file():
+            if (run.path / "study.yaml").is_file():
+                raise RunError(f"{path}: a study, not a run. Its runs are {_runs_of_study(run.path)}.")
             raise RunError(f"{path}: not a run's folder, it has no config.yaml.")
         return run
 
@@ -259,6 +282,11 @@ class Run:
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: damaged, it cannot be read: {error}") from error
         return data
+
+
+def _runs_of_study(folder: Path) -> str:
+    names = sorted(str(path.parent) for path in folder.glob("*/config.yaml"))
+    return ", ".join([*names[:4], *(["..."] if len(names) > 4 else [])]) or "not there yet"
 
 
 def plain_config(config: RunConfig) -> dict[str, Any]:

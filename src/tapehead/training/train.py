@@ -60,13 +60,15 @@ def train(
     """
     with quiet_lightning(), _kept(FOLDER_VARIABLE):
         prepared = prepare(argv, task=task, model=model, recipe=recipe, resume=resume)
-        begin(prepared)
         try:
+            begin(prepared)
             fit(prepared)
+            finish(prepared)
         except DataError:
             forget(prepared)
             raise
-    finish(prepared)
+        finally:
+            prepared.run.release()
     return prepared.run.path
 
 
@@ -121,7 +123,13 @@ def _command(argv: Sequence[str], task: str, model: str | None, recipe: str | No
 
 
 def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
-    """Make the run's folder, or open it again; a new one's environment.json says the command, and the facts besides."""
+    """Make the run's folder, or open it again, and hold it; whoever calls releases it.
+
+    A new one's environment.json says the command, and the facts besides.
+
+    Raises:
+        RunError: the folder cannot be made, or another process trains in it.
+    """
     if not _is_first_process():
         return
     run, config = prepared.run, prepared.config
@@ -129,8 +137,13 @@ def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
         os.environ[FOLDER_VARIABLE] = str(run.path)
     if prepared.checkpoint is None:
         run.create(config, {"command": prepared.command, **(facts or {})})
-    elif not prepared.ended:
-        run.reopen(config)
+    if prepared.trainer.num_nodes == 1:  # each of several has a first process, in the same folder
+        run.hold()
+    if prepared.checkpoint is not None:
+        if run.last_checkpoint() != prepared.checkpoint:
+            raise RunError(f"{run.path}: another `tapehead train` has gone on with it since. Repeat the command.")
+        if not prepared.ended:
+            run.reopen(config)
     warn_of_training_memories(prepared.module.model.core, config)
 
 

@@ -97,8 +97,8 @@ def _task(path: Path, description: dict[str, Any] | None) -> Task:
     name, options = description["name"], description["options"]
     if name not in TASKS:
         raise PretrainedError(
-            f"{path}: expected a task of {', '.join(TASKS)}, got {name!r}. It may come from a newer tapehead: install "
-            "that one."
+            f"{path}: expected a task of {', '.join(TASKS)}, got {name!r}. If it is a task of your own, call its file: "
+            "`python FILE.py evaluate ...`. Or it comes from a newer tapehead: install that one."
         )
     known = {field.name for field in dataclasses.fields(TASKS[name])}
     unknown = sorted(options.keys() - known)

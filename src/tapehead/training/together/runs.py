@@ -74,7 +74,9 @@ def train_together(
     Returns:
         what ended each before its end, or None: an `Interrupted`, `TrainingError` or whatever else was raised
     """
-    with quiet_lightning(), _stopping(runs), _outputs() as own_output:
+    with quiet_lightning(), _stopping(runs), _outputs() as own_output, contextlib.ExitStack() as stack:
+        for run in runs:
+            stack.callback(run.run.release)
         for run, more in zip(runs, facts or [{}] * len(runs), strict=True):
             begin(run, more)
         ensemble = Ensemble([run.module for run in runs])
