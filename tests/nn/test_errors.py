@@ -233,7 +233,7 @@ def test_batch_first_is_true_or_false(module):
 @pytest.mark.parametrize("kind", [NTMCell, MANNCell])
 def test_a_model_of_a_cell_is_refused(kind):
     assert_refused(
-        lambda: SequenceModel(kind(3, 4), 2), TypeError, "expected core to be a layer, which runs a sequence"
+        lambda: SequenceModel(kind(3, 4), 2)(torch.zeros(2, 1, 3)), TypeError, "expected a core that runs a sequence"
     )
 
 

@@ -64,12 +64,6 @@ class SequenceModel(nn.Module):
                 f"SequenceModel: expected core to be a layer with an output_size, got {type(core).__name__}. "
                 "tapehead.NTM and tapehead.LSTM are such layers."
             )
-        if isinstance(core, (NTMCell, MANNCell)):
-            layer = type(core).__name__.removesuffix("Cell")
-            raise TypeError(
-                f"SequenceModel: expected core to be a layer, which runs a sequence, got {type(core).__name__}, which "
-                f"runs a step. Take tapehead.{layer}."
-            )
         like = next(core.parameters(), None)
         if like is None:
             raise TypeError(
@@ -87,6 +81,12 @@ class SequenceModel(nn.Module):
         self, input: Tensor | PackedSequence, state: Any = None, lengths: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Any]:
         """Logits of every step, and the core's state after each row's last one."""
+        if isinstance(self.core, (NTMCell, MANNCell)):  # which can be kept in a model, and saved
+            cell = type(self.core).__name__
+            raise TypeError(
+                f"SequenceModel: expected a core that runs a sequence, got {cell}, which runs a step. Make the model "
+                f"of a tapehead.{cell.removesuffix('Cell')}, or call its core."
+            )
         output, new_state = self.core(self.embed(input, lengths), state, lengths)
         if isinstance(output, PackedSequence):
             return output._replace(data=self.readout(output.data)), new_state
