@@ -14,20 +14,21 @@ import tapehead
 ROOT = Path(tapehead.__file__).parent
 
 # Who may import whom: parts of tapehead, and other packages than the standard library.
-NN = {"nn", "ops", "backends", "cache", "core", "errors", "files", "pretrained", "states"}
+NN = {"nn", "ops", "backends", "cache", "core", "errors", "files", "pretrained", "states", "traces"}
 ALLOWED = {
     "errors": set(),
     "cache": set(),
     "files": set(),
     "states": {"torch"},
+    "traces": {"states", "torch"},
     "core": {"errors"},
     "backends": {"core", "errors", "torch"},
-    "ops": {"ops", "backends", "cache", "core", "files", "states", "torch", "triton"},
+    "ops": {"ops", "backends", "cache", "core", "files", "states", "traces", "torch", "triton"},
     "nn": {*NN, "torch"},
     "pretrained": {"pretrained", "errors", "files", "torch", "safetensors", "huggingface_hub"},
     "tasks": {"tasks", "cache", "errors", "files", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},
     "testing": {"states", "torch"},
-    "plots": {"plots", "states", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
+    "plots": {"plots", "traces", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
     "program": {"errors", "tasks"},
     "training": {
         "training",
@@ -43,7 +44,7 @@ ALLOWED = {
     },
     "studies": {"studies", "training", "files", "program", "plots", "tasks", "errors", "yaml", "rich", "joblib", "ray"},
     "info": {*NN, "torch"},
-    "pictures": {"plots", "training", "files", "tasks", "errors", "nn", "states", "torch", "matplotlib"},
+    "pictures": {"plots", "training", "files", "tasks", "errors", "nn", "traces", "torch", "matplotlib"},
     "cli": {"cli", "info", "pictures", "studies", "training", "plots", "tasks", *NN, "torch", "rich", "lightning"},
 }
 ALLOWED["__init__"] = NN | {"torch"}  # the public face

@@ -17,7 +17,8 @@ from tapehead.nn import (
     from_pretrained,
     tune,
 )
-from tapehead.states import HeadTrace, LSTMState, MANNState, MANNTrace, NTMState, Trace, WriteTrace
+from tapehead.states import LSTMState, MANNState, NTMState
+from tapehead.traces import HeadTrace, MANNTrace, Trace, WriteTrace
 
 try:
     __version__ = version("tapehead")

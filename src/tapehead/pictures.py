@@ -26,9 +26,9 @@ from tapehead.plots import (
     png,
     read_metrics,
 )
-from tapehead.states import MANNTrace, Trace
 from tapehead.tasks import Batch, NGrams, Omniglot, Size, Task
 from tapehead.tasks.stream import generator_for
+from tapehead.traces import MANNTrace, Trace
 from tapehead.training.capacity import memory_to_use
 from tapehead.training.evaluate import PICTURE_STREAM
 from tapehead.training.metrics import MEASURES

@@ -1,23 +1,28 @@
-"""What a layer hands from one step, or one call, to the next; and what it can show of a run.
+"""What a layer hands from one step, or one call, to the next.
 
 States are data: immutable named tuples of tensors that go in and come out. Nothing recurrent lives on a module, so a
 state can be kept, detached, indexed, sent to another device or thrown away by whoever holds it. Nobody may write into
 their tensors: they may be rows of one parameter, or what a backward has yet to read. `_replace` makes another state.
 
 Letters: **B** batch, **T** time, **H** hidden size, **N** memory slots, **M** word size, **R** read heads,
-**W** write heads, **S** = 2 max_shift + 1 shift offsets, **L** controller layers. An unbatched state has no B.
+**W** write heads, **L** controller layers. An unbatched state has no B.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
-__all__ = ["HeadTrace", "LSTMState", "MANNState", "MANNTrace", "NTMState", "Trace", "WriteTrace", "map_tensors"]
+__all__ = ["LSTMState", "MANNState", "NTMState", "concatenate_rows", "map_tensors"]
 
 Nested = TypeVar("Nested")
+State = TypeVar("State", "LSTMState", "NTMState", "MANNState")
+Rows = slice | Sequence[int] | Tensor
+"""Rows of a batch: a slice, their numbers, or a tensor of numbers or of a truth value for each row."""
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], nested: Nested) -> Nested:
@@ -66,9 +71,38 @@ class LSTMState(NamedTuple):
         """The same numbers, cut from the graph: what truncated back-propagation hands on."""
         return map_tensors(Tensor.detach, self)
 
+    def to(self, target: torch.device | str | torch.dtype) -> LSTMState:
+        """The same state on another device, or of another dtype, as `torch.Tensor.to` makes it."""
+        return map_tensors(lambda tensor: tensor.to(target), self)
+
+    def rows(self, rows: Rows) -> LSTMState:
+        """Some rows of the batch, as a batch of their own: `state.rows([0, 2])`, `state.rows(slice(1, 2))`.
+
+        Args:
+            rows: a slice, a sequence or tensor of their numbers, or a tensor (B,) of bool
+
+        Raises:
+            ValueError: the state has no batch.
+            IndexError: there is no such row.
+        """
+        return _select_rows(self, rows)
+
+    def replace_rows(self, rows: Tensor, other: LSTMState) -> LSTMState:
+        """Take rows from another state, and keep the rest: what starts a new episode in the rows whose last one ended.
+
+        Args:
+            rows: (B,) of bool, True where `other` is taken
+            other: a state with as many rows, or with one, which then serves for all
+
+        Raises:
+            TypeError: `rows` is no tensor of bool, or `other` no state of this kind.
+            ValueError: the state has no batch, or shapes do not fit.
+        """
+        return _replace_rows(self, rows, other)
+
     def add_batch(self) -> LSTMState:
         """(L, H) -> (L, 1, H)."""
-        return LSTMState(self.hidden.unsqueeze(1), self.cell.unsqueeze(1))
+        return _add_batch(self)
 
     def remove_batch(self) -> LSTMState:
         """(L, 1, H) -> (L, H).
@@ -76,8 +110,7 @@ class LSTMState(NamedTuple):
         Raises:
             ValueError: the batch is not of 1.
         """
-        _check_one_row(self, self.hidden, 1)
-        return LSTMState(self.hidden.squeeze(1), self.cell.squeeze(1))
+        return _remove_batch(self)
 
 
 class NTMState(NamedTuple):
@@ -108,6 +141,35 @@ class NTMState(NamedTuple):
     def detach(self) -> NTMState:
         """The same numbers, cut from the graph: what truncated back-propagation hands on."""
         return map_tensors(Tensor.detach, self)
+
+    def to(self, target: torch.device | str | torch.dtype) -> NTMState:
+        """The same state on another device, or of another dtype, as `torch.Tensor.to` makes it."""
+        return map_tensors(lambda tensor: tensor.to(target), self)
+
+    def rows(self, rows: Rows) -> NTMState:
+        """Some rows of the batch, as a batch of their own: `state.rows([0, 2])`, `state.rows(slice(1, 2))`.
+
+        Args:
+            rows: a slice, a sequence or tensor of their numbers, or a tensor (B,) of bool
+
+        Raises:
+            ValueError: the state has no batch.
+            IndexError: there is no such row.
+        """
+        return _select_rows(self, rows)
+
+    def replace_rows(self, rows: Tensor, other: NTMState) -> NTMState:
+        """Take rows from another state, and keep the rest: what starts a new episode in the rows whose last one ended.
+
+        Args:
+            rows: (B,) of bool, True where `other` is taken
+            other: a state with as many rows, or with one, which then serves for all
+
+        Raises:
+            TypeError: `rows` is no tensor of bool, or `other` no state of this kind.
+            ValueError: the state has no batch, or shapes do not fit.
+        """
+        return _replace_rows(self, rows, other)
 
     def add_batch(self) -> NTMState:
         """Add a batch dimension of 1 to every tensor."""
@@ -150,6 +212,35 @@ class MANNState(NamedTuple):
         """The same numbers, cut from the graph: what truncated back-propagation hands on."""
         return map_tensors(Tensor.detach, self)
 
+    def to(self, target: torch.device | str | torch.dtype) -> MANNState:
+        """The same state on another device, or of another dtype, as `torch.Tensor.to` makes it."""
+        return map_tensors(lambda tensor: tensor.to(target), self)
+
+    def rows(self, rows: Rows) -> MANNState:
+        """Some rows of the batch, as a batch of their own: `state.rows([0, 2])`, `state.rows(slice(1, 2))`.
+
+        Args:
+            rows: a slice, a sequence or tensor of their numbers, or a tensor (B,) of bool
+
+        Raises:
+            ValueError: the state has no batch.
+            IndexError: there is no such row.
+        """
+        return _select_rows(self, rows)
+
+    def replace_rows(self, rows: Tensor, other: MANNState) -> MANNState:
+        """Take rows from another state, and keep the rest: what starts a new episode in the rows whose last one ended.
+
+        Args:
+            rows: (B,) of bool, True where `other` is taken
+            other: a state with as many rows, or with one, which then serves for all
+
+        Raises:
+            TypeError: `rows` is no tensor of bool, or `other` no state of this kind.
+            ValueError: the state has no batch, or shapes do not fit.
+        """
+        return _replace_rows(self, rows, other)
+
     def add_batch(self) -> MANNState:
         """Add a batch dimension of 1 to every tensor."""
         return _add_batch(self)
@@ -163,102 +254,102 @@ class MANNState(NamedTuple):
         return _remove_batch(self)
 
 
+def concatenate_rows(states: Sequence[State]) -> State:
+    """One batch of the rows of several states of a kind: what takes states out of a replay buffer.
+
+    Raises:
+        ValueError: there are none, one has no batch, or their shapes do not fit.
+        TypeError: they are not states, or not of one kind.
+
+    >>> import torch, tapehead
+    >>> layer = tapehead.NTM(9, 16, memory_size=32, word_size=8)
+    >>> _, state = layer(torch.randn(12, 4, 9))
+    >>> kept = [state.rows([row]).detach() for row in range(4)]
+    >>> concatenate_rows([kept[2], kept[0]]).memory.shape
+    torch.Size([2, 32, 8])
+    """
+    if not states:
+        raise ValueError("concatenate_rows: expected one state or more, got none.")
+    for state in states:
+        if type(state) is not type(states[0]) or not isinstance(state, (LSTMState, NTMState, MANNState)):
+            raise TypeError(
+                "concatenate_rows: expected states of one kind, got "
+                + ", ".join(sorted({type(state).__name__ for state in states}))
+                + "."
+            )
+        _rows_of("concatenate_rows", state)
+    return _map_rows(lambda tensors, dim: torch.cat(list(tensors), dim), *states)
+
+
+def _map_rows(function: Callable[[Sequence[Tensor], int], Tensor], *states: Any) -> Any:
+    """Apply a function to the same tensor of each state, and the dimension that is its batch."""
+    first = states[0]
+    if isinstance(first, LSTMState):
+        return LSTMState(*(function(tensors, 1) for tensors in zip(*states, strict=True)))
+    controllers = [state.controller for state in states]
+    if len({controller is None for controller in controllers}) > 1:
+        raise ValueError(f"{type(first).__name__}: expected states with LSTM controllers, or states without, got both.")
+    tensors = zip(*(state[:4] for state in states), strict=True)
+    controller = None if first.controller is None else _map_rows(function, *controllers)
+    return type(first)(*(function(each, 0) for each in tensors), controller)
+
+
+def _rows_of(owner: str, state: Any) -> int:
+    """How many rows the batch of a state has; raises where it has no batch."""
+    tensor, dim = (state.hidden, 1) if isinstance(state, LSTMState) else (state.memory, 0)
+    if tensor.dim() != 3:
+        raise ValueError(f"{owner}: expected a state with a batch, got one without. `add_batch` gives it a batch of 1.")
+    return int(tensor.shape[dim])
+
+
+def _select_rows(state: Any, rows: Rows) -> Any:
+    _rows_of(f"{type(state).__name__}.rows", state)
+    if not isinstance(rows, (slice, Tensor)):
+        rows = list(rows)
+    return _map_rows(lambda tensors, dim: tensors[0][(slice(None),) * dim + (rows,)], state)
+
+
+def _replace_rows(state: Any, rows: Tensor, other: Any) -> Any:
+    owner = f"{type(state).__name__}.replace_rows"
+    if not isinstance(rows, Tensor) or rows.dtype != torch.bool:
+        got = f"a tensor of {rows.dtype}" if isinstance(rows, Tensor) else type(rows).__name__
+        raise TypeError(f"{owner}: expected rows as a tensor of torch.bool, got {got}.")
+    if type(other) is not type(state):
+        raise TypeError(f"{owner}: expected another {type(state).__name__}, got {type(other).__name__}.")
+    count, others = _rows_of(owner, state), _rows_of(owner, other)
+    if rows.shape != (count,):
+        raise ValueError(f"{owner}: expected rows ({count},), one for each of the state, got {tuple(rows.shape)}.")
+    if others not in (1, count):
+        raise ValueError(f"{owner}: expected a state of {count} rows, or of one, got one of {others}.")
+
+    def choose(tensors: Sequence[Tensor], dim: int) -> Tensor:
+        old, new = tensors
+        if old.shape[:dim] + old.shape[dim + 1 :] != new.shape[:dim] + new.shape[dim + 1 :]:
+            raise ValueError(f"{owner}: expected rows like {tuple(old.shape)}, got {tuple(new.shape)}.")
+        return torch.where(rows.view([-1 if index == dim else 1 for index in range(old.dim())]), new, old)
+
+    return _map_rows(choose, state, other)
+
+
 def _add_batch(state: Any) -> Any:
-    controller = None if state.controller is None else state.controller.add_batch()
-    rest = map_tensors(lambda tensor: tensor.unsqueeze(0), state._replace(controller=None))
-    return rest._replace(controller=controller)
-
-
-def _check_one_row(state: Any, tensor: Tensor, dim: int) -> None:
-    if tensor.shape[dim] != 1:
-        raise ValueError(
-            f"{type(state).__name__}.remove_batch: expected a batch of 1, got {tensor.shape[dim]} rows. Take the row "
-            "that you want of every tensor, as [:1] of the batch dimension, first."
-        )
+    return _map_rows(lambda tensors, dim: tensors[0].unsqueeze(dim), state)
 
 
 def _remove_batch(state: Any) -> Any:
-    _check_one_row(state, state.memory, 0)
-    controller = None if state.controller is None else state.controller.remove_batch()
-    rest = map_tensors(lambda tensor: tensor.squeeze(0), state._replace(controller=None))
-    return rest._replace(controller=controller)
+    tensor, dim = (state.hidden, 1) if isinstance(state, LSTMState) else (state.memory, 0)
+    if tensor.shape[dim] != 1:
+        raise ValueError(
+            f"{type(state).__name__}.remove_batch: expected a batch of 1, got {tensor.shape[dim]} rows. Take the row "
+            "that you want, as `state.rows([0])`, first."
+        )
+    return _map_rows(lambda tensors, dim: tensors[0].squeeze(dim), state)
 
 
-class HeadTrace(NamedTuple):
-    """What the read heads, or the write heads, emitted and where they pointed, at every step: part of a trace.
-
-    With `addressing="content"`, as in a MANN, a head has no gate, shift or gamma: those fields are None.
-    """
-
-    key: Tensor
-    """(T, B, heads, M), k_t"""
-    key_strength: Tensor
-    """(T, B, heads), beta_t >= 0"""
-    interpolation_gate: Tensor | None
-    """(T, B, heads), g_t in 0..1; 1 = content, 0 = previous weights"""
-    shift_weights: Tensor | None
-    """(T, B, heads, S), s_t; entry j is offset j - max_shift"""
-    gamma: Tensor | None
-    """(T, B, heads), gamma_t >= 1"""
-    content_weights: Tensor
-    """(T, B, heads, N), w^c_t"""
-    weights: Tensor
-    """(T, B, heads, N), w_t"""
+def register_with_torch(*kinds: type) -> None:
+    """Let `torch.load` make named tuples of these classes, and `torch.export.save` write them, without more ado."""
+    torch.serialization.add_safe_globals(list(kinds))
+    for kind in kinds:
+        pytree._register_namedtuple(kind, serialized_type_name=f"tapehead.{kind.__name__}")
 
 
-class WriteTrace(NamedTuple):
-    """Where the heads of a MANN wrote, and why, at every step: part of a `MANNTrace`."""
-
-    write_gate: Tensor
-    """(T, B, R), sigma(alpha) in 0..1; 1 = where it last read, 0 = the least used slot"""
-    least_used_weights: Tensor
-    """(T, B, R, N), w^lu_{t-1}: 1 at the slots that were the least used, where the head may write"""
-    weights: Tensor
-    """(T, B, R, N), w^w_t"""
-
-
-class Trace(NamedTuple):
-    """Every internal of an NTM's run, step by step, as `NTM.trace` returns it. Steps past a row's length are zero.
-
-    >>> import torch, tapehead
-    >>> output, state, trace = tapehead.NTM(9, 16, memory_size=32).trace(torch.randn(12, 4, 9))
-    >>> written_most = trace.write.weights.argmax(-1)  # the slot, of every step, row and write head
-    >>> written_most.shape
-    torch.Size([12, 4, 1])
-    """
-
-    read: HeadTrace
-    """of the R read heads"""
-    write: HeadTrace
-    """of the W write heads"""
-    erase: Tensor
-    """(T, B, W, M), e_t in 0..1"""
-    add: Tensor
-    """(T, B, W, M), a_t"""
-    reads: Tensor
-    """(T, B, R, M), r_t"""
-    memory: Tensor
-    """(T, B, N, M), M_t after the step's write"""
-
-
-class MANNTrace(NamedTuple):
-    """Every internal of a MANN's run, step by step, as `MANN.trace` returns it. Steps past a row's length are zero.
-
-    >>> import torch, tapehead
-    >>> output, state, trace = tapehead.MANN(9, 16, memory_size=32).trace(torch.randn(12, 4, 9))
-    >>> trace.write.write_gate.shape, trace.usage.shape
-    (torch.Size([12, 4, 4]), torch.Size([12, 4, 32]))
-    """
-
-    read: HeadTrace
-    """of the R heads, reading"""
-    write: WriteTrace
-    """of the same heads, writing"""
-    add: Tensor
-    """(T, B, R, M), a_t: with `write="key"` the keys"""
-    usage: Tensor
-    """(T, B, N), w^u_t"""
-    reads: Tensor
-    """(T, B, R, M), r_t"""
-    memory: Tensor
-    """(T, B, N, M), M_t after the step's write"""
+register_with_torch(LSTMState, NTMState, MANNState)

@@ -79,6 +79,16 @@ def test_reset_parameters_of_its_parts_draw_new_ones(public: Public):
 
 
 @every_module
+def test_reset_parameters_makes_it_a_new_one(public: Public):
+    torch.manual_seed(5)
+    new = public.make()
+    module = public.make()
+    torch.manual_seed(5)
+    module.reset_parameters()
+    assert_equal(module.state_dict(), new.state_dict())
+
+
+@every_module
 def test_repr_tells_the_sizes(public: Public):
     text = repr(public.make())
     assert text.startswith(public.type.__name__)

@@ -56,6 +56,15 @@ def test_sizes(module, name, value):
     assert_refused(lambda: module(**sizes), kind, f"expected {name}")
 
 
+@pytest.mark.parametrize("module", [NTM, NTMCell, MANN, MANNCell])
+@pytest.mark.parametrize(
+    "options", [{"memory_size": 0}, {"memory_size": "3"}, {"order": "other"}, {"initial": 3}], ids=str
+)
+def test_arguments_are_those_of_who_was_made(module, options):
+    with pytest.raises((TypeError, ValueError), match=f"^{module.__name__}: expected "):
+        module(3, 4, **options)
+
+
 @pytest.mark.parametrize("name", ["addressing", "order", "key_activation", "add_activation", "controller", "backend"])
 @pytest.mark.parametrize("module", [NTM, NTMCell])
 @pytest.mark.parametrize("value", ["other", None, ["lstm"]], ids=repr)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, get_args
 
 import torch
@@ -10,7 +12,16 @@ from torch import Tensor
 
 from tapehead.backends import DTYPES
 
-__all__ = ["check_bool", "check_choice", "check_dtype", "check_number", "check_numbers", "check_size", "check_tensor"]
+__all__ = [
+    "check_bool",
+    "check_choice",
+    "check_dtype",
+    "check_number",
+    "check_numbers",
+    "check_size",
+    "check_tensor",
+    "speaking_for",
+]
 
 
 def check_bool(owner: str, name: str, value: Any) -> None:
@@ -93,3 +104,15 @@ def _fits(actual: tuple[int, ...], shape: tuple[int | str, ...]) -> bool:
 
 def _written(shape: tuple[int | str, ...]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+@contextmanager
+def speaking_for(owner: str, part: str) -> Iterator[None]:
+    """Let what `part` says of wrong arguments name its owner, whose arguments they are."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message = str(error)
+        if type(error) not in (TypeError, ValueError) or not message.startswith(f"{part}:"):
+            raise
+        raise type(error)(owner + message.removeprefix(part)) from None

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from tapehead.nn.checks import check_bool, check_choice, check_dtype, check_size, check_tensor
 from tapehead.nn.initial import ControllerStateKind, InitialController
 from tapehead.nn.precision import outside_autocast
+from tapehead.nn.recurrent import reset_parts
 from tapehead.nn.sequences import open_sequence
 from tapehead.states import LSTMState
 
@@ -88,6 +89,10 @@ class LSTM(nn.Module):
             "initial": "zero" if self.initial.hidden is None else "learned",
             "batch_first": self.batch_first,
         }
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters, and anew what the initial state has drawn, as a new layer does."""
+        reset_parts(self)
 
     def extra_repr(self) -> str:
         return f"batch_first={self.batch_first}"

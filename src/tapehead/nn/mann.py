@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import backends
-from tapehead.nn.checks import check_bool
+from tapehead.nn.checks import check_bool, speaking_for
 from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import Initial
 from tapehead.nn.mann_cell import MANNCell
-from tapehead.nn.recurrent import run_sequence
+from tapehead.nn.recurrent import reset_parts, run_sequence
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, Write
 from tapehead.ops.ntm.parameters import Activation, Order
-from tapehead.states import MANNState, MANNTrace
+from tapehead.states import MANNState
+from tapehead.traces import MANNTrace
 
 __all__ = ["MANN"]
 
@@ -116,28 +117,29 @@ class MANN(nn.Module):
     ) -> None:
         super().__init__()
         check_bool("MANN", "batch_first", batch_first)
-        self.cell = MANNCell(
-            input_size,
-            hidden_size,
-            memory_size=memory_size,
-            word_size=word_size,
-            num_read_heads=num_read_heads,
-            usage_decay=usage_decay,
-            write=write,
-            least_used=least_used,
-            order=order,
-            key_strength=key_strength,
-            key_activation=key_activation,
-            add_activation=add_activation,
-            controller=controller,
-            num_layers=num_layers,
-            key_strength_bias=key_strength_bias,
-            write_gate_bias=write_gate_bias,
-            initial=initial,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-        )
+        with speaking_for("MANN", "MANNCell"):
+            self.cell = MANNCell(
+                input_size,
+                hidden_size,
+                memory_size=memory_size,
+                word_size=word_size,
+                num_read_heads=num_read_heads,
+                usage_decay=usage_decay,
+                write=write,
+                least_used=least_used,
+                order=order,
+                key_strength=key_strength,
+                key_activation=key_activation,
+                add_activation=add_activation,
+                controller=controller,
+                num_layers=num_layers,
+                key_strength_bias=key_strength_bias,
+                write_gate_bias=write_gate_bias,
+                initial=initial,
+                backend=backend,
+                device=device,
+                dtype=dtype,
+            )
         self.batch_first = batch_first
 
     @property
@@ -173,6 +175,10 @@ class MANN(nn.Module):
     def arguments(self) -> dict[str, Any]:
         """What makes another of these: the constructor's arguments, all but device and dtype."""
         return {**self.cell.arguments(), "batch_first": self.batch_first}
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters, and anew what the initial state has drawn, as a new layer does."""
+        reset_parts(self)
 
     def extra_repr(self) -> str:
         return f"batch_first={self.batch_first}"

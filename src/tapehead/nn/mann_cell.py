@@ -13,11 +13,19 @@ from tapehead.nn.controller import Controller, ControllerKind
 from tapehead.nn.heads import Heads
 from tapehead.nn.initial import Initial, InitialMANN, check_initial
 from tapehead.nn.precision import outside_autocast
-from tapehead.nn.recurrent import check_controller_state, check_state_kind, check_tied, initial_state, run_step
+from tapehead.nn.recurrent import (
+    check_controller_state,
+    check_state_kind,
+    check_tied,
+    initial_state,
+    reset_parts,
+    run_step,
+)
 from tapehead.ops import mann
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, MANNParameters, MANNSettings, Write
 from tapehead.ops.ntm.parameters import Activation, Order
-from tapehead.states import MANNState, MANNTrace
+from tapehead.states import MANNState
+from tapehead.traces import MANNTrace
 
 __all__ = ["MANNCell"]
 
@@ -150,6 +158,10 @@ class MANNCell(nn.Module):
             "initial": self.initial.options,
             "backend": self.backend,
         }
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters, and anew what the initial state has drawn, as a new cell does."""
+        reset_parts(self)
 
     def extra_repr(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings._asdict().items())

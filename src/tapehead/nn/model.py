@@ -17,6 +17,7 @@ from tapehead.nn.checks import check_dtype, check_size
 from tapehead.nn.embedding import ImageEmbedding
 from tapehead.nn.mann_cell import MANNCell
 from tapehead.nn.ntm_cell import NTMCell
+from tapehead.nn.recurrent import reset_parts
 from tapehead.nn.saved import (
     build_core,
     build_embedding,
@@ -120,6 +121,10 @@ class SequenceModel(nn.Module):
     def arguments(self) -> dict[str, Any]:
         """What makes another of these: the constructor's arguments."""
         return {"core": self.core, "target_size": self.target_size, "embedding": self.embedding}
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters in the core, the readout and the embedding, as a new model does."""
+        reset_parts(self)
 
     @classmethod
     def from_pretrained(

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead import backends
-from tapehead.nn.checks import check_bool
+from tapehead.nn.checks import check_bool, speaking_for
 from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import Initial
 from tapehead.nn.ntm_cell import NTMCell
-from tapehead.nn.recurrent import run_sequence
+from tapehead.nn.recurrent import reset_parts, run_sequence
 from tapehead.ops.ntm.parameters import Activation, Addressing, Order
-from tapehead.states import NTMState, Trace
+from tapehead.states import NTMState
+from tapehead.traces import Trace
 
 __all__ = ["NTM"]
 
@@ -121,32 +122,33 @@ class NTM(nn.Module):
     ) -> None:
         super().__init__()
         check_bool("NTM", "batch_first", batch_first)
-        self.cell = NTMCell(
-            input_size,
-            hidden_size,
-            memory_size=memory_size,
-            word_size=word_size,
-            num_read_heads=num_read_heads,
-            num_write_heads=num_write_heads,
-            max_shift=max_shift,
-            addressing=addressing,
-            order=order,
-            key_activation=key_activation,
-            add_activation=add_activation,
-            controller=controller,
-            num_layers=num_layers,
-            key_strength_bias=key_strength_bias,
-            read_interpolation_bias=read_interpolation_bias,
-            write_interpolation_bias=write_interpolation_bias,
-            read_shift_bias=read_shift_bias,
-            write_shift_bias=write_shift_bias,
-            initial=initial,
-            backend=backend,
-            checkpoint_every=checkpoint_every,
-            gradient_limit=gradient_limit,
-            device=device,
-            dtype=dtype,
-        )
+        with speaking_for("NTM", "NTMCell"):
+            self.cell = NTMCell(
+                input_size,
+                hidden_size,
+                memory_size=memory_size,
+                word_size=word_size,
+                num_read_heads=num_read_heads,
+                num_write_heads=num_write_heads,
+                max_shift=max_shift,
+                addressing=addressing,
+                order=order,
+                key_activation=key_activation,
+                add_activation=add_activation,
+                controller=controller,
+                num_layers=num_layers,
+                key_strength_bias=key_strength_bias,
+                read_interpolation_bias=read_interpolation_bias,
+                write_interpolation_bias=write_interpolation_bias,
+                read_shift_bias=read_shift_bias,
+                write_shift_bias=write_shift_bias,
+                initial=initial,
+                backend=backend,
+                checkpoint_every=checkpoint_every,
+                gradient_limit=gradient_limit,
+                device=device,
+                dtype=dtype,
+            )
         self.batch_first = batch_first
 
     @property
@@ -182,6 +184,10 @@ class NTM(nn.Module):
     def arguments(self) -> dict[str, Any]:
         """What makes another of these: the constructor's arguments, all but device and dtype."""
         return {**self.cell.arguments(), "batch_first": self.batch_first}
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters, and anew what the initial state has drawn, as a new layer does."""
+        reset_parts(self)
 
     def extra_repr(self) -> str:
         return f"batch_first={self.batch_first}"

@@ -15,10 +15,18 @@ from tapehead.nn.controller import Controller, ControllerKind
 from tapehead.nn.heads import Heads, NTMBiases
 from tapehead.nn.initial import Initial, InitialNTM, check_initial
 from tapehead.nn.precision import outside_autocast
-from tapehead.nn.recurrent import check_controller_state, check_state_kind, check_tied, initial_state, run_step
+from tapehead.nn.recurrent import (
+    check_controller_state,
+    check_state_kind,
+    check_tied,
+    initial_state,
+    reset_parts,
+    run_step,
+)
 from tapehead.ops import ntm
 from tapehead.ops.ntm.parameters import Activation, Addressing, NTMParameters, NTMSettings, Order
-from tapehead.states import NTMState, Trace
+from tapehead.states import NTMState
+from tapehead.traces import Trace
 
 __all__ = ["NTMCell"]
 
@@ -149,6 +157,10 @@ class NTMCell(nn.Module):
             "backend": self.backend,
             "checkpoint_every": self.checkpoint_every,
         }
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters, and anew what the initial state has drawn, as a new cell does."""
+        reset_parts(self)
 
     def extra_repr(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings._asdict().items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead.nn.checks import check_size, check_tensor
@@ -12,7 +12,15 @@ from tapehead.nn.precision import own_dtype, under_autocast
 from tapehead.nn.sequences import Opened, open_sequence
 from tapehead.states import LSTMState
 
-__all__ = ["check_controller_state", "check_state_kind", "check_tied", "initial_state", "run_sequence", "run_step"]
+__all__ = [
+    "check_controller_state",
+    "check_state_kind",
+    "check_tied",
+    "initial_state",
+    "reset_parts",
+    "run_sequence",
+    "run_step",
+]
 
 
 def run_step(cell: Any, input: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -63,6 +71,16 @@ def initial_state(cell: Any, batch_size: int | None, memory_size: int | None) ->
     cell._check_memory_size(memory_size)
     state = cell.initial(1 if batch_size is None else batch_size, memory_size, cell.heads().weight)
     return state.remove_batch() if batch_size is None else state
+
+
+def reset_parts(module: nn.Module) -> None:
+    """Draw new parameters in every part of a module, in the order in which a new module draws them."""
+    for part in module.children():
+        reset = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        else:
+            reset_parts(part)
 
 
 def check_state_kind(owner: str, state: Any, kind: type, controller: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tapehead.plots.internals import check_trace, draw_slots, used_slots
 from tapehead.plots.style import COLOURS, QUIET, new_figure, styled
-from tapehead.states import MANNTrace, Trace
+from tapehead.traces import MANNTrace, Trace
 
 __all__ = ["draw_episode"]
 

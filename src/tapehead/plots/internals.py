@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from torch import Tensor
 
 from tapehead.plots.style import SIGNED, UNSIGNED, colour_bar, heat_map, mark_answer, stack, styled
-from tapehead.states import MANNTrace, Trace
+from tapehead.traces import MANNTrace, Trace
 
 __all__ = ["Slots", "check_trace", "draw_internals", "draw_slots", "used_slots"]
 

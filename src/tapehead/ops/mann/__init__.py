@@ -7,7 +7,8 @@ from torch import Tensor
 from tapehead import backends
 from tapehead.ops.mann import fused, reference
 from tapehead.ops.mann.parameters import MANNParameters, MANNSettings
-from tapehead.states import MANNState, MANNTrace
+from tapehead.states import MANNState
+from tapehead.traces import MANNTrace
 
 __all__ = ["MANNParameters", "MANNSettings", "sequence"]
 

@@ -10,7 +10,8 @@ from tapehead.ops.mann.op import OP, Arguments, Results
 from tapehead.ops.mann.parameters import MANNParameters, MANNSettings
 from tapehead.ops.mann.shapes import Shape, Sizes
 from tapehead.ops.packing import run, views
-from tapehead.states import HeadTrace, LSTMState, MANNState, MANNTrace, WriteTrace
+from tapehead.states import LSTMState, MANNState
+from tapehead.traces import HeadTrace, MANNTrace, WriteTrace
 
 __all__ = ["sequence"]
 

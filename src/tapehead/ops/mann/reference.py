@@ -16,7 +16,8 @@ from tapehead.ops.mann.parameters import MANNParameters, MANNSettings
 from tapehead.ops.ntm.parameters import HeadParameters
 from tapehead.ops.ragged import run_steps
 from tapehead.ops.usage import clear, least_used, update_usage, write_weights
-from tapehead.states import HeadTrace, MANNState, MANNTrace, WriteTrace
+from tapehead.states import MANNState
+from tapehead.traces import HeadTrace, MANNTrace, WriteTrace
 
 __all__ = ["sequence"]
 

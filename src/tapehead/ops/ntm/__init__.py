@@ -7,7 +7,8 @@ from torch import Tensor
 from tapehead import backends
 from tapehead.ops.ntm import fused, reference
 from tapehead.ops.ntm.parameters import HeadParameters, NTMParameters, NTMSettings
-from tapehead.states import NTMState, Trace
+from tapehead.states import NTMState
+from tapehead.traces import Trace
 
 __all__ = ["HeadParameters", "NTMParameters", "NTMSettings", "sequence"]
 

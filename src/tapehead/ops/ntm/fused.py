@@ -9,7 +9,8 @@ from tapehead.ops.ntm.op import OP, Arguments, Results
 from tapehead.ops.ntm.parameters import NTMParameters, NTMSettings
 from tapehead.ops.ntm.shapes import Shape, Sizes
 from tapehead.ops.packing import run, views
-from tapehead.states import HeadTrace, LSTMState, NTMState, Trace
+from tapehead.states import LSTMState, NTMState
+from tapehead.traces import HeadTrace, Trace
 
 __all__ = ["sequence"]
 

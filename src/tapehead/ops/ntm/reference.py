@@ -15,7 +15,8 @@ from tapehead.ops.controller import controller_step, project
 from tapehead.ops.location import interpolate, sharpen, shift
 from tapehead.ops.ntm.parameters import HeadParameters, NTMParameters, NTMSettings
 from tapehead.ops.ragged import run_steps
-from tapehead.states import HeadTrace, NTMState, Trace
+from tapehead.states import NTMState
+from tapehead.traces import HeadTrace, Trace
 
 __all__ = ["sequence"]
 
