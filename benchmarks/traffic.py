@@ -23,12 +23,12 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.kernels import INPUT_SIZE, Point
-from tapehead.ops.launches import tiles
 from tapehead.ops.ntm.parameters import NTMSettings
 from tapehead.ops.ntm.shapes import Shape, Sizes
 from tapehead.ops.packing import chosen_every
 from tapehead.ops.shapes import padded
 from tapehead.ops.tilings import USUAL
+from tapehead.ops.triton_launches import tiles
 
 __all__ = ["Traffic", "kept_every", "shape_of", "traffic"]
 

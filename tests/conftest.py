@@ -7,7 +7,7 @@ import torch
 from hypothesis import settings
 
 from tapehead import backends
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.tasks.omniglot import task
 from tests.tasks.omniglot import synthetic
 
@@ -33,17 +33,17 @@ def _seed():
 @pytest.fixture(autouse=True)
 def _untuned(monkeypatch, tmp_path_factory):
     """What the user of this machine tuned is left aside."""
-    monkeypatch.setattr(tuned, "path", lambda: tmp_path_factory.getbasetemp() / "none" / "tunings.json")
-    tuned.forget()
+    monkeypatch.setattr(tunings_file, "path", lambda: tmp_path_factory.getbasetemp() / "none" / "tunings.json")
+    tunings_file.forget()
     yield
-    tuned.forget()
+    tunings_file.forget()
 
 
 @pytest.fixture
 def tunings(monkeypatch, tmp_path, _untuned):
     """The path of a file of tunings of the test's own; there is none yet."""
-    monkeypatch.setattr(tuned, "path", lambda: tmp_path / "cache" / "tunings.json")
-    return tuned.path()
+    monkeypatch.setattr(tunings_file, "path", lambda: tmp_path / "cache" / "tunings.json")
+    return tunings_file.path()
 
 
 @pytest.fixture(scope="session")

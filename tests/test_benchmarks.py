@@ -15,9 +15,9 @@ from benchmarks.gpu_page import gpu_part
 from benchmarks.marked import PAGE
 from benchmarks.traffic import kept_every, shape_of, traffic
 from tapehead import NTM
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.ops.tilings import SHORT_LIST
-from tapehead.ops.tuning import Timing, Tuning
+from tapehead.ops.tuner import Timing, Tuning
 from tests.ops.fused_problems import Recorder
 
 TINY = gpu.BASE._replace(rows=2, steps=3, slots=8, word=4, hidden=5)
@@ -100,7 +100,7 @@ def test_make_bench_ends_well_without_a_gpu():
 
 
 def test_what_was_tuned_is_a_table(monkeypatch, capsys):
-    key = tuned.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
+    key = tunings_file.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
     timings = (Timing(SHORT_LIST[0], 2.0), Timing(SHORT_LIST[1], 1.0), Timing(SHORT_LIST[2], None, "too large"))
     monkeypatch.setattr(gpu.tapehead, "tune", lambda model, batch: [Tuning(key, "forward", timings)])
     (found,) = gpu.tune(gpu.BASE, torch.device("cpu"))

@@ -20,9 +20,9 @@ import pytest
 
 from tapehead import pretrained
 from tapehead.cli import _build_parser, main
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.ops.tilings import USUAL
-from tapehead.ops.tuning import Timing, Tuning
+from tapehead.ops.tuner import Timing, Tuning
 from tapehead.program import TAPEHEAD
 from tapehead.studies import one_process, worker
 from tapehead.tasks import TASKS
@@ -169,7 +169,7 @@ def runs_in_process(monkeypatch):
 @pytest.fixture(autouse=True)
 def tunes_nothing(monkeypatch):
     """There need be no GPU: `tapehead tune` makes its model and its batch, and tests/nn/test_tuning.py tunes some."""
-    key = tuned.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
+    key = tunings_file.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
     monkeypatch.setattr(tune, "check", lambda model: None)
     monkeypatch.setattr(tune, "tune", lambda *_: [Tuning(key, "forward", (Timing(USUAL, 1.0),))])
 

@@ -5,7 +5,7 @@ import torch
 
 from tapehead import backends, core
 from tapehead.info import describe
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.ops.tilings import SHORT_LIST, USUAL
 
 
@@ -41,9 +41,9 @@ def test_where_tunings_are_and_how_many_hold_for_each_gpu(monkeypatch: pytest.Mo
     assert f"tunings       {tunings}" in describe().splitlines()
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {getattr(device, 'index', device)}")
-    own = {"triton": backends.triton_version() or "", "kernels": tuned.kernels_hash("mann")}
-    key = tuned.Key("GPU 1", op="mann", way="forward", dtype="float32", programs=8, sizes="", **own)
-    tuned.remember(
+    own = {"triton": backends.triton_version() or "", "kernels": tunings_file.kernels_hash("mann")}
+    key = tunings_file.Key("GPU 1", op="mann", way="forward", dtype="float32", programs=8, sizes="", **own)
+    tunings_file.remember(
         {key: SHORT_LIST[1], key._replace(way="backward"): SHORT_LIST[1], key._replace(device="other"): USUAL}
     )
     monkeypatch.setattr(backends, "why_not", lambda backend, request: ())

@@ -9,7 +9,7 @@ import torch
 
 import tapehead
 from tapehead import backends, core
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 
 __all__ = ["describe"]
 
@@ -51,8 +51,8 @@ def _answer(backend: str, request: backends.Request) -> str:
 
 def _tunings(devices: list[torch.device]) -> str:
     """Where what `tapehead tune` found is kept, and how much of it holds for each GPU."""
-    counts = [f"{tuned.count(device, backends.ops()) or 'none'} for {device}" for device in devices]
-    return f"{tuned.path()}" + (f" ({', '.join(counts)})" if counts else "")
+    counts = [f"{tunings_file.count(device, backends.ops()) or 'none'} for {device}" for device in devices]
+    return f"{tunings_file.path()}" + (f" ({', '.join(counts)})" if counts else "")
 
 
 def _core() -> str:

@@ -119,7 +119,7 @@ def test_twenty_thousand_steps_without_gradients_are_those_of_handed_states(orde
 def test_the_interval_is_checked(module, value, kind, message):
     with pytest.raises(kind) as caught:
         module(3, 4, checkpoint_every=value)
-    assert str(caught.value) == message.format("NTMCell")  # the layer holds a cell, which checks
+    assert str(caught.value) == message.format(module.__name__)
 
 
 @pytest.mark.parametrize("backend", ["auto", "reference", "fused"])

@@ -10,9 +10,9 @@ import torch
 
 from tapehead import LSTM, MANN, NTM, BackendError, SequenceModel, backends, tune
 from tapehead.nn import tuning as of_models
-from tapehead.ops import mann, ntm, tuned, tuning
-from tapehead.ops.launches import Launches
+from tapehead.ops import mann, ntm, tuner, tunings_file
 from tapehead.ops.tilings import SHORT_LIST, USUAL, Tiling
+from tapehead.ops.triton_launches import Launches
 
 MODELS = {
     "NTM": lambda: NTM(3, 5, memory_size=6, word_size=4),
@@ -67,8 +67,8 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Spied]:
         for way in ("forward", "backward"):
             monkeypatch.setitem(launches.op._kernels, ("cpu", way), getattr(launches, way))
     monkeypatch.setattr(of_models, "check", lambda model: None)
-    monkeypatch.setattr(tuning, "WARM_UP", 0)
-    monkeypatch.setattr(tuning, "DRAWS", 1)
+    monkeypatch.setattr(tuner, "WARM_UP", 0)
+    monkeypatch.setattr(tuner, "DRAWS", 1)
     return found
 
 
@@ -103,7 +103,7 @@ def test_the_fastest_that_is_right_is_taken(name: str, interpreted: dict[str, Sp
         del spied.launched[:]
         model(torch.randn(1, 1, 3))[0].sum().backward()
         assert spied.launched == [("forward", of(SECOND)), ("backward", of(SECOND))]
-        tuned.forget()
+        tunings_file.forget()
     with torch.no_grad():
         model(input)
     assert spied.launched[-1] == ("forward", of(SECOND))
@@ -113,7 +113,7 @@ def test_the_fastest_that_is_right_is_taken(name: str, interpreted: dict[str, Sp
 
 def test_one_that_computes_nothing_is_wrong(interpreted: dict[str, Spied], monkeypatch: pytest.MonkeyPatch):
     launches = ntm.fused.cuda.LAUNCHES
-    with tuning.Recorder() as recorder, torch.no_grad():
+    with tuner.Recorder() as recorder, torch.no_grad():
         MODELS["NTM"]()(torch.randn(2, 2, 3), lengths=torch.tensor([2, 1]))
     (_, way, arguments), *none = recorder.calls
     assert (way, none) == ("forward", [])
@@ -125,13 +125,13 @@ def test_one_that_computes_nothing_is_wrong(interpreted: dict[str, Spied], monke
             return lambda *_, **__: None
 
     monkeypatch.setattr(spied, "kernels", lambda way: Idle() if spied.launched[-1][1] == of(THIRD) else real(way))
-    found = tuning.tune_call(launches, way, arguments, tilings=(THIRD, SECOND), clock=lambda run: 1.0, rounds=1)
+    found = tuner.tune_call(launches, way, arguments, tilings=(THIRD, SECOND), clock=lambda run: 1.0, rounds=1)
     assert [bool(timing.problem) for timing in found.timings] == [False, True, False]
     assert found.winner == USUAL  # of those that are as fast the first
 
 
 def test_what_the_usual_tiling_raises_is_raised(interpreted: dict[str, Spied], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tuning, "USUAL", BROKEN)
+    monkeypatch.setattr(tuner, "USUAL", BROKEN)
     with pytest.raises(RuntimeError, match="too much shared memory"):
         tune(MODELS["NTM"](), torch.randn(1, 1, 3), rounds=1, clock=lambda run: 1.0)
 
@@ -184,7 +184,7 @@ def test_a_gpu_is_tuned(name: str, tunings: Path, monkeypatch: pytest.MonkeyPatc
     for one in found:
         assert all(timing.milliseconds > 0 or timing.problem for timing in one.timings)
         assert one.key.device == torch.cuda.get_device_name()
-    assert tuned.count(torch.device("cuda"), backends.ops()) == 3
+    assert tunings_file.count(torch.device("cuda"), backends.ops()) == 3
     launches = {"NTM": ntm, "MANN": mann}[name].fused.cuda.LAUNCHES
     spied = Spied(launches)
     monkeypatch.setattr(launches, "kernels", spied)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from tapehead.ops import launches, mann, ntm, tuned
+from tapehead.ops import mann, ntm, triton_launches, tunings_file
 from tapehead.ops.tilings import SHORT_LIST, USUAL, Tiling
 from tapehead.testing import named_tensors
 from tests.cases import CASES, Case, by_name
@@ -90,7 +90,7 @@ HELD, IN_TILES = USUAL, Tiling(8, 16, 16, 16)
 
 @pytest.fixture(params=[HELD, IN_TILES], ids=["held", "in_tiles"])
 def tiling(request, monkeypatch: pytest.MonkeyPatch) -> Tiling:
-    monkeypatch.setattr(tuned, "chosen", lambda key: request.param)
+    monkeypatch.setattr(tunings_file, "chosen", lambda key: request.param)
     return request.param
 
 
@@ -146,7 +146,7 @@ TILED = {"memory_size": 37, "word_size": 17, "order": "write_read"}
 def test_a_memory_of_several_tiles_is_the_same_memory(kind: Kind, device: str, monkeypatch: pytest.MonkeyPatch):
     problem = kind.problem().to(device)
     expected = run(problem, "reference")
-    monkeypatch.setattr(tuned, "chosen", lambda key: IN_TILES)
+    monkeypatch.setattr(tunings_file, "chosen", lambda key: IN_TILES)
     assert_close(run(problem, "fused"), expected, TOLERANCE)
 
 
@@ -167,9 +167,9 @@ def test_many_heads_are_taken_in_parts(kind: Kind, device: str, monkeypatch: pyt
     expected = run(problem, "reference")
     taken = []
     monkeypatch.setattr(
-        launches, "tiles", lambda *given, tiles=launches.tiles: taken.append(tiles(*given)) or taken[-1]
+        triton_launches, "tiles", lambda *given, tiles=triton_launches.tiles: taken.append(tiles(*given)) or taken[-1]
     )
-    monkeypatch.setattr(tuned, "chosen", lambda key: Tiling(1, 256, 16, 16))
+    monkeypatch.setattr(tunings_file, "chosen", lambda key: Tiling(1, 256, 16, 16))
     assert_close(run(problem, "fused", checkpoint_every=2), expected, TOLERANCE)
     assert taken[-1].heads == 2
 
@@ -182,7 +182,7 @@ def test_every_tiling_of_the_short_list_is_the_reference(
     # Of sizes that no tile divides, and of which the smaller tiles take several.
     problem = make(Case("", TILED, steps=2, rows=1), torch.float64, 33).to(device)
     expected = run(problem, "reference")
-    monkeypatch.setattr(tuned, "chosen", lambda key: tiling)
+    monkeypatch.setattr(tunings_file, "chosen", lambda key: tiling)
     assert_close(run(problem, "fused"), expected, TOLERANCE)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tapehead.ops import mann, ntm
 from tapehead.ops.custom import SequenceOp
-from tapehead.ops.launches import Launches
+from tapehead.ops.triton_launches import Launches
 from tests.ops.fused_problems import Problem, calls_of
 from tests.ops.test_fused_op import QUICK
 from tests.ops.test_triton import Kind, on_cuda, some_kinds

@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("triton")
 
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.ops.tilings import Tiling
 from tests.cases import Case
 from tests.ops.fused_problems import problem_of, run, sequence
@@ -60,7 +60,7 @@ def test_no_barrier_is_missing_between_tiles(
     watch: Watch,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(tuned, "chosen", lambda key: Tiling(8, 16, 16, 16))
+    monkeypatch.setattr(tunings_file, "chosen", lambda key: Tiling(8, 16, 16, 16))
     run(Kind(machine, Case("", {**TILED, **own}, 2, 1), make).problem(), "fused", checkpoint_every=2)
     assert not watch.found
 

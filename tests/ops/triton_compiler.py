@@ -18,7 +18,7 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.ops.mann import cuda as mann_cuda
 from tapehead.ops.ntm import cuda as ntm_cuda
 from tapehead.ops.tilings import SHORT_LIST, Tiling
@@ -90,7 +90,7 @@ def main(op: str, name: str, *numbers: str) -> None:
     several = [Tiling(*map(int, one.split(","))) for one in numbers] if numbers != ("all",) else SHORT_LIST
     for tiling in several or [None]:
         if tiling is not None:
-            tuned.chosen = lambda key, tiling=tiling: tiling
+            tunings_file.chosen = lambda key, tiling=tiling: tiling
             print(tiling.text(), flush=True)
         run(problem(op, name), "fused", checkpoint_every=2)
 

@@ -10,20 +10,20 @@ import torch
 
 from tapehead import NTM, backends
 from tapehead.cli import main
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.ops.tilings import SHORT_LIST
-from tapehead.ops.tuning import Timing, Tuning
+from tapehead.ops.tuner import Timing, Tuning
 from tapehead.tasks import TASKS
 from tapehead.training import tune
 
-KEY = tuned.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
+KEY = tunings_file.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
 PROBLEM = "RuntimeError: too much [shared] memory"
 TIMINGS = (Timing(SHORT_LIST[0], 2.0), Timing(SHORT_LIST[1], 1.25), Timing(SHORT_LIST[2], None, PROBLEM))
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is tuned, where nothing is tuned indeed."""
+    """What is tunings_file, where nothing is tuned indeed."""
     found: list[Any] = []
 
     def instead(*arguments: Any) -> list[Tuning]:

@@ -1,7 +1,7 @@
 // What every machine's sequence has in common as the core takes it: a list of sizes and pointers for the forward and the
 // backward. ntm.h and mann.h add what is their own.
 //
-// The caller (ops/calls.py) allocates every array and owns it; the core keeps no pointer after it returns. Arrays are
+// The caller (ops/core_calls.py) allocates every array and owns it; the core keeps no pointer after it returns. Arrays are
 // contiguous, row-major, of the call's dtype (float, or double with `double_precision`), and hold what their comment says.
 // A pointer that is 0 is an array that is not there. Letters as in DESIGN and the docs: B batch, T time, H hidden size,
 // L controller layers, N slots, M word size, R read heads, heads: all heads that have weights over the slots, read heads

@@ -14,8 +14,8 @@ from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import Initial
 from tapehead.nn.mann_cell import MANNCell
 from tapehead.nn.recurrent import reset_parts, run_sequence
+from tapehead.ops.heads import Activation, Order
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, Write
-from tapehead.ops.ntm.parameters import Activation, Order
 from tapehead.states import MANNState
 from tapehead.traces import MANNTrace
 

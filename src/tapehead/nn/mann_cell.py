@@ -22,8 +22,8 @@ from tapehead.nn.recurrent import (
     run_step,
 )
 from tapehead.ops import mann
+from tapehead.ops.heads import Activation, Order
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, MANNParameters, MANNSettings, Write
-from tapehead.ops.ntm.parameters import Activation, Order
 from tapehead.states import MANNState
 from tapehead.traces import MANNTrace
 

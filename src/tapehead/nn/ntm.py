@@ -15,7 +15,8 @@ from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import Initial
 from tapehead.nn.ntm_cell import NTMCell
 from tapehead.nn.recurrent import reset_parts, run_sequence
-from tapehead.ops.ntm.parameters import Activation, Addressing, Order
+from tapehead.ops.heads import Activation, Order
+from tapehead.ops.ntm.parameters import Addressing
 from tapehead.states import NTMState
 from tapehead.traces import Trace
 

@@ -24,7 +24,8 @@ from tapehead.nn.recurrent import (
     run_step,
 )
 from tapehead.ops import ntm
-from tapehead.ops.ntm.parameters import Activation, Addressing, NTMParameters, NTMSettings, Order
+from tapehead.ops.heads import Activation, Order
+from tapehead.ops.ntm.parameters import Addressing, NTMParameters, NTMSettings
 from tapehead.states import NTMState
 from tapehead.traces import Trace
 

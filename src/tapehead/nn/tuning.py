@@ -14,9 +14,9 @@ from tapehead import backends
 from tapehead.errors import BackendError
 from tapehead.nn.mann_cell import MANNCell
 from tapehead.nn.ntm_cell import NTMCell
-from tapehead.ops import tuned, tuning
+from tapehead.ops import tuner, tunings_file
 from tapehead.ops.tilings import SHORT_LIST, Tiling
-from tapehead.ops.tuning import ROUNDS, Clock, Recorder, Tuning, event_clock
+from tapehead.ops.tuner import ROUNDS, Clock, Recorder, Tuning, event_clock
 
 __all__ = ["check", "tune"]
 
@@ -83,12 +83,12 @@ def tune(
             f"tune: expected a backward through the NTM or MANN of {type(model).__name__}, saw none. Its output has to "
             "depend on it; where its parameters are not to be trained, call model.requires_grad_(False)."
         )
-    tunings: dict[tuned.Key, Tuning] = {}
+    tunings: dict[tunings_file.Key, Tuning] = {}
     for launches, way, arguments in recorder.calls:
-        key = tuning.key_of_call(launches, way, arguments)
+        key = tuner.key_of_call(launches, way, arguments)
         if key not in tunings:
-            tunings[key] = tuning.tune_call(launches, way, arguments, tilings=tilings, clock=clock, rounds=rounds)
-    tuned.remember({key: one.winner for key, one in tunings.items()})
+            tunings[key] = tuner.tune_call(launches, way, arguments, tilings=tilings, clock=clock, rounds=rounds)
+    tunings_file.remember({key: one.winner for key, one in tunings.items()})
     return list(tunings.values())
 
 

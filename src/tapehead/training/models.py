@@ -13,8 +13,9 @@ from tapehead.nn.checks import check_choice, check_size
 from tapehead.nn.controller import ControllerKind
 from tapehead.nn.embedding import ImageEmbedding
 from tapehead.nn.initial import ControllerStateKind
+from tapehead.ops.heads import Activation, Order
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, Write
-from tapehead.ops.ntm.parameters import Activation, Addressing, Order
+from tapehead.ops.ntm.parameters import Addressing
 from tapehead.tasks import Task
 
 __all__ = [

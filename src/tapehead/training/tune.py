@@ -11,9 +11,9 @@ from rich.table import Table
 
 from tapehead.errors import UsageError
 from tapehead.nn.tuning import check, tune
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.ops.tilings import Tiling
-from tapehead.ops.tuning import Tuning
+from tapehead.ops.tuner import Tuning
 from tapehead.tasks import Stream
 from tapehead.training.arguments import check_names, find_recipe, model_of_recipe, parse
 
@@ -67,7 +67,9 @@ def tune_task(
     for line in _left_out(found):
         console.print(line, style="yellow", markup=False)
     rounded = found[0].key.programs
-    console.print(NOTE.format(rows=rows, steps=steps, rounded=rounded, path=tuned.path()), style="dim", markup=False)
+    console.print(
+        NOTE.format(rows=rows, steps=steps, rounded=rounded, path=tunings_file.path()), style="dim", markup=False
+    )
     return found
 
 

@@ -6,7 +6,7 @@ from functools import cache
 
 from torch import Tensor
 
-from tapehead.ops.calls import Calls, Kernel
+from tapehead.ops.core_calls import Calls, Kernel
 from tapehead.ops.mann.op import OP, Results
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""The MANN op on CUDA tensors: Triton's kernels, as `ops/launches.py` launches them."""
+"""The MANN op on CUDA tensors: Triton's kernels, as `ops/triton_launches.py` launches them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tapehead.ops import launches
+from tapehead.ops import triton_launches
 from tapehead.ops.mann.op import OP, BackwardArguments
 from tapehead.ops.mann.shapes import Shape
 from tapehead.ops.shapes import double_of
@@ -73,7 +73,7 @@ class Plan(NamedTuple):
 @lru_cache(256)
 def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool, tiling: Tiling) -> Plan:
     sizes, words, heads = shape.sizes, shape.word_size, shape.sizes.read_heads
-    taken = launches.tiles(shape, heads, tiling)
+    taken = triton_launches.tiles(shape, heads, tiling)
     gate = heads * (words + sizes.learned_strength)
     return Plan(
         hidden=shape.hidden_size,
@@ -102,7 +102,7 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         trace=trace,
         slots=taken.slots,
         padded_words=taken.words,
-        padded_heads=launches.power(heads, 1),
+        padded_heads=triton_launches.power(heads, 1),
         heads_at_once=taken.heads,
         tile=taken.slots_of_memory,
         resident=taken.resident,
@@ -130,17 +130,17 @@ def _scratch(way: str, shape: Shape, every: int) -> list[tuple[int, ...]]:
     memory, first = (shape.word_size, shape.padded_size), shape.reads + shape.lstm * hidden
     used = (rows, shape.padded_size)
     if way == "forward":
-        inputs = (rows, first + (layers - 1) * launches.depth(shape))
+        inputs = (rows, first + (layers - 1) * triton_launches.depth(shape))
         cells, sums, raw = (rows, 2, layers, hidden), (rows, shape.gates), (rows, shape.parameters)
         current = (0 if every == 1 else rows, *memory)
         return [inputs, cells, sums, raw, words, (2, *slots), used, slots, current]
-    into = (rows, max(first, (layers > 1) * launches.depth(shape)))
+    into = (rows, max(first, (layers > 1) * triton_launches.depth(shape)))
     state = [(rows, *memory), slots, words, (rows, layers, hidden), (rows, layers, hidden)]
     segment = (0 if every == 1 else rows, every + 1, *memory)
     return [*state, into, words, words, words, slots, slots, slots, slots, segment]
 
 
-LAUNCHES = launches.Launches(
+LAUNCHES = triton_launches.Launches(
     OP,
     _kernels,
     _plan,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from tapehead.ops.controller import ControllerParameters
-from tapehead.ops.ntm.parameters import Activation, HeadParameters, Order
+from tapehead.ops.heads import Activation, HeadParameters, Order
 
 __all__ = ["KeyStrength", "LeastUsed", "MANNParameters", "MANNSettings", "Write"]
 

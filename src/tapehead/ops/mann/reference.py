@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tapehead.ops.activation import activate
 from tapehead.ops.content import content_weights
 from tapehead.ops.controller import controller_step, project
+from tapehead.ops.heads import HeadParameters, activate
 from tapehead.ops.mann.parameters import MANNParameters, MANNSettings
-from tapehead.ops.ntm.parameters import HeadParameters
 from tapehead.ops.ragged import run_steps
 from tapehead.ops.usage import clear, least_used, update_usage, write_weights
 from tapehead.states import MANNState

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from tapehead import backends
+from tapehead.ops.heads import HeadParameters
 from tapehead.ops.ntm import fused, reference
-from tapehead.ops.ntm.parameters import HeadParameters, NTMParameters, NTMSettings
+from tapehead.ops.ntm.parameters import NTMParameters, NTMSettings
 from tapehead.states import NTMState
 from tapehead.traces import Trace
 

@@ -1,4 +1,4 @@
-"""The NTM op on CUDA tensors: Triton's kernels, as `ops/launches.py` launches them."""
+"""The NTM op on CUDA tensors: Triton's kernels, as `ops/triton_launches.py` launches them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tapehead.ops import launches
+from tapehead.ops import triton_launches
 from tapehead.ops.ntm.op import OP, BackwardArguments
 from tapehead.ops.ntm.shapes import Shape
 from tapehead.ops.shapes import double_of
@@ -76,7 +76,7 @@ class Plan(NamedTuple):
 def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: bool, tiling: Tiling) -> Plan:
     sizes, heads, words = shape.sizes, shape.heads, shape.word_size
     together = max(sizes.read_heads, sizes.write_heads) if sizes.write_read else heads
-    taken = launches.tiles(shape, together, tiling)
+    taken = triton_launches.tiles(shape, together, tiling)
     offsets, location = 2 * sizes.max_shift + 1, bool(sizes.location)
     kinds = (heads * words, heads, *((heads, heads * offsets, heads) if location else (0, 0, 0)))
     starts = [sum(kinds[:count]) for count in range(1, 6)]
@@ -111,9 +111,9 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         keep_all=keep_all,
         slots=taken.slots,
         padded_words=taken.words,
-        padded_heads=launches.power(heads, 1),
+        padded_heads=triton_launches.power(heads, 1),
         heads_at_once=taken.heads,
-        padded_offsets=launches.power(offsets, 1),
+        padded_offsets=triton_launches.power(offsets, 1),
         tile=taken.slots_of_memory,
         resident=taken.resident,
         block=taken.numbers,
@@ -139,7 +139,7 @@ def _scratch(way: str, shape: Shape, every: int) -> list[tuple[int, ...]]:
     units, slots = (rows, shape.heads * shape.word_size), (rows, shape.heads, shape.padded_size)
     memory, first = (shape.word_size, shape.padded_size), shape.reads + shape.lstm * hidden
     if way == "forward":
-        inputs = first + (layers - 1) * launches.depth(shape)
+        inputs = first + (layers - 1) * triton_launches.depth(shape)
         current = (0 if every == 1 else rows, *memory)
         carried = (2, *slots)
         return [
@@ -151,7 +151,7 @@ def _scratch(way: str, shape: Shape, every: int) -> list[tuple[int, ...]]:
             carried,
             current,
         ]
-    into = max(first, (layers > 1) * launches.depth(shape))
+    into = max(first, (layers > 1) * triton_launches.depth(shape))
     segment = (0 if every == 1 else rows, every + 1, *memory)
     return [
         (rows, *memory),
@@ -168,7 +168,7 @@ def _scratch(way: str, shape: Shape, every: int) -> list[tuple[int, ...]]:
     ]
 
 
-LAUNCHES = launches.Launches(
+LAUNCHES = triton_launches.Launches(
     OP,
     _kernels,
     _plan,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from torch import Tensor
-
-from tapehead.ops.activation import Activation
 from tapehead.ops.controller import ControllerParameters
+from tapehead.ops.heads import Activation, HeadParameters, Order
 
-__all__ = ["Activation", "Addressing", "HeadParameters", "NTMParameters", "NTMSettings", "Order"]
+__all__ = ["Addressing", "NTMParameters", "NTMSettings"]
 
 Addressing = Literal["content_and_location", "content"]
-Order = Literal["read_write", "write_read"]
 
 
 class NTMSettings(NamedTuple):
@@ -45,15 +42,6 @@ class NTMSettings(NamedTuple):
         location = [1, shift_size, 1] if self.addressing == "content_and_location" else []
         addressing = [size * self.num_heads for size in [self.word_size, 1, *location]]
         return [*addressing, self.num_write_heads * self.word_size, self.num_write_heads * self.word_size]
-
-
-class HeadParameters(NamedTuple):
-    """Parameters of all heads together: one linear map of the controller's output."""
-
-    weight: Tensor
-    """(sum of `NTMSettings.head_sizes`, H)"""
-    bias: Tensor
-    """(sum of `NTMSettings.head_sizes`,)"""
 
 
 class NTMParameters(NamedTuple):

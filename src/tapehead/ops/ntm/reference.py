@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tapehead.ops.activation import activate
 from tapehead.ops.content import content_weights
 from tapehead.ops.controller import controller_step, project
+from tapehead.ops.heads import HeadParameters, activate
 from tapehead.ops.location import interpolate, sharpen, shift
-from tapehead.ops.ntm.parameters import HeadParameters, NTMParameters, NTMSettings
+from tapehead.ops.ntm.parameters import NTMParameters, NTMSettings
 from tapehead.ops.ragged import run_steps
 from tapehead.states import NTMState
 from tapehead.traces import HeadTrace, Trace

@@ -1,4 +1,4 @@
-"""Launches of Triton kernels on CUDA tensors, for every machine: what `calls.py` is for the C++ core.
+"""Launches of Triton kernels on CUDA tensors, for every machine: what `core_calls.py` is for the C++ core.
 
 Triton's kernels do what goes step by step, torch's products the rest: the input's share of the controller's sums before
 the forward, the gradients of the weights and of the input after the backward. Nothing here waits for the device.
@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tapehead.ops import tuned
-from tapehead.ops.calls import Check, checked
+from tapehead.ops import tunings_file
+from tapehead.ops.core_calls import Check, checked
 from tapehead.ops.custom import SequenceOp, core_name
 from tapehead.ops.packing import views
 from tapehead.ops.shapes import SequenceShape, offsets_of, padded
@@ -87,7 +87,7 @@ class Choices(NamedTuple):
 class Launch(NamedTuple):
     """A call of an op but for its kernel's launch."""
 
-    key: tuned.Key
+    key: tunings_file.Key
     run: Callable[[Tiling], None]
     """launches the kernel; again and again, if need be, with the same arguments and results"""
     finish: Callable[[], Any]
@@ -140,7 +140,7 @@ class Launches:
 
     @staticmethod
     def _launch(launch: Launch) -> Any:
-        launch.run(tuned.chosen(launch.key))
+        launch.run(tunings_file.chosen(launch.key))
         return launch.finish()
 
     def prepare(self, way: str, arguments: Sequence[object]) -> Launch:
@@ -261,10 +261,10 @@ class Launches:
 
 
 @lru_cache(1024)
-def _key(launches: Launches, choices: Choices, device: torch.device) -> tuned.Key:
+def _key(launches: Launches, choices: Choices, device: torch.device) -> tunings_file.Key:
     """What was tuned for a launch is looked up by."""
     plan, shape = launches.plan(*choices[1:], USUAL), choices.shape
-    return tuned.key_of(launches.op.name, choices.way, plan, choices.dtype, device, shape.groups * shape.rows)
+    return tunings_file.key_of(launches.op.name, choices.way, plan, choices.dtype, device, shape.groups * shape.rows)
 
 
 def _projected(given: Any, shape: SequenceShape) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tapehead.ops import mann, ntm, tuned
-from tapehead.ops.launches import Launch, Launches, as_they_are
+from tapehead.ops import mann, ntm, tunings_file
 from tapehead.ops.tilings import SHORT_LIST, USUAL, Tiling
+from tapehead.ops.triton_launches import Launch, Launches, as_they_are
 
 __all__ = ["ROUNDS", "Clock", "Recorder", "Timing", "Tuning", "event_clock", "key_of_call", "tune_call"]
 
@@ -44,7 +44,7 @@ class Timing(NamedTuple):
 class Tuning(NamedTuple):
     """What became of a call: a kernel with certain sizes."""
 
-    key: tuned.Key
+    key: tunings_file.Key
     name: str
     """for people: "forward", "forward without gradients" or "backward" """
     timings: tuple[Timing, ...]
@@ -55,7 +55,7 @@ class Tuning(NamedTuple):
         """The fastest; the first of those that are as fast.
 
         >>> timings = (Timing(USUAL, 2.0), Timing(SHORT_LIST[1], 1.5), Timing(SHORT_LIST[2], None, "wrong"))
-        >>> Tuning(tuned.Key("", "", "", "ntm", "forward", "float32", 8, ""), "forward", timings).winner.warps
+        >>> Tuning(tunings_file.Key("", "", "", "ntm", "forward", "float32", 8, ""), "forward", timings).winner.warps
         16
         """
         return min((one for one in self.timings if one.milliseconds is not None), key=lambda one: one[1] or 0.0).tiling
@@ -139,7 +139,7 @@ def tune_call(
     return Tuning(launch.key, name, tuple(timings))
 
 
-def key_of_call(launches: Launches, way: str, arguments: Sequence[Any]) -> tuned.Key:
+def key_of_call(launches: Launches, way: str, arguments: Sequence[Any]) -> tunings_file.Key:
     """What a tuning of a call holds for."""
     given = _kind(launches, way)._make(arguments)
     with torch.no_grad(), as_they_are(given.input):

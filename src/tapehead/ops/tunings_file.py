@@ -90,7 +90,7 @@ def kernels_hash(op: str) -> str:
         folders = [sorted(folder.glob("*.py")) for folder in (KERNELS / "triton", KERNELS / op / "triton")]
         if not all(folders):
             return ""
-        for file in (*chain(*folders), KERNELS / "launches.py", KERNELS / op / "cuda.py"):
+        for file in (*chain(*folders), KERNELS / "triton_launches.py", KERNELS / op / "cuda.py"):
             digest.update(f"{file.name}\n".encode() + file.read_bytes())
     except OSError:
         return ""

@@ -11,25 +11,25 @@ import pytest
 import torch
 
 from tapehead import backends
-from tapehead.ops import ntm, tuned
+from tapehead.ops import ntm, tunings_file
 from tapehead.ops.tilings import SHORT_LIST, USUAL, Tiling
 from tapehead.tasks.omniglot.source import cache_folder
 
-own_path = tuned.path  # before a fixture takes its place
-KEY = tuned.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "hidden 100")
+own_path = tunings_file.path  # before a fixture takes its place
+KEY = tunings_file.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "hidden 100")
 BEST = SHORT_LIST[2]
 
 
 def test_nothing_tuned_is_the_usual_tiling(tunings: Path):
-    assert tuned.chosen(KEY) == USUAL
+    assert tunings_file.chosen(KEY) == USUAL
     assert not tunings.parent.exists()
 
 
 def test_what_was_tuned_is_found_again(tunings: Path):
-    tuned.remember({KEY: BEST})
-    assert tuned.chosen(KEY) == BEST
-    tuned.forget()
-    assert tuned.chosen(KEY) == BEST
+    tunings_file.remember({KEY: BEST})
+    assert tunings_file.chosen(KEY) == BEST
+    tunings_file.forget()
+    assert tunings_file.chosen(KEY) == BEST
     assert [path.name for path in tunings.parent.glob("*.json")] == ["tunings.json"]
     assert not list(tunings.parent.glob("*.part"))
 
@@ -48,35 +48,35 @@ def test_what_was_tuned_is_found_again(tunings: Path):
     ],
 )
 def test_a_tuning_holds_for_its_key_alone(field: str, value: object, tunings: Path):
-    tuned.remember({KEY: BEST})
-    tuned.forget()
-    assert tuned.chosen(KEY._replace(**{field: value})) == USUAL
+    tunings_file.remember({KEY: BEST})
+    tunings_file.forget()
+    assert tunings_file.chosen(KEY._replace(**{field: value})) == USUAL
 
 
 def test_others_tunings_stay(tunings: Path):
     other = KEY._replace(device="another GPU")
-    tuned.remember({other: SHORT_LIST[1], KEY: SHORT_LIST[1]})
-    tuned.forget()
-    tuned.remember({KEY: BEST})
-    tuned.forget()
-    assert (tuned.chosen(KEY), tuned.chosen(other)) == (BEST, SHORT_LIST[1])
+    tunings_file.remember({other: SHORT_LIST[1], KEY: SHORT_LIST[1]})
+    tunings_file.forget()
+    tunings_file.remember({KEY: BEST})
+    tunings_file.forget()
+    assert (tunings_file.chosen(KEY), tunings_file.chosen(other)) == (BEST, SHORT_LIST[1])
 
 
 def test_kernels_that_cannot_be_read_are_not_looked_up(tunings: Path, monkeypatch: pytest.MonkeyPatch):
-    tuned.remember({KEY._replace(kernels=""): USUAL, KEY: BEST})
+    tunings_file.remember({KEY._replace(kernels=""): USUAL, KEY: BEST})
     assert [*json.loads(tunings.read_text())] == [KEY.place]
-    tuned.forget()
-    assert tuned.chosen(KEY._replace(kernels="")) == USUAL
-    monkeypatch.setattr(tuned, "KERNELS", Path("nowhere"))
-    assert tuned.kernels_hash.__wrapped__("ntm") == ""
+    tunings_file.forget()
+    assert tunings_file.chosen(KEY._replace(kernels="")) == USUAL
+    monkeypatch.setattr(tunings_file, "KERNELS", Path("nowhere"))
+    assert tunings_file.kernels_hash.__wrapped__("ntm") == ""
 
 
-@pytest.mark.parametrize("changed", ["triton/memory.py", "ntm/triton/heads.py", "ntm/cuda.py", "launches.py"])
+@pytest.mark.parametrize("changed", ["triton/memory.py", "ntm/triton/heads.py", "ntm/cuda.py", "triton_launches.py"])
 def test_a_changed_kernel_has_another_hash(changed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     copied = tmp_path / "ops"
-    shutil.copytree(tuned.KERNELS, copied)
-    before, hash_of = tuned.kernels_hash("ntm"), tuned.kernels_hash.__wrapped__
-    monkeypatch.setattr(tuned, "KERNELS", copied)
+    shutil.copytree(tunings_file.KERNELS, copied)
+    before, hash_of = tunings_file.kernels_hash("ntm"), tunings_file.kernels_hash.__wrapped__
+    monkeypatch.setattr(tunings_file, "KERNELS", copied)
     assert hash_of("ntm") == before
     with (copied / changed).open("a") as file:
         file.write("# another line\n")
@@ -104,27 +104,27 @@ def test_a_damaged_file_is_as_if_there_were_none(text: str, said: str, tunings: 
     tunings.parent.mkdir()
     tunings.write_text(text, errors="surrogateescape")
     with pytest.warns(UserWarning, match=rf"tunings.json: {said}.*`tapehead tune` writes it anew"):
-        assert tuned.chosen(KEY) == USUAL
-    assert tuned.chosen(KEY._replace(programs=16)) == USUAL  # and says it once: a warning is an error in tests
-    tuned.remember({KEY: BEST})
-    tuned.forget()
-    assert tuned.chosen(KEY) == BEST
+        assert tunings_file.chosen(KEY) == USUAL
+    assert tunings_file.chosen(KEY._replace(programs=16)) == USUAL  # and says it once: a warning is an error in tests
+    tunings_file.remember({KEY: BEST})
+    tunings_file.forget()
+    assert tunings_file.chosen(KEY) == BEST
 
 
 def test_what_is_sound_in_a_damaged_file_counts(tunings: Path):
     tunings.parent.mkdir()
     tunings.write_text(json.dumps({"elsewhere": {"x": {}}, **WHOLE}))
     with pytest.warns(UserWarning, match="That part is as if it were not there"):
-        assert tuned.chosen(KEY) == BEST
+        assert tunings_file.chosen(KEY) == BEST
 
 
 def test_a_file_that_cannot_be_read_or_written(tunings: Path):
     tunings.mkdir(parents=True)
     with pytest.warns(UserWarning, match="cannot be read: Is a directory"):
-        assert tuned.chosen(KEY) == USUAL
+        assert tunings_file.chosen(KEY) == USUAL
     with pytest.warns(UserWarning, match="cannot be written: .* gone with this process"):
-        tuned.remember({KEY: BEST})
-    assert tuned.chosen(KEY) == BEST
+        tunings_file.remember({KEY: BEST})
+    assert tunings_file.chosen(KEY) == BEST
     assert not list(tunings.parent.glob("*.part"))
 
 
@@ -132,7 +132,7 @@ def test_a_file_that_cannot_be_read_or_written(tunings: Path):
 def test_whoever_shares_the_folder_may_read_the_file(tunings: Path):
     before = os.umask(0o022)
     try:
-        tuned.remember({KEY: BEST})
+        tunings_file.remember({KEY: BEST})
     finally:
         os.umask(before)
     assert tunings.stat().st_mode & 0o777 == 0o644
@@ -140,11 +140,11 @@ def test_whoever_shares_the_folder_may_read_the_file(tunings: Path):
 
 WRITE = """
 import sys
-from tapehead.ops import tuned
+from tapehead.ops import tunings_file
 from tapehead.ops.tilings import SHORT_LIST
-key = tuned.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
+key = tunings_file.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
 for index in range(40):
-    tuned.remember({key._replace(sizes=f"{sys.argv[1]} {index}"): SHORT_LIST[3]})
+    tunings_file.remember({key._replace(sizes=f"{sys.argv[1]} {index}"): SHORT_LIST[3]})
 """
 
 
@@ -154,7 +154,7 @@ def test_processes_that_write_at_once_lose_nothing(tunings: Path):
     started = [subprocess.Popen([sys.executable, "-c", WRITE, name], env=environment) for name in ("a", "b")]
     assert [process.wait(60) for process in started] == [0, 0]
     keys = [KEY._replace(sizes=f"{name} {index}") for name in ("a", "b") for index in range(40)]
-    assert {tuned.chosen(key) for key in keys} == {SHORT_LIST[3]}
+    assert {tunings_file.chosen(key) for key in keys} == {SHORT_LIST[3]}
 
 
 def test_the_file_lies_where_other_downloads_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -175,9 +175,9 @@ def test_the_key_of_a_launch():
     shape = ntm.fused.Shape(41, 5, 9, 100, 1, 120, 128, 20, 1, ntm.fused.Sizes(1, 1, 1, 1, 0, 0, 0, 0))
     plan = ntm.fused.cuda.LAUNCHES.plan
 
-    def key(shape, tiling: Tiling = USUAL, save: bool = True) -> tuned.Key:
+    def key(shape, tiling: Tiling = USUAL, save: bool = True) -> tunings_file.Key:
         made = plan(shape, torch.float32, save, False, False, tiling)
-        return tuned.key_of("ntm", "forward", made, torch.float32, torch.device("cpu"), shape.rows)
+        return tunings_file.key_of("ntm", "forward", made, torch.float32, torch.device("cpu"), shape.rows)
 
     first = key(shape)
     assert (first.device, first.op, first.dtype, first.programs) == ("cpu", "ntm", "float32", 8)
@@ -193,13 +193,15 @@ def test_each_build_of_triton_has_tunings_of_its_own(monkeypatch: pytest.MonkeyP
     found = set()
     for version in ("3.6.0+git1", "3.6.0+git2"):
         monkeypatch.setattr(backends, "triton_version", lambda version=version: version)
-        found.add(tuned.key_of("ntm", "forward", USUAL, torch.float32, torch.device("cpu"), 8).triton)
+        found.add(tunings_file.key_of("ntm", "forward", USUAL, torch.float32, torch.device("cpu"), 8).triton)
     assert found == {"3.6.0+git1", "3.6.0+git2"}
 
 
 def test_info_counts_what_holds_here(tunings: Path):
     device = torch.device("cpu")
-    own = KEY._replace(device="cpu", triton=backends.triton_version() or "", kernels=tuned.kernels_hash("ntm"))
-    tuned.remember({own: BEST, own._replace(way="backward"): BEST, own._replace(kernels="4567"): BEST, KEY: BEST})
-    tuned.forget()
-    assert tuned.count(device, ("ntm", "mann")) == 2
+    own = KEY._replace(device="cpu", triton=backends.triton_version() or "", kernels=tunings_file.kernels_hash("ntm"))
+    tunings_file.remember(
+        {own: BEST, own._replace(way="backward"): BEST, own._replace(kernels="4567"): BEST, KEY: BEST}
+    )
+    tunings_file.forget()
+    assert tunings_file.count(device, ("ntm", "mann")) == 2
