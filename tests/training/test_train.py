@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -172,6 +173,16 @@ def test_a_recipe_brings_its_model(tmp_path, monkeypatch):
     tiny = ["--task.max_length=2", "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu", "--model.hidden_size=4"]
     assert main(["train", "copy", "--recipe", "copy/lstm", "--out", "run", *tiny]) == 0
     assert Run.open("run").config().model_name == "lstm"
+
+
+@pytest.mark.parametrize("option", ["--config", "--recipe"])
+def test_a_file_brings_its_model(tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("model_name: lstm\nmodel:\n  hidden_size: 5\n")
+    tiny = ["--task.max_length=2", "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu"]
+    assert main(["train", "copy", option, "mine.yaml", "--out", "run", *tiny]) == 0
+    config = Run.open("run").config()
+    assert (config.model_name, config.model.hidden_size) == ("lstm", 5)
 
 
 def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):

@@ -10,7 +10,7 @@ import yaml
 from tapehead.errors import UnknownNameError, UsageError
 from tapehead.studies.plan import Evaluation, Plan, Recipe
 from tapehead.tasks import TASKS
-from tapehead.training.arguments import model_of_recipe, recipe_names
+from tapehead.training.arguments import model_in_file, model_to_train, recipe_names
 from tapehead.training.capacity import check_memory_size
 from tapehead.training.config import RunConfig
 from tapehead.training.models import MODELS, default_model
@@ -97,13 +97,8 @@ def _find(task: str, source: str) -> tuple[str, str, str | None]:
     """Name, model and recipe of what the user named; None is no recipe."""
     path = Path(source)
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(f"--models: {source}: cannot be read: {error}") from error
-        told = data.get("model_name") if isinstance(data, dict) else None
         begins = path.stem.split("-")[0]
-        return path.stem, told or (begins if begins in MODELS else default_model(task)), source
+        return path.stem, model_in_file(source) or (begins if begins in MODELS else default_model(task)), source
     name = source.removeprefix(f"{task}/")
     if name in MODELS and f"{task}/{name}" not in recipe_names():
         return name, name, None  # with the defaults
@@ -111,7 +106,7 @@ def _find(task: str, source: str) -> tuple[str, str, str | None]:
         there = [other.removeprefix(f"{task}/") for other in recipe_names() if other.startswith(f"{task}/")]
         message = f"--models: expected recipes of {task} ({', '.join(there)}) or YAML files, got {source}."
         raise UnknownNameError(message, name, there)
-    return name, model_of_recipe(task, None, f"{task}/{name}"), f"{task}/{name}"
+    return name, model_to_train(task, None, f"{task}/{name}"), f"{task}/{name}"
 
 
 def _check_evaluation(evaluation: Evaluation, configs: Sequence[RunConfig]) -> None:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from tapehead.errors import UnknownNameError, UsageError
@@ -96,18 +97,31 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str | No
     return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
 
 
-def model_of_recipe(task_name: str, model_name: str | None, recipe: str | None) -> str:
-    """The model to train: the one named, else the one that a recipe of the package is for, else the task's.
+def model_to_train(task_name: str, model_name: str | None, recipe: str | None, argv: Sequence[str] = ()) -> str:
+    """The model named, else the one that the recipe is for, else the one that a --config file is for, else the task's.
 
     Raises:
         UsageError: the recipe is for another model than the one named.
     """
     for_model = None
-    if recipe and not Path(recipe).is_file():
+    if recipe and Path(recipe).is_file():
+        for_model = model_in_file(recipe)
+    elif recipe:
         for_model = next((name for name in MODELS if recipe.split("/")[-1].split("-")[0] == name), None)
     if model_name and for_model not in (None, model_name):
         raise UsageError(f"--recipe: {recipe} is for {for_model}, not for {model_name}. Leave --model out.")
-    return model_name or for_model or default_model(task_name)
+    in_files = (model_in_file(file) for file in config_files(argv))
+    return model_name or for_model or next(filter(None, in_files), None) or default_model(task_name)
+
+
+def model_in_file(path: str) -> str | None:
+    """The model that a YAML file is for, as a run's config.yaml says; None if it says nothing, or cannot be read."""
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the parser says what is wrong with it
+        return None
+    name = data.get("model_name") if isinstance(data, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def check_names(command: str, argv: Sequence[str], task: str | None, model: str) -> None:

@@ -20,7 +20,7 @@ import torch
 from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError
 from tapehead.program import command_of
 from tapehead.training import trainer as trainers
-from tapehead.training.arguments import check_names, find_recipe, model_of_recipe, parse
+from tapehead.training.arguments import check_names, find_recipe, model_to_train, parse
 from tapehead.training.bar import RunConsole
 from tapehead.training.capacity import warn_of_training_memories
 from tapehead.training.checkpoints import GracefulStop, SavingStop
@@ -97,7 +97,7 @@ def prepare(
 ) -> Prepared:
     """Accept or refuse what `train` is told, which is what this takes; nothing is left behind."""
     if resume is None:
-        run, config, options = _new(argv, task, model_of_recipe(task or "", model, recipe), recipe)
+        run, config, options = _new(argv, task, model_to_train(task or "", model, recipe, argv), recipe)
         checkpoint, contents = None, {"progress": {"sequences": 0}}
     else:
         run, config, options = _resumed(argv, task, model, recipe, resume)

@@ -15,7 +15,7 @@ from tapehead.ops import tunings_file
 from tapehead.ops.tilings import Tiling
 from tapehead.ops.tuner import Tuning
 from tapehead.tasks import Stream
-from tapehead.training.arguments import check_names, find_recipe, model_of_recipe, parse
+from tapehead.training.arguments import check_names, find_recipe, model_to_train, parse
 
 __all__ = ["table", "tune_task"]
 
@@ -42,7 +42,7 @@ def tune_task(
     """
     if any(word.partition("=")[0] == "--resume" for word in argv):
         raise UsageError("--resume: tune goes on with no run; name its task and its options.")
-    name = model_of_recipe(task or "", model, recipe)
+    name = model_to_train(task or "", model, recipe, argv)
     check_names("tune", argv, task, name)
     assert task is not None
     parsed = parse(argv, task, name, find_recipe(task, name, recipe))
