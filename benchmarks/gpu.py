@@ -49,7 +49,7 @@ POINTS = [
     BASE._replace(rows=512, slots=1024),
 ]
 MOST_BYTES = 30e9
-"""Of what the reference may keep for its backward; it is left out where it would take more."""
+"""Bytes that the reference may keep for its backward; it is left out where it would take more."""
 TOGETHER = 10
 
 

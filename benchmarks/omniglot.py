@@ -28,7 +28,7 @@ CASES = {
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """Of one call."""
+    """How long one call takes."""
     start = time.perf_counter()
     work()
     return (time.perf_counter() - start) * 1e3

@@ -74,7 +74,7 @@ def test_the_words_of_an_error_that_says_what_to_install_are_kept(capsys, monkey
 
 @pytest.mark.parametrize("extra", ["train", "plots", "omniglot", "hub", "ray", "pretrained"])
 def test_what_an_extra_brings_is_known(extra):
-    """Of those that pyproject.toml names; `gpu` and `docs` are imported where they are asked for alone."""
+    """The extras of pyproject.toml that commands use; `gpu` and `docs` are imported where they are asked for alone."""
     modules = {"pillow": "PIL", "pooch[progress]": "pooch", "jsonargparse[signatures]": "jsonargparse"}
     tomllib = pytest.importorskip("tomllib")  # since Python 3.11
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -121,7 +121,7 @@ def _core_is_missing() -> tuple[str, ...]:
 
 
 def triton_version() -> str | None:
-    """Of Triton for CUDA, under whichever name it is installed; None where it is not."""
+    """The version of Triton for CUDA, under whichever name it is installed; None where it is not."""
     return next(filter(None, map(_version, TRITON_PACKAGES)), None)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 __all__ = ["CACHE_VARIABLE", "cache_folder"]
 
 CACHE_VARIABLE = "TAPEHEAD_CACHE"
-"""Of the environment: the folder, where it is not in the user's cache."""
+"""Environment variable that names the folder, where it is not in the user's cache."""
 
 
 def cache_folder() -> Path:

@@ -43,10 +43,10 @@ def _last(name: str) -> str:
 
 
 class TapeheadError(Exception):
-    """Of all of them; the message says what happened and what to do."""
+    """The base of tapehead's own errors. The message says what happened and what to do."""
 
     exit_status = 1
-    """Of the command that raised it"""
+    """exit status of the command that raised it"""
 
 
 class BackendError(TapeheadError, RuntimeError):

@@ -12,7 +12,7 @@ LIMIT = 0.01
 
 
 def gradients(layer: NTM, input: torch.Tensor, state: NTMState) -> list[torch.Tensor]:
-    """Of the input, every parameter and the state it starts from."""
+    """Gradients of the input, every parameter and the state it starts from."""
     leaves = [input.requires_grad_(), *layer.parameters(), state.read_weights.requires_grad_(), state.memory]
     leaves[-1].requires_grad_()
     output, _ = layer(input, state)

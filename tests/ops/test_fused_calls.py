@@ -107,7 +107,7 @@ def test_zero_memory(case: Case):
 
 
 def gradients_by_backend(problem: Problem, leaves, total) -> list[list[Tensor | None]]:
-    """Of a function of the values, for both backends."""
+    """Gradients of a function of the values, for both backends."""
     results = []
     for backend in ("fused", "reference"):
         values = sequence(problem, backend=backend)

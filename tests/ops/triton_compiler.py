@@ -73,7 +73,7 @@ def used(cubin: bytes) -> tuple[int, int]:
 
 
 def problem(op: str, name: str) -> Problem:
-    """Of a case; "paper" is an NTM, or a MANN, of the sizes of its paper."""
+    """The problem of a case; "paper" is an NTM, or a MANN, of the sizes of its paper."""
     if name == "paper":
         return real_problem(REAL[0]) if op == "ntm" else real_mann_problem(MANN_REAL[0], hidden_size=200)
     cases, make = {"ntm": (CASES, problem_of), "mann": (MANN_CASES, mann_problem)}[op]

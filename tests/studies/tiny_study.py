@@ -25,7 +25,7 @@ OPTIONS = {
 }
 SCORED = ["--lengths", "3", "5", "--sequences", "2"]
 LONG = ["--training.sequences=700", "--training.validate_every=100", "--training.stop_when_solved=false"]
-"""Of runs that are still at work when something happens to them."""
+"""Options of runs that are still at work when something happens to them."""
 
 
 def study(out: Path, *words: str) -> int:

@@ -46,7 +46,7 @@ def train(out: Path, *extra: str, task: str = "copy", model: str = "ntm") -> int
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    """Of the latest checkpoint of a run."""
+    """The weights of the latest checkpoint of a run."""
     run = Run.open(path)
     state: dict[str, torch.Tensor] = run.load_checkpoint(run.last_checkpoint())["state_dict"]
     return state

@@ -106,7 +106,7 @@ class SequenceShape(_Fields):
 
     @classmethod
     def of(cls: type[Shape], given: Call) -> Shape:
-        """Of a call, forward or backward."""
+        """The shape of a call, forward or backward."""
         choices = cls.Sizes(*given.sizes)
         steps, rows, input_size = given.input.shape
         groups = choices.groups

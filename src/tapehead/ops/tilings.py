@@ -41,7 +41,7 @@ class Tiling(NamedTuple):
         return powers and self.warps <= MOST_WARPS and all(LEAST <= size <= MOST for size in sizes)
 
     def text(self) -> str:
-        """For people."""
+        """The tiling in words."""
         warps = f"{self.warps} warp" + "s" * (self.warps > 1)
         return f"{warps}, memory {self.tile}, weights {self.product_rows} x {self.product_columns}"
 

@@ -52,7 +52,7 @@ class Tiles(NamedTuple):
 
 
 def tiles(shape: SequenceShape, heads: int, tiling: Tiling) -> Tiles:
-    """Of a call in which so many heads address the memory at once."""
+    """The tiles of a call in which so many heads address the memory at once."""
     slots, words = power(shape.padded_size), power(shape.word_size)
     numbers = min(1024, power(max(shape.hidden_size, shape.reads)))
     memory = min(slots, max(16, tiling.tile // words))

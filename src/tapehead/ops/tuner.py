@@ -77,7 +77,7 @@ class Recorder(TorchDispatchMode):
 
 
 def event_clock(run: Callable[[], None]) -> float:
-    """By the events of the current CUDA device."""
+    """A clock that takes events of the current CUDA device."""
     start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     run()

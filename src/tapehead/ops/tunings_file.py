@@ -58,7 +58,7 @@ class Key(NamedTuple):
 
 
 def key_of(op: str, way: str, plan: Any, dtype: torch.dtype, device: torch.device, programs: int) -> Key:
-    """Of a launch.
+    """The key of a launch.
 
     Args:
         op: name of the machine's
@@ -190,7 +190,7 @@ def _load(file: Path) -> tuple[dict[str, dict[str, Tiling]], str]:
 
 
 def _tiling(fields: Any) -> Tiling | None:
-    """Of what the file has, or None."""
+    """The tiling that the file describes; None if it describes none."""
     if not isinstance(fields, dict) or fields.keys() != set(Tiling._fields):
         return None
     tiling = Tiling(**fields)

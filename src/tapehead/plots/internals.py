@@ -46,7 +46,7 @@ class Slots(NamedTuple):
         return found or {0: self.first}
 
     def describe(self) -> str:
-        """For the label of an axis."""
+        """The stretch in words, for the label of an axis."""
         if self.length == self.memory_size:
             return f"slot\n(all {self.memory_size})"
         last = (self.first + self.length - 1) % self.memory_size

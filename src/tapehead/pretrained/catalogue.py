@@ -12,7 +12,7 @@ from tapehead.pretrained.hub import download
 __all__ = ["find", "locate", "names"]
 
 HOME = Path(__file__).parent
-"""Of the package's own models, a folder each, named TASK-RECIPE."""
+"""The folder of the package's own models, a folder each, named TASK-RECIPE."""
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

@@ -26,7 +26,7 @@ __all__ = ["CONFIG_NAME", "FORMAT_VERSION", "WEIGHTS_NAME", "read_config", "read
 CONFIG_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
 
 FORMAT_VERSION = 1
-"""Of config.json. It rises when an older tapehead would misread what a newer one writes."""
+"""Version of config.json. It rises when an older tapehead would misread what a newer one writes."""
 
 
 def write_folder(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -50,7 +50,7 @@ class StudyFolder:
         self.stop_path = self.path / "stop"
 
     def configuration(self, recipe: str) -> Path:
-        """Of the file that the runs of a recipe are started with."""
+        """The file that the runs of a recipe are started with."""
         return self.path / "configurations" / f"{recipe}.yaml"
 
     def check(self, plan: Plan) -> None:

@@ -30,7 +30,7 @@ class PlannedRun(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
         return f"{self.recipe.name}-seed{self.seed}"
 
 

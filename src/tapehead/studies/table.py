@@ -130,7 +130,7 @@ def print_tables(task: str, runs: Sequence[RunResult], console: Console) -> None
 
 
 def _width(block: Block, column: int) -> int:
-    """Of a column whose cells stay on one line, and whose heading may be broken between words."""
+    """The width of a column whose cells stay on one line, and whose heading may be broken between words."""
     return max(map(len, [*(row[column] for row in block.rows), *block.headings[column].split()]), default=0)
 
 

@@ -88,17 +88,17 @@ class Order(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Of the run."""
+        """The folder of the run."""
         return Path(self.study) / self.name
 
     @property
     def record(self) -> Path:
-        """Of how it went."""
+        """The file that tells how it went."""
         return StudyFolder(self.study).logs / f"{self.name}.json"
 
     @property
     def log(self) -> Path:
-        """Of what its commands printed."""
+        """The file of what its commands printed."""
         return StudyFolder(self.study).logs / f"{self.name}.log"
 
 

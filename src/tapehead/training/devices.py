@@ -43,7 +43,7 @@ def why_on_cpu(config: RunConfig, options: Mapping[str, Any]) -> str | None:
 
 
 def _other_kind() -> str | None:
-    """Of the device that Lightning would take."""
+    """The kind of device that Lightning would take, other than a CPU; None where it would take the CPU."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else None

@@ -19,7 +19,7 @@ from tapehead.training.runs import Run
 __all__ = ["export_run"]
 
 SCORED_SEQUENCES = 100
-"""Of the largest size trained on: the score that goes into config.json, and that a later release must still give."""
+"""Sequences, of the largest size trained on, for the score in config.json, which later releases must still give."""
 
 
 def export_run(path: str | Path, folder: str | Path, *, checkpoint: str | Path | None = None) -> None:

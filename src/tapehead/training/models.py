@@ -241,7 +241,7 @@ class EmbeddingConfig:
 
 
 ModelConfig = NTMConfig | MANNConfig | LSTMConfig
-"""Of any model."""
+"""The options of any model"""
 
 MODELS: dict[str, type[ModelConfig]] = {"ntm": NTMConfig, "mann": MANNConfig, "lstm": LSTMConfig}
 """Every model by the name it has on the command line."""

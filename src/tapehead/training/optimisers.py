@@ -153,7 +153,7 @@ def _fits_the_core(*lists: list[Tensor]) -> bool:
 
 
 class _RMSpropFields(ctypes.Structure):
-    """Of csrc/optimiser.h."""
+    """`RMSpropFields` of csrc/optimiser.h."""
 
     _fields_ = (
         ("count", ctypes.c_int64),
@@ -165,7 +165,7 @@ class _RMSpropFields(ctypes.Structure):
 
 
 class _ClipFields(ctypes.Structure):
-    """Of csrc/optimiser.h."""
+    """`ClipFields` of csrc/optimiser.h."""
 
     _fields_ = (
         ("count", ctypes.c_int64),

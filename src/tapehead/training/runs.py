@@ -36,10 +36,10 @@ from tapehead.training.config import RunConfig
 __all__ = ["Run", "environment", "plain_config", "write_json"]
 
 MODEL_PREFIX, AVERAGE_PREFIX = "model.", "average."
-"""Of the model's parameters in a checkpoint, and of their mean where there is one: the LightningModule's attributes."""
+"""What a model's parameters, and their mean, begin with in a checkpoint: attributes of the LightningModule."""
 
 PARTS = {"state_dict": dict, "progress": dict, "stream_position": int, "random_state": torch.Tensor}
-"""Of a checkpoint that a run can go on from, besides Lightning's own."""
+"""What a checkpoint that a run can go on from has besides Lightning's own parts."""
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -158,7 +158,7 @@ class Run:
 
     @property
     def config_path(self) -> Path:
-        """Of config.yaml."""
+        """Where config.yaml is."""
         return self.path / "config.yaml"
 
     def save_config(self, config: RunConfig) -> None:

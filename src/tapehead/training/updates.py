@@ -166,7 +166,7 @@ class Updates:
                 torch._foreach_lerp_(self._averages, self._tensors, self.share())
 
     def share(self) -> float:
-        """Of the weights in their mean: the first mean is the first weights."""
+        """How much of the next mean the present weights are: all of the first one."""
         return 1 - self.module.config.optimiser.average if self.module.progress.sequences else 1.0
 
     def count(self, loss: float, errors: float, norm: float) -> Update:

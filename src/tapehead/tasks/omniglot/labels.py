@@ -61,7 +61,7 @@ def split_characters(kind: Labels, values: Tensor) -> Tensor:
 
 
 def label_probabilities(kind: Labels, logits: Tensor) -> Tensor:
-    """Of each label, or of each letter in its place: (..., O) -> (..., O)."""
+    """The probability of each label, or of each letter in its place: (..., O) -> (..., O)."""
     return split_characters(kind, logits).softmax(-1).flatten(-2)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DRAWINGS", "SIDE", "key_of", "read"]
 
 DRAWINGS, SIDE = 20, 105
-"""Of each character, one by each drawer; pixels of an edge."""
+"""Drawings of each character, one by each drawer; pixels of an edge."""
 
 _NAME = re.compile(r"(?:^|/)(\d{4})_(\d{2})\.png$")  # the character's number, the drawer's
 _AGAIN = "Get the file again."

@@ -15,7 +15,7 @@ URL = "https://github.com/brendenlake/omniglot/raw/master/python"
 """Where the authors of Omniglot keep its archives."""
 
 Form = Literal["zip", "npz", "png"]
-"""Of a copy: the original archives, arrays of NumPy, or folders of PNG files."""
+"""The form of a copy of the data: the original archives, arrays of NumPy, or folders of PNG files"""
 
 
 class Half(NamedTuple):
@@ -53,7 +53,7 @@ HALVES = (
         "0b84c7ffd94c4841c0040e529c86a82eaaccb986d8eadad5673f7991b7475276",
     ),
 )
-"""In the order of their characters' numbers."""
+"""The alphabets, in the order of their characters' numbers."""
 
 
 class Source(NamedTuple):

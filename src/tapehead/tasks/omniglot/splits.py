@@ -20,7 +20,7 @@ SPLITS: dict[Split, int] = {"background/evaluation": BACKGROUND, "1200/423": 120
 """How many classes each split trains on; the others are held out."""
 
 _SEED = 160506065
-"""Of the order that "1200/423" cuts: the number of the paper on arXiv. Never to be changed."""
+"""Seed of the order that "1200/423" cuts: the number of the paper on arXiv. Never to be changed."""
 
 
 def training_classes(split: Split) -> Tensor:

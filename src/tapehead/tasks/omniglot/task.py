@@ -33,7 +33,7 @@ __all__ = ["Omniglot"]
 _PIXELS = SIZE * SIZE
 
 Part = Literal["training", "validation", "held_out"]
-"""Of the classes."""
+"""A part of the classes"""
 
 
 @dataclass(frozen=True)
@@ -180,13 +180,13 @@ class Omniglot(Task):
     def training_sample(
         self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None
     ) -> Batch:
-        """Of the classes for training, whether a size is named or not."""
+        """Episodes of the classes for training, whether a size is named or not."""
         check_size_names("Omniglot", size, "length", "way")
         size = size or {}
         return self.episodes(batch_size, generator, part="training", way=size.get("way"), length=size.get("length"))
 
     def validation_sample(self, batch_size: int, generator: torch.Generator | None, size: Size) -> Batch:
-        """Of the classes for validation: those held out are for the end."""
+        """Episodes of the classes for validation: those held out are for the end."""
         check_size_names("Omniglot", size, "length", "way")
         part: Part = "validation" if self.validation_classes else "held_out"
         return self.episodes(batch_size, generator, part=part, way=size["way"], length=size["length"])
@@ -267,7 +267,7 @@ class Omniglot(Task):
         return labels_are_right(self.labels, logits, batch.target)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Of each label, or of each letter in its place."""
+        """The probability of each label, or of each letter in its place."""
         return label_probabilities(self.labels, logits)
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor:

@@ -99,7 +99,7 @@ class Ensemble:
         return given | self._logits({member: request for member, request in asked.items() if member not in steps})
 
     def _stack(self, name: str) -> Stack:
-        """Of what the modules at work have by that name: their models, or the means of their weights."""
+        """The stack of what the modules at work have by that name: their models, or the means of their weights."""
         models = [getattr(self._modules[member], name) for member in self._present]
         stack = self._stacks.get(name)
         if stack is None or stack.models != models or not stack.is_whole():
@@ -107,7 +107,7 @@ class Ensemble:
         return stack
 
     def _places(self, members: Iterable[int]) -> list[int]:
-        """Of members among those at work, which is where their models are in a stack."""
+        """The places of members among those at work, which is where their models are in a stack."""
         return [self._present.index(member) for member in members]
 
     def _update(self, members: Sequence[int]) -> dict[int, Update | Exception]:

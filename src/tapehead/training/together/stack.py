@@ -101,7 +101,7 @@ class Stack:
         return vmap(one, in_dims=(0, 0, *dimensions), randomness="same")(*named, *arguments)
 
     def gradients(self) -> dict[str, Tensor]:
-        """Of those parameters that have any, (models, ...)."""
+        """The gradients of those parameters that have any, (models, ...)."""
         return {name: stacked.grad for name, stacked in self.parameters.items() if stacked.grad is not None}
 
     def zero_grad(self) -> None:

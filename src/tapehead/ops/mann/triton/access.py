@@ -103,7 +103,7 @@ def speak_backward(parameters, slopes, words, s: tl.constexpr):
 
 @triton.jit
 def key_strengths(parameters, h, there, s: tl.constexpr):
-    """Of heads (heads, 1); 1 where it is not learned."""
+    """The key strengths of the heads, (heads, 1); 1 where they are not learned."""
     return tl.load(parameters + s.strength + h, mask=there, other=0.0) if s.learned_strength else 1.0
 
 
