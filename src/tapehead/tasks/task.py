@@ -25,7 +25,13 @@ wrong."""
 
 
 class Batch(NamedTuple):
-    """Sequences to train or test on; T is the longest row's number of steps."""
+    """Sequences to train or test on; T is the longest row's number of steps.
+
+    >>> from tapehead.tasks import Copy
+    >>> batch = Copy(bits=8).sample(4, size={"length": 5})  # 5 vectors, a delimiter, and 5 steps for the answer
+    >>> batch.input.shape, batch.target.shape, int(batch.mask[:, 0].sum()), batch.lengths
+    (torch.Size([11, 4, 9]), torch.Size([11, 4, 8]), 5, None)
+    """
 
     input: Tensor
     """(T, B, D)"""

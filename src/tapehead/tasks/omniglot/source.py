@@ -53,7 +53,7 @@ HALVES = (
         "0b84c7ffd94c4841c0040e529c86a82eaaccb986d8eadad5673f7991b7475276",
     ),
 )
-"""The alphabets, in the order of their characters' numbers."""
+"""The archives, in the order of their characters' numbers."""
 
 
 class Source(NamedTuple):
