@@ -21,7 +21,7 @@ __all__ = ["Stage", "encode_gif"]
 DPI = 115
 """Makes 828 pixels of the house's width, about what a README shows without scaling: 8 point letters are 13 pixels."""
 
-SAMPLES = 8
+SAMPLES = 6
 """Frames from which the palette is made."""
 
 LEVELS = {UNSIGNED: 64, SIGNED: 101}
@@ -32,7 +32,7 @@ UNKNOWN = 255
 for what is as in the frame before."""
 
 RGB = np.array([1 << 16, 1 << 8, 1], np.int32)
-"""Takes the three numbers of a pixel to one."""
+"""By which the three numbers of a pixel become one."""
 
 
 class Stage:
@@ -127,8 +127,8 @@ def encode_gif(
     b'GIF89a'
     """
     some = {steps[round(at)] for at in np.linspace(0, len(steps) - 1, SAMPLES)}
-    found, counts = np.unique([frame(step) @ RGB for step in sorted(some)], return_counts=True)
-    first = np.unique(colours @ RGB)
+    found, counts = np.unique([_packed(frame(step)) for step in sorted(some)], return_counts=True)
+    first = np.unique(_packed(colours))
     rest = np.isin(found, first, invert=True)
     chosen = np.concatenate([first, found[rest][np.argsort(-counts[rest], kind="stable")]])[:UNKNOWN]
     palette = chosen[:, None] // RGB % 256
@@ -136,7 +136,7 @@ def encode_gif(
     numbers[chosen] = np.arange(len(chosen))
     images = []
     for step in steps:
-        pixels = frame(step) @ RGB
+        pixels = _packed(frame(step))
         others = np.unique(pixels[numbers[pixels] == UNKNOWN])
         distances = others[:, None, None] // RGB % 256 - palette
         numbers[others] = (distances**2).sum(-1).argmin(-1)
@@ -145,3 +145,8 @@ def encode_gif(
     file = io.BytesIO()
     images[0].save(file, "GIF", save_all=True, append_images=images[1:], duration=list(times), loop=0, optimize=True)
     return file.getvalue()
+
+
+def _packed(pixels: np.ndarray) -> np.ndarray:
+    """(..., 3) -> (...), int32."""
+    return sum(pixels[..., channel] * RGB[channel] for channel in range(3))
