@@ -74,8 +74,9 @@ def animate_memory(
 
     From left to right a frame has the step's input, a column for each write head with its weight of every slot, the
     memory after the step's write with a row for each slot, a column for each read head, and the step's output and
-    target. The slots no head looks at are left out. Below, input, output and target grow over time. A frame stands for
-    0.2 seconds, the last one for 1.5, and then it begins again.
+    target. The slots no head looks at are left out. The scale of the memory ends where 1 in 100 of its numbers, leaving
+    out those near zero, are larger. Below, input, output and target grow over time. A frame stands for 0.2 seconds, the
+    last one for 1.5, and then it begins again.
 
     Args:
         trace: of a run, batched and not `batch_first`: every tensor (T, B, ...)
