@@ -28,7 +28,7 @@ ALLOWED = {
     "pretrained": {"pretrained", "errors", "files", "torch", "safetensors", "huggingface_hub"},
     "tasks": {"tasks", "cache", "errors", "files", "torch", "numpy", "PIL", "pooch", "requests", "tqdm"},
     "testing": {"states", "torch"},
-    "plots": {"plots", "traces", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy"},
+    "plots": {"plots", "traces", "errors", "torch", "matplotlib", "mpl_toolkits", "numpy", "PIL"},
     "program": {"errors", "tasks"},
     "training": {
         "training",

@@ -1,9 +1,11 @@
 import json
+import re
 import shutil
 
 import pytest
 import torch
 from matplotlib.image import imread
+from PIL import Image
 
 from tapehead import pictures
 from tapehead.errors import RunError, UsageError
@@ -21,7 +23,11 @@ METRICS = """sequences,train_bits,train_bit_errors,validation_bits,validation_bi
 """
 
 
-TASKS = {"ngrams": {"n": 3, "length": 12}, "priority_sort": {"bits": 3, "length": 4, "highest": 3}}
+TASKS = {
+    "ngrams": {"n": 3, "length": 12},
+    "priority_sort": {"bits": 3, "length": 4, "highest": 3},
+    "omniglot": {"way": 2, "length": 6},
+}
 """Options of the tasks that have no longest length."""
 
 
@@ -118,6 +124,54 @@ def test_repeat_copy_and_several_heads(tmp_path):
     paths = plot_runs([run], repeats=2)
     assert [path.name for path in paths[1:]] == ["answer_4x2.png", "internals_4x2.png"]
     assert_pictures(paths)
+
+
+@pytest.fixture
+def no_png(monkeypatch):
+    """Pictures that do not move are not encoded, which takes most of their time."""
+    monkeypatch.setattr(pictures, "png", lambda figure: b"PNG")
+
+
+@pytest.mark.usefixtures("no_png")
+def test_an_animation_of_the_memory(tmp_path):
+    run = make_run(tmp_path / "run", num_read_heads=2)
+    paths = plot_runs([run], length=2, seed=3, animate=True)
+    names = ("answer_2_seed_3.png", "internals_2_seed_3.png", "memory_2_seed_3.gif")
+    assert [path.name for path in paths[1:]] == list(names)
+    again = plot_runs([run], length=2, seed=3, animate=True, out=tmp_path / "again")
+    assert paths[-1].read_bytes() == again[-1].read_bytes()
+    with Image.open(paths[-1]) as file:
+        assert file.n_frames == 5
+
+
+@pytest.mark.usefixtures("no_png")
+def test_an_animation_has_what_was_shown_and_answered(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(pictures, "animate_memory", lambda *data, **options: given.append((data, options)) or b"GIF")
+    plot_runs([make_run(tmp_path / "run", task="ngrams", model="mann")], animate=True)
+    (((trace, input, target, output, mask), options),) = given
+    assert len(trace.memory) == len(input) == len(mask)
+    assert options["input_names"] == ["bit"]
+    assert options["target_names"] == ["next bit"]
+    assert torch.equal(input[1:], target[:-1])
+    assert ((output > 0) & (output < 1)).all()
+
+
+@pytest.mark.usefixtures("signed", "no_png")
+def test_an_animation_shows_drawings(tmp_path, monkeypatch):
+    given = {}
+    monkeypatch.setattr(pictures, "animate_memory", lambda *data, **options: given.update(options) or b"GIF")
+    paths = plot_runs([make_run(tmp_path / "run", task="omniglot", model="mann")], animate=True)
+    assert paths[-1].name == "memory_6x2.gif"
+    assert given["drawings"].shape == (6, 20, 20)
+    assert given["target_names"] == ["label 0", "label 1"]
+    assert re.fullmatch(r"drawing 1\nof label [01]\nanswer [01]", given["captions"][0])
+
+
+@pytest.mark.usefixtures("no_png")
+def test_a_model_without_a_memory_has_no_animation(tmp_path):
+    paths = plot_runs([make_run(tmp_path / "run", model="lstm")], animate=True)
+    assert [path.name for path in paths] == ["learning_curves.png", "answer_4.png"]
 
 
 def test_repeats_are_the_most_trained_on(tmp_path):

@@ -146,6 +146,7 @@ def _build_parser() -> _Parser:
     plot.add_argument("--repeats", type=int, metavar="R", help="repeat copy: how often to repeat it")
     plot.add_argument("--memory-size", type=int, metavar="N", help="slots (default: as trained, or more if needed)")
     plot.add_argument("--seed", type=int, default=0, help="of the sequence drawn (default 0)")
+    plot.add_argument("--animate", action="store_true", help="also make a GIF of the memory at work, step by step")
     plot.add_argument("--out", metavar="DIR", help="where the pictures go (default: RUN/plots, or NAME-plots here)")
     plot.set_defaults(run=_plot)
 
@@ -299,6 +300,7 @@ def _plot(arguments: argparse.Namespace, rest: list[str]) -> int:
         repeats=arguments.repeats,
         memory_size=arguments.memory_size,
         seed=arguments.seed,
+        animate=arguments.animate,
         out=None if arguments.out is None else Path(arguments.out),
     )
     for path in paths:

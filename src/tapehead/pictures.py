@@ -1,4 +1,4 @@
-"""`tapehead plot`: learning curves, an answer, and the inside of the memory of what was trained, as PNG files."""
+"""`tapehead plot`: learning curves, an answer, and the inside of the memory of what was trained."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tapehead.files import replacing
 from tapehead.nn import SequenceModel
 from tapehead.plots import (
     RunCurves,
+    animate_memory,
     draw_answer,
     draw_curves,
     draw_episode,
@@ -58,6 +59,7 @@ def plot_runs(
     repeats: int | None = None,
     memory_size: int | None = None,
     seed: int = 0,
+    animate: bool = False,
     out: Path | None = None,
 ) -> list[Path]:
     """Draw the learning curves of all the runs together, and of each its answer to one sequence and its memory.
@@ -75,6 +77,7 @@ def plot_runs(
         repeats: of repeat copy; None takes the most trained on
         memory_size: slots of the memory; None takes those it was trained with, or more where the size outgrows them
         seed: of the sequence
+        animate: also show a memory at work on the sequence, step by step
         out: where the pictures go, with several runs in a folder for each below it; None takes each run's `plots`,
             the first run's for the learning curves, and for what is not a run NAME-plots in the working directory
 
@@ -106,7 +109,7 @@ def plot_runs(
             title = f"{one.trained.title}: right answers, by presentation of a class"
             written.append(_save(draw_instances(instances, title=title), folder / "instances.png"))
     for one, folder in zip(loaded, folders, strict=True):
-        written += _draw_sequence(one, folder, seed)
+        written += _draw_sequence(one, folder, seed, animate)
     return written
 
 
@@ -162,7 +165,7 @@ def _draw_curves(loaded: Sequence[Loaded], draw: Callable[..., Figure]) -> Figur
         raise RunError(f"{loaded[0].trained.path}: {error}.") from error
 
 
-def _draw_sequence(one: Loaded, folder: Path, seed: int) -> list[Path]:
+def _draw_sequence(one: Loaded, folder: Path, seed: int, animate: bool) -> list[Path]:
     """Run the model on one sequence, and draw what comes out and, where there is a memory, what went on in it."""
     task, size, memory_size = one.trained.task, one.size, one.memory_size
     batch = task.sample(1, generator_for(PICTURE_STREAM, seed, *size.values()), size)
@@ -177,6 +180,8 @@ def _draw_sequence(one: Loaded, folder: Path, seed: int) -> list[Path]:
     if trace is not None:
         start = int(batch.mask[:, 0].int().argmax())
         written.append(_save(draw_internals(trace, start, title=title), folder / f"internals_{name}.png"))
+        if animate:
+            written.append(_write(_animate(task, batch, logits, trace, title), folder / f"memory_{name}.gif"))
     return written
 
 
@@ -203,6 +208,34 @@ def _draw_answer(task: Task, batch: Batch, logits: Tensor, trace: Trace | MANNTr
     )
 
 
+def _animate(task: Task, batch: Batch, logits: Tensor, trace: Trace | MANNTrace, title: str) -> bytes:
+    """The memory while a model gave this answer, (T, O), to the one sequence of a batch."""
+    input, target, names = batch.input[:, 0], batch.target[:, 0], task.channel_names()
+    drawings, captions, target_names = None, [], _target_names(task)
+    if isinstance(task, NGrams):
+        target_names = ["next bit"]
+    if isinstance(task, Omniglot):
+        drawings = task.drawings(batch)[:, 0]
+        of_each = task.instances(batch)[:, 0].tolist(), task.label_names(target), task.label_names(logits)
+        captions = [
+            f"drawing {k}\nof label {label}\nanswer {answer}" for k, label, answer in zip(*of_each, strict=True)
+        ]
+        told = input.shape[1] - target.shape[1]
+        input, target_names = input[:, told:], names[told:]
+    return animate_memory(
+        trace,
+        input,
+        target,
+        task.probabilities(logits.unsqueeze(1))[:, 0],
+        batch.mask[:, 0],
+        drawings=drawings,
+        captions=captions,
+        input_names=names,
+        target_names=target_names,
+        title=title,
+    )
+
+
 @torch.inference_mode()
 def _trace(model: SequenceModel, batch: Batch, memory_size: int | None) -> tuple[Tensor, Trace | MANNTrace | None]:
     """Logits (T, O) of a batch of one, and the trace of a core that has one."""
@@ -225,7 +258,10 @@ def _target_names(task: Task) -> list[str]:
 
 def _save(figure: Figure, path: Path) -> Path:
     """Write a figure, whole or not at all."""
-    data = png(figure)
+    return _write(png(figure), path)
+
+
+def _write(data: bytes, path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:

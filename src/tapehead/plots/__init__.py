@@ -1,8 +1,10 @@
-"""Pictures of runs: functions that take data and return a matplotlib `Figure`. They never see a model.
+"""Pictures of runs: functions that take data and return a matplotlib `Figure`, or the bytes of a GIF. They never see a
+model.
 
 Only matplotlib's object-oriented interface is used, so nothing here touches what pyplot has open.
 """
 
+from tapehead.plots.animation import animate_memory
 from tapehead.plots.answer import draw_answer
 from tapehead.plots.curves import RunCurves, draw_curves
 from tapehead.plots.episode import draw_episode
@@ -16,6 +18,7 @@ from tapehead.plots.style import png
 __all__ = [
     "RunCurves",
     "Series",
+    "animate_memory",
     "draw_answer",
     "draw_curves",
     "draw_episode",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tapehead.plots.style import ERROR, INK, SIGNED, UNSIGNED, colour_bar, heat_map, mark_answer, stack, styled
 
-__all__ = ["draw_answer"]
+__all__ = ["draw_answer", "name_channels"]
 
 ROW = 0.13
 """Height of a channel in inches: just enough for a line of 8 point letters."""
@@ -89,13 +89,13 @@ def draw_answer(
     ):
         colours, low = (SIGNED, -1) if signed and axes is panels[0] else (UNSIGNED, 0)
         image = heat_map(axes, values, colours=colours, low=low, high=1, separate=True)
-        _name_channels(axes, values.shape[0], names)
+        name_channels(axes, values.shape[0], names)
         if signed and axes is panels[0]:
             colour_bar(figure, image, panels[:1], "input")
     colour_bar(figure, image, panels[1:3] if signed else panels[:3], "bit, or probability of a 1", aspect=25)
     _write_numbers(panels[0], shown)
     errors = heat_map(panels[3], error, colours=ERROR, low=0, high=1, separate=True)
-    _name_channels(panels[3], wanted.shape[0], target_names)
+    name_channels(panels[3], wanted.shape[0], target_names)
     colour_bar(figure, errors, panels[3:], "error")
     rows, columns = np.nonzero(wrong)
     panels[3].scatter(columns, rows, s=min(16, (400 / steps) ** 2), marker="x", color="black", linewidth=0.9)
@@ -114,7 +114,7 @@ def draw_answer(
     return figure
 
 
-def _name_channels(axes: Axes, rows: int, names: Sequence[str]) -> None:
+def name_channels(axes: Axes, rows: int, names: Sequence[str]) -> None:
     """Label the rows: of a numbered series, such as bit 0 to bit 7, the first and the last."""
     if len(names) != rows:
         axes.set_ylabel("channel")
