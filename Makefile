@@ -36,8 +36,8 @@ train: $(VENV)/installed-train core
 
 test: export OMP_NUM_THREADS = 1
 test: $(VENV)/installed-dev core
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs examples
+	$(BIN)/ruff format --check src tests benchmarks docs examples
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 

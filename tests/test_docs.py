@@ -29,10 +29,11 @@ from tapehead.tasks import TASKS
 from tapehead.training import tune
 from tapehead.training.arguments import build_parser
 from tapehead.training.models import MODELS
+from tests import examples
 from tests.training import tiny
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = [ROOT / "docs", ROOT / "src"]
+FOLDERS = [ROOT / "docs", ROOT / "examples", ROOT / "src"]
 PAGES = [ROOT / "README.md", *(path for folder in FOLDERS for path in sorted(folder.rglob("*.md")))]
 FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1```[ ]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(
@@ -67,7 +68,8 @@ def _blocks(page: Path) -> list[Block]:
 def _commands(block: Block) -> list[Block]:
     """Every `tapehead ...` of a shell block, out of loops and pipes, its lines joined and its variables filled in.
 
-    `python task.py ...` is one as well, where the file hands its words to tapehead's command line.
+    `python task.py ...` is one as well, where the file hands its words to tapehead's command line, and so is
+    `python examples/NAME.py ...`.
     """
     found = []
     for match in re.finditer(r"(?:.*\\\n)*.+", block.text):
@@ -76,7 +78,7 @@ def _commands(block: Block) -> list[Block]:
         words.whitespace_split = True
         for operator, group in itertools.groupby(words, lambda word: bool(word) and not set(word) - set("();<>|&")):
             command = [] if operator else list(itertools.dropwhile(_is_no_command, group))
-            if re.match(r"tapehead( |$)|python \w+\.py( |$)", " ".join(command)):
+            if re.match(r"tapehead( |$)|python (examples/)?\w+\.py( |$)", " ".join(command)):
                 line = block.line + 1 + block.text.count("\n", 0, match.start())
                 found.append(block._replace(line=line, text=shlex.join(command)))
     return found
@@ -178,6 +180,9 @@ def tunes_nothing(monkeypatch):
 def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed):
     _write_files(command.page, elsewhere)
     program, *words = shlex.split(command.text)
+    if program == "python" and words[0].startswith("examples/"):
+        examples.run(ROOT / words[0], words[1:])
+        return
     if program == "python":
         importlib.import_module(words.pop(0).removesuffix(".py"))
     _put_runs(words, elsewhere, tiny_run)
@@ -307,6 +312,7 @@ def test_commands_are_found_where_a_shell_finds_them():
         "for seed in 0 1; do tapehead train copy --out 'a; b' --seed $seed; done\n"
         "OMP_NUM_THREADS=1 tapehead plot runs/* > pictures && tapehead info\n"
         "python task.py train mine && python -m benchmarks.kernels\n"
+        "python examples/text.py --model lstm\n"
     )
     found = _commands(Block(ROOT / "README.md", 1, "sh", text))
     assert [(command.line, shlex.split(command.text)[1:]) for command in found] == [
@@ -316,6 +322,7 @@ def test_commands_are_found_where_a_shell_finds_them():
         (7, ["plot", "runs/*"]),
         (7, ["info"]),
         (8, ["task.py", "train", "mine"]),
+        (9, ["examples/text.py", "--model", "lstm"]),
     ]
 
 
@@ -325,7 +332,8 @@ def options() -> set[str]:
     parser = _build_parser()
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     parsers = [parser, *commands.choices.values(), *(build_parser(task, model) for task in TASKS for model in MODELS)]
-    return {name for parser in parsers for action in parser._actions for name in action.option_strings}
+    found = {name for parser in parsers for action in parser._actions for name in action.option_strings}
+    return found | {name for path in examples.PATHS for name in examples.options(path)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -18,7 +18,15 @@ copyright = "The tapehead developers"
 version = release = version_of("tapehead")
 
 CONTENTS = {
-    "Use": ["docs/index", "docs/layers", "docs/computing", "docs/command-line", "docs/studies", "docs/pretrained"],
+    "Use": [
+        "docs/index",
+        "docs/layers",
+        "examples/README",
+        "docs/computing",
+        "docs/command-line",
+        "docs/studies",
+        "docs/pretrained",
+    ],
     "Models": ["docs/models/ntm", "docs/models/mann", "docs/models/lstm"],
     "Tasks": [
         "docs/tasks/copy",
@@ -61,7 +69,7 @@ CONTENTS = {
 """The pages of each part of the sidebar. One that is in none is an error of the build."""
 
 root_doc = "README"
-include_patterns = ["*.md", "docs/**.md", "docs/site/api/*.rst", "benchmarks/*.md", "src/**.md"]
+include_patterns = ["*.md", "docs/**.md", "docs/site/api/*.rst", "benchmarks/*.md", "examples/*.md", "src/**.md"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_heading_anchors = 4
