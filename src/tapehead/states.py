@@ -348,8 +348,10 @@ def _remove_batch(state: Any) -> Any:
 def register_with_torch(*kinds: type) -> None:
     """Let `torch.load` make named tuples of these classes, and `torch.export.save` write them, without more ado."""
     torch.serialization.add_safe_globals(list(kinds))
-    for kind in kinds:
-        pytree._register_namedtuple(kind, serialized_type_name=f"tapehead.{kind.__name__}")
+    register = getattr(pytree, "_register_namedtuple", None)  # not part of torch's public interface
+    if register is not None:
+        for kind in kinds:
+            register(kind, serialized_type_name=f"tapehead.{kind.__name__}")
 
 
 register_with_torch(LSTMState, NTMState, MANNState)
