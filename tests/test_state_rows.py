@@ -49,8 +49,10 @@ def assert_rows(state, expected):
         (slice(1, None), [1, 2, 3]),
         (torch.tensor([0, 0, 2]), [0, 0, 2]),
         (torch.tensor([True, False, False, True]), [0, 3]),
+        ([True, False, False, True], [0, 3]),
+        ([], []),
     ],
-    ids=["list", "tuple", "slice", "numbers", "mask"],
+    ids=["list", "tuple", "slice", "numbers", "mask", "list of bool", "none"],
 )
 def test_some_rows_are_a_batch_of_their_own(layer, rows, expected):
     state = state_after(layer)
@@ -70,6 +72,26 @@ def test_a_row_goes_on_as_in_its_batch(layer):
 def test_there_is_no_such_row(layer):
     with pytest.raises(IndexError):
         state_after(layer).rows([4])
+
+
+@every_layer
+@pytest.mark.parametrize(
+    ("rows", "kind", "message"),
+    [
+        (
+            1,
+            TypeError,
+            r"\.rows: expected a slice, a sequence of numbers or a tensor, got 1\. One row is `rows",
+        ),
+        (None, TypeError, "expected a slice, a sequence of numbers or a tensor, got None"),
+        (torch.tensor(1), ValueError, r"\.rows: expected rows \(K,\), one dimension, got \(\)"),
+        ([[0, 1]], ValueError, r"expected rows \(K,\), one dimension, got \(1, 2\)"),
+    ],
+    ids=["number", "none", "tensor of one", "nested"],
+)
+def test_what_is_no_rows(layer, rows, kind, message):
+    with pytest.raises(kind, match=message):
+        state_after(layer).rows(rows)
 
 
 @every_layer
@@ -127,6 +149,7 @@ def test_rows_kept_one_by_one_are_a_batch_again(layer):
     state = state_after(layer)
     kept = [state.rows([row]) for row in range(4)]
     assert_rows(concatenate_rows([kept[2], kept[0], state]), [rows_of(state)[row] for row in (2, 0, 0, 1, 2, 3)])
+    assert_rows(concatenate_rows(kept[row] for row in (3, 1)), [rows_of(state)[row] for row in (3, 1)])
 
 
 @pytest.mark.parametrize(
@@ -136,8 +159,13 @@ def test_rows_kept_one_by_one_are_a_batch_again(layer):
         (lambda: [LAYERS["ntm"].initial_state()], ValueError, "expected a state with a batch, got one without"),
         (lambda: [LAYERS[name].initial_state(1) for name in ("ntm", "mann")], TypeError, "got MANNState, NTMState"),
         (lambda: [torch.zeros(1)], TypeError, "expected states of one kind, got Tensor"),
+        (
+            lambda: [LAYERS["ntm"].initial_state(1, memory_size=size) for size in (6, 9)],
+            ValueError,
+            r"expected states of the same sizes, got \(1, 6, 2\), \(1, 9, 2\)",
+        ),
     ],
-    ids=["none", "no batch", "two kinds", "a tensor"],
+    ids=["none", "no batch", "two kinds", "a tensor", "two sizes"],
 )
 def test_what_cannot_be_put_together(states, kind, message):
     with pytest.raises(kind, match=message):

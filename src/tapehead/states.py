@@ -10,7 +10,7 @@ Letters: **B** batch, **T** time, **H** hidden size, **N** memory slots, **M** w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -82,7 +82,8 @@ class LSTMState(NamedTuple):
             rows: a slice, a sequence or tensor of their numbers, or a tensor (B,) of bool
 
         Raises:
-            ValueError: the state has no batch.
+            TypeError: `rows` is neither a slice nor a sequence nor a tensor.
+            ValueError: the state has no batch, or `rows` not one dimension.
             IndexError: there is no such row.
         """
         return _select_rows(self, rows)
@@ -153,7 +154,8 @@ class NTMState(NamedTuple):
             rows: a slice, a sequence or tensor of their numbers, or a tensor (B,) of bool
 
         Raises:
-            ValueError: the state has no batch.
+            TypeError: `rows` is neither a slice nor a sequence nor a tensor.
+            ValueError: the state has no batch, or `rows` not one dimension.
             IndexError: there is no such row.
         """
         return _select_rows(self, rows)
@@ -223,7 +225,8 @@ class MANNState(NamedTuple):
             rows: a slice, a sequence or tensor of their numbers, or a tensor (B,) of bool
 
         Raises:
-            ValueError: the state has no batch.
+            TypeError: `rows` is neither a slice nor a sequence nor a tensor.
+            ValueError: the state has no batch, or `rows` not one dimension.
             IndexError: there is no such row.
         """
         return _select_rows(self, rows)
@@ -254,7 +257,7 @@ class MANNState(NamedTuple):
         return _remove_batch(self)
 
 
-def concatenate_rows(states: Sequence[State]) -> State:
+def concatenate_rows(states: Iterable[State]) -> State:
     """One batch of the rows of several states of a kind: what takes states out of a replay buffer.
 
     Raises:
@@ -268,17 +271,26 @@ def concatenate_rows(states: Sequence[State]) -> State:
     >>> concatenate_rows([kept[2], kept[0]]).memory.shape
     torch.Size([2, 32, 8])
     """
-    if not states:
+    found: list[Any] = [*states]
+    if not found:
         raise ValueError("concatenate_rows: expected one state or more, got none.")
-    for state in states:
-        if type(state) is not type(states[0]) or not isinstance(state, (LSTMState, NTMState, MANNState)):
+    for state in found:
+        if type(state) is not type(found[0]) or not isinstance(state, (LSTMState, NTMState, MANNState)):
             raise TypeError(
                 "concatenate_rows: expected states of one kind, got "
-                + ", ".join(sorted({type(state).__name__ for state in states}))
+                + ", ".join(sorted({type(state).__name__ for state in found}))
                 + "."
             )
         _rows_of("concatenate_rows", state)
-    return _map_rows(lambda tensors, dim: torch.cat(list(tensors), dim), *states)
+
+    def concatenate(tensors: Sequence[Tensor], dim: int) -> Tensor:
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        if len({shape[:dim] + shape[dim + 1 :] for shape in shapes}) > 1:
+            raise ValueError(f"concatenate_rows: expected states of the same sizes, got {', '.join(map(str, shapes))}.")
+        return torch.cat(list(tensors), dim)
+
+    made: State = _map_rows(concatenate, *found)
+    return made
 
 
 def _map_rows(function: Callable[[Sequence[Tensor], int], Tensor], *states: Any) -> Any:
@@ -304,8 +316,16 @@ def _rows_of(owner: str, state: Any) -> int:
 
 def _select_rows(state: Any, rows: Rows) -> Any:
     _rows_of(f"{type(state).__name__}.rows", state)
+    owner = f"{type(state).__name__}.rows"
     if not isinstance(rows, (slice, Tensor)):
-        rows = list(rows)
+        if not isinstance(rows, Iterable) or isinstance(rows, str):
+            raise TypeError(
+                f"{owner}: expected a slice, a sequence of numbers or a tensor, got {rows!r}. One row is `rows([0])`."
+            )
+        numbers = list(rows)
+        rows = torch.tensor(numbers, dtype=None if numbers else torch.int64, device=state[0].device)
+    if isinstance(rows, Tensor) and rows.dim() != 1:
+        raise ValueError(f"{owner}: expected rows (K,), one dimension, got {tuple(rows.shape)}.")
     return _map_rows(lambda tensors, dim: tensors[0][(slice(None),) * dim + (rows,)], state)
 
 

@@ -246,6 +246,23 @@ def test_a_model_of_a_cell_is_refused(kind):
     )
 
 
+class Unresettable(torch.nn.Module):
+    """A core with a parameter that it cannot draw anew."""
+
+    output_size = 3
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+
+
+def test_a_part_that_cannot_be_reset_is_not_passed_over():
+    model = SequenceModel(Unresettable(), 2)
+    assert_refused(
+        model.reset_parameters, TypeError, "expected Unresettable, which has parameters of its own, to have a"
+    )
+
+
 @pytest.mark.parametrize("kind", [NTM, MANN])
 def test_a_layer_tells_its_sizes(kind):
     layer = kind(3, 4, memory_size=6, word_size=2, num_layers=2)

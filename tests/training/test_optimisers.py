@@ -42,6 +42,33 @@ def test_graves_rmsprop_stays_finite_where_the_variance_rounds_below_zero():
     assert parameter.isfinite().all()
 
 
+def test_graves_rmsprop_follows_a_gradient_that_is_a_negative_view():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    one = torch.ones(1)
+    (torch.complex(one, parameter).conj() * torch.complex(one, one)).imag.sum().backward()
+    assert parameter.grad.is_neg()
+    GravesRMSprop([parameter]).step()
+    assert parameter > 0
+
+
+def test_graves_rmsprop_refuses_a_sparse_gradient_before_it_changes_anything():
+    weight, embedding = torch.nn.Parameter(torch.zeros(2)), torch.nn.Embedding(5, 3, sparse=True)
+    (embedding(torch.tensor([1])).sum() + weight.sum()).backward()
+    with pytest.raises(ValueError, match=r"expected dense gradients, got a sparse one of a parameter \(5, 3\)"):
+        GravesRMSprop([{"params": [weight]}, {"params": embedding.parameters()}]).step()
+    assert torch.equal(weight, torch.zeros(2))
+
+
+def test_a_group_of_graves_rmsprop_has_its_rate_as_lr():
+    still, moved = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    still.grad, moved.grad = torch.ones(1), torch.ones(1)
+    GravesRMSprop([{"params": [still], "lr": 0.0}, {"params": [moved]}]).step()
+    assert still == 0
+    assert moved < 0
+    with pytest.raises(ValueError, match="expected a group's learning rate as lr"):
+        GravesRMSprop([{"params": [still], "learning_rate": 0.1}])
+
+
 # Sizes around a vector's, one that several threads share, and one that is empty.
 SIZES = [(1,), (3, 5), (8,), (17, 31), (0,), (40_001,)]
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

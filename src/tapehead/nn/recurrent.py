@@ -74,11 +74,20 @@ def initial_state(cell: Any, batch_size: int | None, memory_size: int | None) ->
 
 
 def reset_parts(module: nn.Module) -> None:
-    """Draw new parameters in every part of a module, in the order in which a new module draws them."""
+    """Draw new parameters in every part of a module, in the order in which a new module draws them.
+
+    Raises:
+        TypeError: a part has parameters of its own and no `reset_parameters`.
+    """
     for part in module.children():
         reset = getattr(part, "reset_parameters", None)
         if callable(reset):
             reset()
+        elif next(part.parameters(recurse=False), None) is not None:
+            raise TypeError(
+                f"reset_parameters: expected {type(part).__name__}, which has parameters of its own, to have a "
+                "reset_parameters, got none. Give it one."
+            )
         else:
             reset_parts(part)
 

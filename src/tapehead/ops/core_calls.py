@@ -99,7 +99,7 @@ class Kernel:
 
 
 def checked(op: str, checks: Iterable[Check], tensors: Iterable[Tensor | None], like: Tensor) -> list[Tensor | None]:
-    """The tensors of a call, contiguous, all of one dtype and device.
+    """The tensors of a call, contiguous, all of one dtype and device, with their numbers at their addresses.
 
     In a list, so that copies live until the kernel is done with them.
     """
@@ -115,6 +115,8 @@ def checked(op: str, checks: Iterable[Check], tensors: Iterable[Tensor | None], 
                 )
             if not tensor.is_contiguous():
                 tensor = tensor.contiguous()
+            if tensor.is_neg() or tensor._is_zerotensor():  # then its numbers are not what its memory holds
+                tensor = tensor.clone()
         found.append(tensor)
     return found
 

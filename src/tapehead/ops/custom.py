@@ -44,6 +44,14 @@ def is_plain(tensor: Tensor) -> bool:
     return is_eager() and type(tensor) in (Tensor, torch.nn.Parameter)
 
 
+_PLAIN = {Tensor, torch.nn.Parameter, type(None)}
+
+
+def _is_looped(gradient: Tensor | None) -> bool:
+    """Whether it is one of the batches of gradients that `is_grads_batched` gives to autograd."""
+    return gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)
+
+
 def _needs_gradient(arguments: Sequence[Any]) -> bool:
     return torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in arguments)
 
@@ -88,6 +96,7 @@ class SequenceOp:
         self.Sequence, self.Gradient = _sequence_of(self), _gradient_of(self)
         torch.library.impl(f"tapehead::{name}_forward", "Autograd")(self.run_plain)
         torch.library.impl(f"tapehead::{name}_backward", "Autograd")(self._run_backward)
+        torch.library.impl(f"tapehead::{name}_backward", "Batched")(self._looped_backward)
         torch.library.register_vmap(f"tapehead::{name}_forward", self._mapped_forward)
         torch.library.register_vmap(f"tapehead::{name}_backward", self._mapped_backward)
 
@@ -116,7 +125,8 @@ class SequenceOp:
         """Run an op below autograd: past torch's dispatcher where that has nothing to do."""
         like = arguments[0] if way == "forward" else arguments.output
         kernel = self._kernels.get((like.device.type, way))
-        if kernel is not None and is_plain(like):
+        # The last four are no tensors. A subclass, also of a state or a weight, has no numbers at its address.
+        if kernel is not None and is_plain(like) and _PLAIN.issuperset(map(type, arguments[:-4])):
             return kernel(*arguments)
         with torch._C._AutoDispatchBelowAutograd():
             return (self.forward if way == "forward" else self.backward)(*arguments)
@@ -137,6 +147,22 @@ class SequenceOp:
             return list(_apply(self.Gradient, arguments))
         made: list[Tensor] = self.run("backward", self.backward_arguments._make(arguments))
         return made
+
+    def _looped_backward(self, *arguments: Any) -> list[Tensor]:
+        """The backward of several gradients at once (`is_grads_batched`), one after the other."""
+        level = torch._C._vmapmode_increment_nesting() - 1  # nothing else tells it
+        torch._C._vmapmode_decrement_nesting()
+        looped = [isinstance(value, Tensor) and _is_looped(value) for value in arguments]
+        given = [
+            torch._remove_batch_dim(value, level, 0, 0) if many else value
+            for many, value in zip(looped, arguments, strict=True)
+        ]
+        count = len(given[looped.index(True)])
+        made = [
+            self.backward(*(value[index] if many else value for many, value in zip(looped, given, strict=True)))
+            for index in range(count)
+        ]
+        return [torch._add_batch_dim(torch.stack(each), 0, level) for each in zip(*made, strict=True)]
 
     def _mapped_forward(self, info: Any, dims: tuple[int | None, ...], *arguments: Any) -> tuple[Any, Any]:
         given = self._folded(self.arguments, info.batch_size, dims, arguments)
@@ -216,7 +242,8 @@ def _sequence_of(op: SequenceOp) -> type[torch.autograd.Function]:
             needed = ctx.needs_input_grad
             options = (ctx.sizes, ctx.checkpoint_every, needed[0], any(needed[1:7]))
             given = op.backward_arguments._make((*op.gradients(gradients), *ctx.saved_tensors, *options))
-            made = iter(op.backward(*given) if torch.is_grad_enabled() else op.run("backward", given))
+            seen = torch.is_grad_enabled() or any(map(_is_looped, gradients))
+            made = iter(op.backward(*given) if seen else op.run("backward", given))
             lstm, upper = given.weight_hidden is not None, given.upper_weight is not None
             present = op.present(given.of_input, given.of_state, lstm, upper)
             return *(next(made) if there else None for there in present), None, None, None, None, None

@@ -45,8 +45,12 @@ class GravesRMSprop(torch.optim.Optimizer):
         eps: epsilon, under the root
         weight_decay: times the parameter, added to its gradient
 
+    A group of parameters with a rate of its own has it as `lr`: `[{"params": parameters, "lr": 1e-5}]`.
     A group's `lr` and `weight_decay` may be tensors (models,) where each of its parameters is those of several models,
     (models, ...).
+
+    Raises:
+        ValueError: a group with a `learning_rate`; in `step`, a sparse gradient.
 
     >>> weight = torch.nn.Parameter(torch.ones(1))
     >>> weight.grad = torch.ones(1)
@@ -74,6 +78,14 @@ class GravesRMSprop(torch.optim.Optimizer):
         }
         super().__init__(parameters, defaults)
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own, named as in `defaults`: a group's rate is its `lr`."""
+        if "learning_rate" in param_group:
+            raise ValueError(
+                "GravesRMSprop: expected a group's learning rate as lr, as schedulers have it, got learning_rate."
+            )
+        super().add_param_group(param_group)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient."""
@@ -81,6 +93,13 @@ class GravesRMSprop(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 result = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    raise ValueError(
+                        "GravesRMSprop: expected dense gradients, got a sparse one of a parameter "
+                        f"{tuple(parameter.shape)}. Make an embedding with sparse=False."
+                    )
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
@@ -147,6 +166,8 @@ def _fits_the_core(*lists: list[Tensor]) -> bool:
         and _PLAIN.issuperset(map(type, tensors))
         and {*map(_KIND, tensors)} == {(dtype, True)}
         and all(map(Tensor.is_contiguous, tensors))
+        and not any(map(Tensor.is_neg, tensors))
+        and not any(map(Tensor._is_zerotensor, tensors))
         and [*map(Tensor.size, tensors)] == [*map(Tensor.size, lists[0])] * len(lists)
         and not core.why_not()
     )
