@@ -57,7 +57,7 @@ def test_a_shift_bias_has_a_number_for_each_offset():
     ):
         NTM(2, 3, max_shift=2, write_shift_bias=[0, 1, 2])
     with pytest.raises(
-        TypeError, match=r"NTMCell: expected read_shift_bias to be None or a list of floats, one .* got 1.0"
+        TypeError, match=r"NTM: expected read_shift_bias to be None or a list of floats, one .* got 1.0"
     ):
         NTM(2, 3, read_shift_bias=1.0)
     with pytest.raises(TypeError, match=r"expected write_shift_bias to be None or a list of floats.*of type bytes"):
@@ -90,9 +90,9 @@ def test_gates_alone_where_keys_have_no_strength():
     ],
 )
 def test_biases_are_finite_numbers(layer, name):
-    with pytest.raises(ValueError, match=f"{layer.__name__}Cell: expected {name} to be finite, got inf"):
+    with pytest.raises(ValueError, match=f"{layer.__name__}: expected {name} to be finite, got inf"):
         layer(2, 3, **{name: math.inf})
-    with pytest.raises(TypeError, match=f"{layer.__name__}Cell: expected {name} to be a float, got '1' of type str"):
+    with pytest.raises(TypeError, match=f"{layer.__name__}: expected {name} to be a float, got '1' of type str"):
         layer(2, 3, **{name: "1"})
 
 
