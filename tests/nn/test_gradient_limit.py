@@ -95,11 +95,11 @@ def test_a_head_spread_evenly_overflows_without_a_limit(backend: str):
 
 @pytest.mark.parametrize("limit", [0, -1.0, 1e-310])
 def test_a_limit_is_above_0(limit: float):
-    with pytest.raises(ValueError, match="NTMCell: expected gradient_limit > 0 and not subnormal, or None"):
+    with pytest.raises(ValueError, match="NTM: expected gradient_limit > 0 and not subnormal, or None"):
         NTM(2, 3, gradient_limit=limit)
 
 
 @pytest.mark.parametrize("limit", [float("inf"), float("nan")])
 def test_a_limit_is_finite(limit: float):
-    with pytest.raises(ValueError, match="NTMCell: expected gradient_limit to be finite, got"):
+    with pytest.raises(ValueError, match="NTM: expected gradient_limit to be finite, got"):
         NTM(2, 3, gradient_limit=limit)
