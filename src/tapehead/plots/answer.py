@@ -62,7 +62,7 @@ def draw_answer(
     >>> input, target, mask = torch.zeros(4, 3), torch.tensor([[0.0], [0.0], [1.0], [0.0]]), torch.arange(4) > 1
     >>> figure = draw_answer(input, target, output=torch.full((4, 1), 0.2), mask=mask)
     >>> figure.axes[4].get_title(loc="left")
-    'Error: 1 of 2 bits are wrong (crosses)'
+    'Error: 1 of 2 bits is wrong (cross)'
     """
     shown, wanted, said = (part.detach().double().cpu().numpy().T for part in (input, target, output))
     counts = mask.bool().cpu().numpy()
@@ -106,7 +106,8 @@ def draw_answer(
     panels[1].set_title("Target")
     panels[2].set_title("Output")
     if len(rows):
-        summary = f"{len(rows):,} of {total:,} {what} are wrong (crosses)"
+        verb = "is wrong (cross)" if len(rows) == 1 else "are wrong (crosses)"
+        summary = f"{len(rows):,} of {total:,} {what} {verb}"
     else:
         summary = f"none of {total:,} {what} is wrong; the largest error is {np.nanmax(error):.2g}"
     panels[3].set_title(f"Error: {summary}")
