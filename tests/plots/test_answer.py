@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,16 @@ def test_all_four_are_drawn_where_they_count():
     assert figure.axes[4].get_xlabel() == "time (step)"
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["bit 0", "bit 2", "delimiter"]
     assert figure.get_suptitle() == "an answer"
+
+
+def test_one_channel_and_one_bit():
+    mask = torch.tensor([False, True])
+    figure = draw_answer(torch.zeros(2, 9), torch.ones(2, 1), torch.ones(2, 1), mask)
+    assert titles(figure)[-1] == "Error: none of 1 bit is wrong; the largest error is 0"
+    figure.canvas.draw()
+    bar = next(axes for axes in figure.axes if axes.get_ylabel() == "error")
+    labels = [label.get_window_extent() for label in bar.get_yticklabels() if label.get_visible()]
+    assert all(below.y1 <= above.y0 for below, above in itertools.pairwise(labels))
 
 
 def test_wrong_bits_are_marked_and_counted():

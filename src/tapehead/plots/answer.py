@@ -96,12 +96,12 @@ def draw_answer(
     _write_numbers(panels[0], shown)
     errors = heat_map(panels[3], error, colours=ERROR, low=0, high=1, separate=True)
     name_channels(panels[3], wanted.shape[0], target_names)
-    colour_bar(figure, errors, panels[3:], "error")
+    colour_bar(figure, errors, panels[3:], "error", ticks=4 if len(wanted) > 3 else 1)
     rows, columns = np.nonzero(wrong)
     panels[3].scatter(columns, rows, s=min(16, (400 / steps) ** 2), marker="x", color="black", linewidth=0.9)
 
-    what = "bits" if right is None else "answers"
     total = int(counts.sum()) * (wanted.shape[0] if right is None else 1)
+    what = ("bit" if right is None else "answer") + ("s" if total != 1 else "")
     panels[0].set_title("Input")
     panels[1].set_title("Target")
     panels[2].set_title("Output")
