@@ -126,6 +126,16 @@ def test_repeat_copy_and_several_heads(tmp_path):
     assert_pictures(paths)
 
 
+@pytest.mark.usefixtures("no_png")
+def test_the_end_marker_of_repeat_copy_has_its_name(tmp_path, monkeypatch):
+    given, draw = [], pictures.draw_answer
+    monkeypatch.setattr(
+        pictures, "draw_answer", lambda *data, **options: given.append(options) or draw(*data, **options)
+    )
+    plot_runs([make_run(tmp_path / "run", task="repeat_copy")], repeats=2)
+    assert given[0]["target_names"][-2:] == ["bit 2", "end marker"]
+
+
 @pytest.fixture
 def no_png(monkeypatch):
     """Pictures that do not move are not encoded, which takes most of their time."""

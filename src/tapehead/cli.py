@@ -86,6 +86,8 @@ class _Parser(argparse.ArgumentParser):
             message = f"{option}: expected one of {', '.join(choices)}, got {value}.{did_you_mean(value, choices)}"
         elif found := re.match(r"argument (\S+): invalid int value: (.*)", message):
             message = f"{found[1]}: expected a whole number, got {found[2].strip(chr(39))}."
+            if self.prog.endswith("evaluate") and found[1] in ("--lengths", "--repeats"):
+                message += f" What follows {found[1]} is read as numbers: name the runs first."
         super().error(message)
 
 

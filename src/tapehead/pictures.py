@@ -27,7 +27,7 @@ from tapehead.plots import (
     png,
     read_metrics,
 )
-from tapehead.tasks import Batch, NGrams, Omniglot, Size, Task
+from tapehead.tasks import Batch, NGrams, Omniglot, RepeatCopy, Size, Task
 from tapehead.tasks.stream import generator_for
 from tapehead.traces import MANNTrace, Trace
 from tapehead.training.capacity import memory_to_use
@@ -252,6 +252,8 @@ def _trace(model: SequenceModel, batch: Batch, memory_size: int | None) -> tuple
 
 def _target_names(task: Task) -> list[str]:
     """The bits under the names they have in the input; what a target has besides them under its number."""
+    if isinstance(task, RepeatCopy):
+        return [*task.channel_names()[: task.bits], "end marker"]
     bits = [name for name in task.channel_names() if name.startswith("bit ")][: task.target_size]
     return bits + [f"target {index}" for index in range(len(bits), task.target_size)]
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,16 @@ def test_all_four_are_drawn_where_they_count():
     assert figure.get_suptitle() == "an answer"
 
 
+def test_one_channel_and_one_bit():
+    mask = torch.tensor([False, True])
+    figure = draw_answer(torch.zeros(2, 9), torch.ones(2, 1), torch.ones(2, 1), mask)
+    assert titles(figure)[-1] == "Error: none of 1 bit is wrong; the largest error is 0"
+    figure.canvas.draw()
+    bar = next(axes for axes in figure.axes if axes.get_ylabel() == "error")
+    labels = [label.get_window_extent() for label in bar.get_yticklabels() if label.get_visible()]
+    assert all(below.y1 <= above.y0 for below, above in itertools.pairwise(labels))
+
+
 def test_wrong_bits_are_marked_and_counted():
     task = Copy(bits=2)
     batch = task.sample(1, size={"length": 3})
@@ -36,7 +48,7 @@ def test_wrong_bits_are_marked_and_counted():
     output[5, 1] = 1 - output[5, 1]
     output[0, 0] = 1 - output[0, 0]  # asked nothing there
     figure = draw_answer(batch.input[:, 0], batch.target[:, 0], output, batch.mask[:, 0])
-    assert titles(figure)[-1] == "Error: 1 of 6 bits are wrong (crosses)"
+    assert titles(figure)[-1] == "Error: 1 of 6 bits is wrong (cross)"
     error = figure.axes[4]
     crosses = error.collections[-1].get_offsets()
     np.testing.assert_array_equal(crosses, [[5, 1]])
@@ -80,13 +92,19 @@ def test_an_input_below_0_has_a_scale_of_its_own():
     assert {axes.images[0].get_clim() for axes in unsigned.axes if axes.images} == {(0, 1)}
 
 
-@pytest.mark.parametrize(("right", "said"), [([True, False], "1 of 2"), ([False, False], "2 of 2"), ([True, True], "")])
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        ([True, False], "1 of 2 answers is wrong (cross)"),
+        ([False, False], "2 of 2 answers are wrong (crosses)"),
+        ([True, True], "none of 2 answers is wrong; the largest error is 0.8"),
+    ],
+)
 def test_where_answers_count_the_largest_error_of_a_wrong_one_is_marked(right, said):
     input, target = torch.zeros(3, 2), torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
     output = torch.tensor([[0.9, 0.1, 0.1], [0.4, 0.3, 0.3], [0.1, 0.2, 0.7]])
     mask, right = torch.tensor([False, True, True]), torch.tensor([False, *right])
     figure = draw_answer(input, target, output, mask, right=right)
-    summary = f"{said} answers are wrong (crosses)" if said else "none of 2 answers is wrong; the largest error is 0.8"
-    assert titles(figure)[-1] == f"Error: {summary}"
+    assert titles(figure)[-1] == f"Error: {said}"
     crosses = figure.axes[4].collections[-1].get_offsets().tolist()
     assert sorted(crosses) == [cross for cross in ([1, 0], [2, 1]) if not right[cross[0]]]

@@ -68,6 +68,7 @@ def test_help_tells_defaults_of_the_recipe_choices_and_kinds(columns, capsys):
     assert '{"density": "random"}' in text
     assert "--trainer.NAME" in text
     assert "--trainer.max_epochs" not in text
+    assert "--out DIR the run's folder; must not exist (default: runs/copy-ntm-seedSEED-DATE-TIME)" in text
     own = " ".join(help_of(["train", "copy", "--recipe", "copy/ntm-paper", "--help"], capsys).split())
     assert "comes from the recipe copy/ntm-paper" in own
 

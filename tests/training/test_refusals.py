@@ -30,6 +30,7 @@ def empty(tmp_path, monkeypatch):
         ("training.sequences", "null", "expected a whole number, got null."),
         ("training.stop_when_solved", "maybe", "expected true or false, got maybe."),
         ("seed", "-1", "expected a whole number from 0 to 2^63 - 1, got -1."),
+        ("seed", "abc", "expected a whole number from 0 to 2^63 - 1, got abc."),
         ("training.memory_sizes", "[a]", "expected a list of whole numbers, such as [1, 2], got a."),
         ("optimiser.betas", "[1]", "expected a list of 2 numbers, such as [0.5, 0.9], got [1]."),
         ("model.read_shift_bias", "x", "expected a list of numbers, such as [0.5, 0.9], or null, got x."),
@@ -129,7 +130,18 @@ def test_a_name_that_nothing_is_near_is_refused_without_a_question(words, capsys
 
 
 def test_numbers_of_the_commands_own_options(capsys):
-    assert "--lengths: expected a whole number, got x." in error_of(["evaluate", "run", "--lengths", "x"], capsys)
+    said = error_of(["evaluate", "--lengths", "10", "run"], capsys)
+    assert "--lengths: expected a whole number, got run. What follows --lengths is read as numbers" in said
+    assert "--seed: expected a whole number, got x.\n" in error_of(["evaluate", "run", "--seed", "x"], capsys)
+
+
+@pytest.mark.parametrize("command", ["train", "study"])
+def test_who_names_an_unknown_task_is_told_how_to_call_one_of_their_own(command, capsys):
+    assert "got brackets. If it is a task of your own, call its file: `python FILE.py" in error_of(
+        [command, "brackets"], capsys
+    )
+    assert "of your own" not in error_of([command, "cpoy"], capsys)
+    assert "of your own" not in error_of([command], capsys)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -252,6 +253,19 @@ def test_a_backend_that_cannot_run_says_why(tmp_path, monkeypatch, capsys):
     assert "backend 'fused' cannot run ntm: there is no core." in error
     assert "Traceback" not in error
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_run_that_goes_on_says_so_once(tmp_path):
+    """Lightning's own words of the checkpoint are left out."""
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addHandler(handler)
+    try:
+        assert train(tmp_path / "run", "--training.sequences=16") == 0
+        assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences=32"]) == 0
+    finally:
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").removeHandler(handler)
+    assert said.getvalue() == ""
 
 
 def test_training_leaves_the_callers_process_as_it_was(tmp_path):

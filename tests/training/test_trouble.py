@@ -71,6 +71,18 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, capsys)
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 
+def test_a_disk_that_is_full_before_the_first_checkpoint(tmp_path, monkeypatch, capsys):
+    def full(file):
+        if ".ckpt" in os.readlink(f"/proc/self/fd/{file}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert train(tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    assert "No checkpoint was written before. Make room, then start the run again under another name." in error
+    assert "--resume" not in error
+
+
 def test_a_write_that_fails_leaves_the_file_before(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")

@@ -62,7 +62,7 @@ def draw_answer(
     >>> input, target, mask = torch.zeros(4, 3), torch.tensor([[0.0], [0.0], [1.0], [0.0]]), torch.arange(4) > 1
     >>> figure = draw_answer(input, target, output=torch.full((4, 1), 0.2), mask=mask)
     >>> figure.axes[4].get_title(loc="left")
-    'Error: 1 of 2 bits are wrong (crosses)'
+    'Error: 1 of 2 bits is wrong (cross)'
     """
     shown, wanted, said = (part.detach().double().cpu().numpy().T for part in (input, target, output))
     counts = mask.bool().cpu().numpy()
@@ -96,17 +96,18 @@ def draw_answer(
     _write_numbers(panels[0], shown)
     errors = heat_map(panels[3], error, colours=ERROR, low=0, high=1, separate=True)
     name_channels(panels[3], wanted.shape[0], target_names)
-    colour_bar(figure, errors, panels[3:], "error")
+    colour_bar(figure, errors, panels[3:], "error", ticks=4 if len(wanted) > 3 else 1)
     rows, columns = np.nonzero(wrong)
     panels[3].scatter(columns, rows, s=min(16, (400 / steps) ** 2), marker="x", color="black", linewidth=0.9)
 
-    what = "bits" if right is None else "answers"
     total = int(counts.sum()) * (wanted.shape[0] if right is None else 1)
+    what = ("bit" if right is None else "answer") + ("s" if total != 1 else "")
     panels[0].set_title("Input")
     panels[1].set_title("Target")
     panels[2].set_title("Output")
     if len(rows):
-        summary = f"{len(rows):,} of {total:,} {what} are wrong (crosses)"
+        verb = "is wrong (cross)" if len(rows) == 1 else "are wrong (crosses)"
+        summary = f"{len(rows):,} of {total:,} {what} {verb}"
     else:
         summary = f"none of {total:,} {what} is wrong; the largest error is {np.nanmax(error):.2g}"
     panels[3].set_title(f"Error: {summary}")

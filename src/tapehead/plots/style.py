@@ -136,12 +136,14 @@ def heat_map(
     return image
 
 
-def colour_bar(figure: Figure, image: AxesImage, panels: Sequence[Axes], label: str, **options: Any) -> None:
-    """The scale of a heat map, at the right of its panels."""
+def colour_bar(
+    figure: Figure, image: AxesImage, panels: Sequence[Axes], label: str, *, ticks: int = 4, **options: Any
+) -> None:
+    """The scale of a heat map, at the right of its panels; its numbers part it into at most `ticks` steps."""
     bar = figure.colorbar(image, ax=list(panels), pad=0.015, fraction=0.05, aspect=options.pop("aspect", 8), **options)
     bar.set_label(label)
     bar.outline.set_visible(False)
-    bar.ax.yaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
+    bar.ax.yaxis.set_major_locator(MaxNLocator(ticks, min_n_ticks=2))
 
 
 def mark_answer(panels: Sequence[Axes], start: int, steps: int) -> None:

@@ -9,8 +9,7 @@ import yaml
 
 from tapehead.errors import UnknownNameError, UsageError
 from tapehead.studies.plan import Evaluation, Plan, Recipe
-from tapehead.tasks import TASKS
-from tapehead.training.arguments import model_in_file, model_to_train, recipe_names
+from tapehead.training.arguments import check_task, model_in_file, model_to_train, recipe_names
 from tapehead.training.capacity import check_memory_size
 from tapehead.training.config import RunConfig
 from tapehead.training.models import MODELS, default_model
@@ -62,10 +61,7 @@ def make_plan(
     Raises:
         UsageError: something does not fit.
     """
-    if task not in TASKS:
-        got = task or (options[0] if options else "nothing")
-        message = f"study: expected a task of {', '.join(TASKS)} as the first word, got {got}."
-        raise UnknownNameError(message, got, TASKS)
+    task = check_task("study", options, task)
     for option, value, least in (("--seeds", seeds, 1), ("--first-seed", first_seed, 0), ("--sequences", sequences, 1)):
         if value is not None and value < least:
             raise UsageError(f"{option}: expected at least {least}, got {value}.")

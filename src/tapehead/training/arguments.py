@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from tapehead.errors import UnknownNameError, UsageError
+from tapehead.errors import UnknownNameError, UsageError, did_you_mean
 from tapehead.tasks import TASKS
 from tapehead.training.config import RunConfig
 from tapehead.training.help import BriefHelp, Elsewhere, ShowFullHelp
@@ -21,7 +21,7 @@ from tapehead.training.models import MODELS, default_model
 from tapehead.training.option_kinds import GROUPS, Seed, option_kinds, placeholder
 from tapehead.training.refusals import check_files, config_files, refusal, with_option
 
-__all__ = ["check_names", "config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
+__all__ = ["check_names", "check_task", "config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "accelerator": "auto",
@@ -124,6 +124,23 @@ def model_in_file(path: str) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def check_task(command: str, argv: Sequence[str], task: str | None) -> str:
+    """The task's name; raises UnknownNameError unless it is known.
+
+    Args:
+        command: "train", "study" or "tune"
+        argv: what else it was given, of which the first word may have been meant for the task
+        task: its name
+    """
+    if task in TASKS:
+        return task
+    got = task or (argv[0] if argv else "nothing")
+    message = f"{command}: expected a task of {', '.join(TASKS)} as the first word, got {got}."
+    if task and not did_you_mean(task, TASKS):
+        message += f" If it is a task of your own, call its file: `python FILE.py {command} ...`."
+    raise UnknownNameError(message, got, TASKS)
+
+
 def check_names(command: str, argv: Sequence[str], task: str | None, model: str) -> None:
     """Raise UnknownNameError unless task and model are known.
 
@@ -133,10 +150,7 @@ def check_names(command: str, argv: Sequence[str], task: str | None, model: str)
         task: its name
         model: its name
     """
-    if task not in TASKS:
-        got = task or (argv[0] if argv else "nothing")
-        message = f"{command}: expected a task of {', '.join(TASKS)} as the first word, got {got}."
-        raise UnknownNameError(message, got, TASKS)
+    check_task(command, argv, task)
     if model not in MODELS:
         raise UnknownNameError(f"--model: expected one of {', '.join(MODELS)}, got {model}.", model, MODELS)
 
@@ -173,7 +187,12 @@ def build_parser(
         default=0,
         help="of parameters and data; on a CPU a run repeats to the bit with the same number of threads",
     )
-    parser.add_argument("--out", type=str | None, default=None, help="the run's folder; must not exist")
+    parser.add_argument(
+        "--out",
+        type=str | None,
+        default=None,
+        help=f"the run's folder; must not exist (default: runs/{task_name}-{model_name}-seedSEED-DATE-TIME)",
+    )
     parser.add_class_arguments(TASKS[task_name], "task", help=f"Task {task_name}")
     parser.add_class_arguments(MODELS[model_name], "model", help=f"Model {model_name}")
     groups: Any = parser.groups

@@ -19,7 +19,7 @@ __all__ = ["RunBar", "RunConsole"]
 
 
 WIDE = 110
-"""Columns of a terminal from which the bar says everything. A narrower one keeps the bar and the times."""
+"""Columns of a terminal from which bar and validations say everything. A narrower one keeps bar, times and errors."""
 
 
 class RunConsole(Console):
@@ -108,14 +108,17 @@ class RunBar(ProgressBar):
         if error is None:
             return
         self._draw(pl_module)
-        solved = "  [bold green]solved[/]" if progress.solved_at_sequences is not None else ""
         training = pl_module.config.training
+        holds = progress.solved_at_sequences is not None and error <= training.solved_below
+        solved = "  [bold green]solved[/]" if holds else ""  # a solved run may have lost it again
         if progress.solved_at_sequences == progress.sequences and training.stop_when_solved:
             more = training.sequences_after_solved
             solved += f", and goes on for {more:,} sequences" if more else ""
+        narrow = self.console.is_terminal and self.console.width < WIDE
+        bits = "" if narrow else f"{progress.bits:8.3f} bits  "
         text = (
-            f"{progress.sequences:>9,} sequences  {progress.seconds:>7.1f} s  validation: "
-            f"{progress.bits:8.3f} bits  {error:7.3f} {MEASURES[measure]}{solved}"
+            f"{progress.sequences:>9,} sequences {progress.seconds:>7.1f} s  validation: "
+            f"{bits}{error:7.3f} {MEASURES[measure]}{solved}"
         )
         (self._bar.console if self._bar else self.console).print(text, highlight=False, soft_wrap=True)
 

@@ -33,10 +33,10 @@ class WholeCheckpoints(TorchCheckpointIO):
                 torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:  # torch turns a failed write into a RuntimeError
             kept = sorted(other.name for other in path.parent.glob("*.ckpt"))
-            raise RunError(
-                f"{path}: cannot be written: {error}. Kept: {', '.join(kept) or 'no earlier checkpoint'}. "
-                f"Make room, then go on with --resume {path.parent.parent}"
-            ) from error
+            advice = "No checkpoint was written before. Make room, then start the run again under another name."
+            if kept:
+                advice = f"Kept: {', '.join(kept)}. Make room, then go on with --resume {path.parent.parent}"
+            raise RunError(f"{path}: cannot be written: {error}. {advice}") from error
 
 
 def model_checkpoints(run: Run, keep_last: int, *, validating: bool) -> list[Callback]:

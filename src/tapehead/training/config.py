@@ -151,7 +151,7 @@ class TrainingConfig:
         validation_sequences: of each training size in a validation
         solved_below: mean error of a validation at which the task counts as solved, in the task's measure: wrong bits a
             sequence, for ngrams bits above the optimum
-        stop_when_solved: or go on to the end
+        stop_when_solved: true stops then, after `sequences_after_solved` more; false goes on to the end
         memory_sizes: slots of the memory, a size drawn for each batch; [] always takes the model's own
         solved_memory_sizes: in place of those once the task is solved; null keeps them, and so does a model that
             something learned slot by slot ties to its own size

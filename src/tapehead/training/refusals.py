@@ -41,6 +41,7 @@ NO_NAME = re.compile(
 VALUE = re.compile(r"(?:Got value|Given value): (.*)\Z", re.DOTALL)
 OTHER_VALUES = (
     r"Not of type \w+: (.*) does not conform to",
+    r"Not of type \w+: invalid literal for int\(\) with base 10: '(.*)'",
     r"'?(.*?)'? not among choices",
     r"Unable to load config ['\"](.*?)['\"]",
 )

@@ -306,11 +306,11 @@ def finish(prepared: Prepared) -> None:
 
 
 class _Noise(logging.Filter):
-    """Drops what Lightning says of hardware that is not there, and its tips."""
+    """Drops what Lightning says of hardware that is not there and of the checkpoint gone on from, and its tips."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not re.search(
-            r"available: (True|False)|^.?.? ?Tip:|litlogger|`Trainer.fit` stopped", record.getMessage()
+            r"available: (True|False)|^.?.? ?Tip:|litlogger|`Trainer.fit` stopped|^Restor(ing|ed) ", record.getMessage()
         )
 
 
