@@ -118,3 +118,12 @@ def test_lengths_that_the_task_cannot_have_are_refused(tmp_path, capsys, task, l
     error = capsys.readouterr().err
     assert f"tapehead: --training.select_at: expected select_at of lengths of {task}, {said}" in error
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_scored_without_a_best_checkpoint_is_said(tmp_path, capsys):
+    assert train(tmp_path / "run") == 0
+    (tmp_path / "run" / "checkpoints" / "best.ckpt").unlink()
+    latest = Run.open(tmp_path / "run").last_checkpoint().name
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run"), "--lengths", "2", "--sequences", "1"]) == 0
+    assert f"This is {latest}, its latest checkpoint: it has no best.ckpt." in capsys.readouterr().out

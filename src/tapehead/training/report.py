@@ -116,9 +116,12 @@ def evaluate_run(
         results = evaluate(model, task, sizes, sequences=sequences, seed=seed, memory_size=memory_size)
     for name, score in results["lengths"].items():
         table.add_row(name, *(written(score) for written in columns.values()))
+    console.print(table)
     if trained.run is not None:
         write_json(trained.path / "evaluation.json", results)
-    console.print(table)
+        scored = trained.run.best_checkpoint().name
+        if scored != "best.ckpt":
+            console.print(f"This is {scored}, its latest checkpoint: it has no best.ckpt.", style="dim", markup=False)
     for name, score in results["lengths"].items():
         if "instances" in score:
             console.print(_instance_table(name, score["instances"]))
