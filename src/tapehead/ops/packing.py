@@ -36,14 +36,14 @@ def run(
     checkpoint_every: int | None,
 ) -> tuple[Any, Any]:
     """Call a machine's op with what its sequence is given; the op's arguments and results."""
-    tensors = (input, *state[:4], *(state.controller or (None, None)), *_weights(controller), *heads)
+    tensors = (input, *tuple(state)[:4], *(state.controller or (None, None)), *_weights(controller), *heads)
     save = trace
     if not trace and (torch.is_grad_enabled() or is_tracing()):  # what is traced may run with gradients later
         save = any(tensor is not None and tensor.requires_grad for tensor in chain(tensors[7:], tensors[:7]))
     every = 1 if trace else chosen_every(input, state.memory, checkpoint_every)
     lengths = None if lengths is None else lengths.to(torch.int64)
-    arguments = op.arguments._make((*tensors, lengths, sizes, every, save, trace))
-    return arguments, op.results._make((op.run_plain if is_plain(input) else op.forward)(*arguments))
+    arguments = op.arguments(*tensors, lengths, sizes, every, save, trace)
+    return arguments, op.results(*(op.run_plain if is_plain(input) else op.forward)(*arguments))
 
 
 def views(kept: Tensor, shapes: dict[str, tuple[int, ...]], numbers: dict[str, int]) -> dict[str, Tensor]:

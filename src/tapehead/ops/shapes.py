@@ -15,6 +15,7 @@ __all__ = ["SequenceShape", "bits", "double_of", "offsets_of", "padded"]
 
 PADDING = 16
 """Slots are laid out in multiples of this: the widest vector of float32."""
+SMALLEST_NORMAL = sys.float_info.min
 
 
 def padded(count: int) -> int:
@@ -36,7 +37,7 @@ def bits(value: float) -> int:
     >>> bits(1e-310)
     0
     """
-    if value < sys.float_info.min:
+    if value < SMALLEST_NORMAL:
         return 0
     if value == math.inf:
         return 0x7FF << 52

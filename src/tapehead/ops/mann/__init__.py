@@ -44,7 +44,8 @@ def sequence(
     Raises:
         BackendError: the backend asked for cannot run here.
     """
-    state = state._replace(usage=state.usage.detach())  # no gradient, not even that of a row without steps
+    usage = state.usage.detach()  # no gradient, not even that of a row without steps
+    state = MANNState(state.memory, state.read_weights, usage, state.reads, state.controller)
     request = backends.Request(
         "mann", input.device, input.dtype, backends.without_rule(), state.memory.shape[1], settings.word_size
     )

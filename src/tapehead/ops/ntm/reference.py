@@ -62,7 +62,7 @@ def _step(
     counts = [settings.num_read_heads, settings.num_write_heads]
     if settings.gradient_limit is not None:
         read_weights, write_weights = (_Limited.apply(weights, settings.gradient_limit) for weights in state[1:3])
-        state = state._replace(read_weights=read_weights, write_weights=write_weights)
+        state = NTMState(state.memory, read_weights, write_weights, state.reads, state.controller)
     if settings.order == "read_write":
         # All heads address M_{t-1}; the reads come from M_{t-1}; then the write makes M_t.
         previous_weights = torch.cat([state.read_weights, state.write_weights], 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton.elementary import copy, product, sigmoid, tanh
+from tapehead.ops.triton.elementary import both, copy, product, sigmoid, tanh
 
 __all__ = ["finish", "finish_backward", "layers_backward", "run_layers", "speak_to_heads", "start", "start_backward"]
 
@@ -151,8 +151,8 @@ def layer_backward(
             o_gate = tl.load(kept + 3 * s.hidden, mask=inside, other=0.0)
             squashed = tl.load(kept + 5 * s.hidden, mask=inside, other=0.0)
             # Of the step before, or of the state at the start.
-            before = tl.load(kept - rows * 6 * s.hidden + 4 * s.hidden, mask=inside & (t > 0), other=0.0)
-            before += tl.load(first_cell + layer * rows * s.hidden + i, mask=inside & (t == 0), other=0.0)
+            before = tl.load(kept - rows * 6 * s.hidden + 4 * s.hidden, mask=both(inside, t > 0), other=0.0)
+            before += tl.load(first_cell + layer * rows * s.hidden + i, mask=both(inside, t == 0), other=0.0)
             after = tl.load(grad_cell + layer * s.hidden + i, mask=inside, other=0.0)
             grad_next = gradient * o_gate * (1.0 - squashed * squashed) + after
             tl.store(to + i, grad_next * candidate * i_gate * (1.0 - i_gate), mask=inside)

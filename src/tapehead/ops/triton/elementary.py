@@ -8,10 +8,16 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["accumulate", "copy", "exp", "product", "root", "sigmoid", "softplus", "sums", "tanh"]
+__all__ = ["accumulate", "both", "copy", "exp", "product", "root", "sigmoid", "softplus", "sums", "tanh"]
 
 TILES_AT_ONCE: tl.constexpr = tl.constexpr(4)
 """Tiles of a matrix that are on their way at a time."""
+
+
+@triton.jit
+def both(mask, condition):
+    """`mask` where a scalar `condition` holds; without the comparison, Triton 3.9's interpreter makes no mask of it."""
+    return (mask & condition) != 0
 
 
 @triton.jit

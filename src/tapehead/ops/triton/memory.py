@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.triton.content import EPSILON_SQUARED
-from tapehead.ops.triton.elementary import accumulate, root, sums
+from tapehead.ops.triton.elementary import accumulate, both, root, sums
 
 __all__ = [
     "SUMS_AT_ONCE",
@@ -188,7 +188,7 @@ def add_sums_over_slots(to, sums, start, first, end, s: tl.constexpr):
     if not s.resident:
         h, there = columns(first, end, sums)
         j = tl.arange(0, s.padded_words)[:, None]
-        sums += tl.load(to + h * s.words + j, mask=there & (j < s.words) & (start > 0), other=0.0)
+        sums += tl.load(to + h * s.words + j, mask=both(there & (j < s.words), start > 0), other=0.0)
         tl.debug_barrier()
     store_sums_over_slots(to, sums, first, end, s)
 
@@ -201,7 +201,7 @@ def store_written(after, kept, keep, held, tile, at, there, in_place: tl.constex
             tl.debug_barrier()
         tl.store(after + at, tile, mask=there)
     if kept is not None:
-        tl.store(kept + at, tile, mask=there & keep)
+        tl.store(kept + at, tile, mask=both(there, keep))
     return tile if s.resident else held
 
 

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.triton.content import content_weights, content_weights_backward, some_heads, to_units
-from tapehead.ops.triton.elementary import sigmoid, softplus, tanh
+from tapehead.ops.triton.elementary import both, sigmoid, softplus, tanh
 from tapehead.ops.triton.memory import (
     SUMS_AT_ONCE,
     add_sums_over_slots,
@@ -168,8 +168,8 @@ def previous_weights(previous, first, h, there, t, memory_size, padded_size, s: 
     """Read weights (heads, slots) of the step before, zeros in the padding."""
     n = tl.arange(0, s.slots)[None, :]
     inside = there & (n < memory_size)
-    weight = tl.load(previous + h * padded_size + n, mask=inside & (t > 0), other=0.0)
-    return weight + tl.load(first + h * memory_size + n, mask=inside & (t == 0), other=0.0)
+    weight = tl.load(previous + h * padded_size + n, mask=both(inside, t > 0), other=0.0)
+    return weight + tl.load(first + h * memory_size + n, mask=both(inside, t == 0), other=0.0)
 
 
 @triton.jit

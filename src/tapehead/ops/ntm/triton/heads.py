@@ -18,7 +18,7 @@ from tapehead.ops.triton.content import (
     some_heads,
     to_units,
 )
-from tapehead.ops.triton.elementary import exp, sigmoid, softplus, tanh
+from tapehead.ops.triton.elementary import both, exp, sigmoid, softplus, tanh
 
 __all__ = ["address", "address_backward", "speak", "speak_backward"]
 
@@ -176,8 +176,8 @@ def address_backward(
     if grad_content is not None:
         grad_seen = tl.load(grad_content + at, mask=inside, other=0.0)
     if s.location:
-        before = tl.load(previous + at, mask=inside & (t > 0), other=0.0)
-        before += tl.load(first + h * memory_size + n, mask=inside & (t == 0), other=0.0)
+        before = tl.load(previous + at, mask=both(inside, t > 0), other=0.0)
+        before += tl.load(first + h * memory_size + n, mask=both(inside, t == 0), other=0.0)
         gate = tl.load(parameters + s.gate + h, mask=there, other=0.0)
         gated = before + (by_content - before) * gate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from tapehead.ops.triton.elementary import both
 from tapehead.ops.triton.memory import put_back, store_written, tile_at, tile_of
 
 __all__ = ["write", "write_backward"]
@@ -60,7 +61,7 @@ def write_backward(
             grad_erase = -tl.sum(others * weight[None, :], 1)
             grad_add = tl.sum(after * weight[None, :], 1)
             if not s.resident:
-                more = (j < s.words) & (start > 0)
+                more = both(j < s.words, start > 0)
                 grad_erase += tl.load(to_erase, mask=more, other=0.0)
                 grad_add += tl.load(to_add, mask=more, other=0.0)
                 tl.debug_barrier()
