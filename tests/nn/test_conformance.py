@@ -110,7 +110,7 @@ def test_converted_to_float64(public: Public, convert):
 
 @every_module
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # checks of an input look at its sizes
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # deprecated, and a FutureWarning since torch 2.15
 @pytest.mark.parametrize("gradients", [False, True], ids=["without_gradients", "with_gradients"])
 def test_traced_by_jit(public: Public, gradients: bool):
     if "random" in public.name:

@@ -56,7 +56,7 @@ def of(tiling: Tiling) -> tuple[int, int, int]:
 @pytest.fixture
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Spied]:
     """The kernels in Triton's interpreter, on CPU tensors, and little of everything; by the op's name."""
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", minversion="3.4")
     if torch.cuda.is_available():
         pytest.skip("the kernels are compiled for the GPU here, not interpreted")
     found = {}

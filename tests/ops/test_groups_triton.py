@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", minversion="3.4")
 
 from tests.ops.fused_problems import TOLERANCE, assert_as_good, assert_close, run
 from tests.ops.group_problems import problems_of, run_together

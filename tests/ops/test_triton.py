@@ -26,7 +26,7 @@ from tests.ops.fused_problems import (
 )
 from tests.ops.mann_problems import MANN_REAL, clear_cut, mann_problem, real_mann_problem
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", minversion="3.4")
 
 
 class Kind(NamedTuple):

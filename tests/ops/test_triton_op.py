@@ -14,7 +14,7 @@ from tests.ops.fused_problems import Problem, calls_of
 from tests.ops.test_fused_op import QUICK
 from tests.ops.test_triton import Kind, on_cuda, some_kinds
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", minversion="3.4")
 
 MACHINES = {"NTM": ntm, "MANN": mann}
 

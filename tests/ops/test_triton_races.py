@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("triton")
+pytest.importorskip("triton", minversion="3.4")
 
 from tapehead.ops import tunings_file
 from tapehead.ops.tilings import Tiling

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_type_hints
 import torch
 from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch.autograd.function import _SingleLevelFunction
 
 from tapehead.backends import is_eager, is_transformed
 
@@ -208,7 +209,14 @@ def _apply(function: type[torch.autograd.Function], arguments: Sequence[Any]) ->
         return function.apply(*arguments)
     # As torch does for a level's own part of a function: below that it is the op that is transformed.
     with enable_single_level_autograd_function():
-        return super(torch.autograd.Function, function).apply(*arguments)  # type: ignore[misc]
+        return _at_one_level(function).apply(*arguments)
+
+
+@lru_cache
+def _at_one_level(function: Any) -> Any:
+    """The same function as torch wants one of a level: with what it keeps apart, which costs more to call."""
+    parts = {"forward": function.compute, "setup_context": function.keep, "backward": function.backward}
+    return type(function.__name__, (_SingleLevelFunction,), {name: staticmethod(part) for name, part in parts.items()})
 
 
 def _fold(tensor: Tensor, dim: int | None, count: int) -> Tensor:
@@ -229,13 +237,21 @@ def _sequence_of(op: SequenceOp) -> type[torch.autograd.Function]:
     class Sequence(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
-            given = op.arguments._make(arguments)
-            made = op.results._make(op.run_in_function("forward", given))
-            ctx.set_materialize_grads(False)
-            ctx.mark_non_differentiable(made.internals, *(getattr(made, name) for name in op.without_gradient))
-            ctx.sizes, ctx.checkpoint_every = given.sizes, given.checkpoint_every
-            ctx.save_for_backward(*op.save(given, made))
+            made = Sequence.compute(*arguments)
+            Sequence.keep(ctx, arguments, made)
             return made
+
+        @staticmethod
+        def compute(*arguments: Any) -> Any:
+            return op.results._make(op.run_in_function("forward", op.arguments._make(arguments)))
+
+        @staticmethod
+        def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            given = op.arguments._make(inputs)
+            ctx.set_materialize_grads(False)
+            ctx.mark_non_differentiable(output.internals, *(getattr(output, name) for name in op.without_gradient))
+            ctx.sizes, ctx.checkpoint_every = given.sizes, given.checkpoint_every
+            ctx.save_for_backward(*op.save(given, output))
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor | None) -> Any:
@@ -257,7 +273,15 @@ def _gradient_of(op: SequenceOp) -> type[torch.autograd.Function]:
     class Gradient(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+            return Gradient.compute(*arguments)
+
+        @staticmethod
+        def compute(*arguments: Any) -> tuple[Tensor, ...]:
             return tuple(op.run_in_function("backward", op.backward_arguments._make(arguments)))
+
+        @staticmethod
+        def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            """Nothing: nobody goes on from here."""
 
         @staticmethod
         def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
