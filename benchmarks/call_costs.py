@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.kernels import BASE, Contestant, inside_kernel, operations
+from benchmarks.kernels import BASE, Contestant, inside_kernel, operations_of
 from benchmarks.peaks import fma_peak
 from tapehead import core
 from tapehead.nn import ntm_cell as layers
@@ -84,7 +84,8 @@ def parts() -> dict[str, float]:
         kernel._function = marked(f"{way} core", kernel._function)
         setattr(op.OP.Sequence, way, staticmethod(marked(f"{way} function", getattr(op.OP.Sequence, way))))
     contestant = Contestant(BASE._replace(rows=1), "fused")
-    layer, seams = contestant.model.core, {text: [] for text in SEAMS.values()}
+    layer = contestant.model.core
+    seams: dict[str, list[float]] = {text: [] for text in SEAMS.values()}
     for round_ in range(1200):
         contestant.optimiser.zero_grad()
         marks["call starts"] = time.perf_counter()
@@ -118,10 +119,11 @@ def shortcuts() -> dict[str, tuple[float, float]]:
     base = Contestant(BASE, "fused")
     base.both()
     fits = optimisers._fits_the_core
-    for name, function in {
+    functions: dict[str, Callable[[], Any]] = {
         "update": base.optimiser.step,
         "norm and clipping": lambda: optimisers.clip_gradients(base.parameters, base.config),
-    }.items():
+    }
+    for name, function in functions.items():
         times = []
         for chosen in (fits, lambda *lists: False) * 2:
             optimisers._fits_the_core = chosen
@@ -137,7 +139,7 @@ def kernels(rows: int = 8, threads: int = 2) -> dict[str, Any]:
     point = BASE._replace(rows=rows, threads=threads)
     contestant = Contestant(point, "fused")
     forward, backward = min((inside_kernel(contestant) for _ in range(5)), key=sum)
-    speed = operations(point) / (forward + backward) / 1e6
+    speed = operations_of(point) / (forward + backward) / 1e6
     return {
         "sizes": f"{point}, {threads} threads, {core.isa()}",
         "forward, ms": forward,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machines import MACHINES, Point
 from benchmarks.marked import PAGE, replaced, table
 
 __all__ = ["gpu_part", "numbers_of", "write"]
@@ -49,20 +50,29 @@ def gpu_part(result: dict[str, Any] | None) -> str:
     """What stands on the page; None where nothing was measured yet."""
     if result is None:
         return NOT_MEASURED
-    parity = "after green parity tests of the kernels in the same run" if result["parity"] else "without parity tests"
     versions = [f"torch {result['torch']}", *(f"{name} {result[name]}" for name in ("cuda", "triton") if result[name])]
     text = (
-        f"`{result['command']}` on {result['date']}, {parity}.\n\n{result['device']}; {', '.join(versions)}. torch's "
+        f"{' '.join(map(_run, result['runs']))}\n\n{result['device']}; {', '.join(versions)}. torch's "
         f"product of two float32 matrices: {result['product_gflops']:,.0f} GFLOP/s. A copy in the device's memory: "
         f"{result['copy_gbs']:,.0f} GB/s."
     )
     if result["kind"] != "cuda":
         text += "\n\nNo figures of a GPU: the program was tried on a CPU, where the C++ core is the fused contestant."
-    return f"{text}\n\n{_times(result['rows'])}\n\n{_limits(result)}"
+    for name, machine in MACHINES.items():
+        rows = [row for row in result["rows"] if row["point"]["machine"] == name]
+        if rows:
+            title = machine.text[0].upper() + machine.text[1:]
+            text += f"\n\n**{title}.**\n\n{_times(rows)}\n\n{_limits(result, rows)}"
+    return text
 
 
-def _name(point: dict[str, int]) -> str:
-    return f"B {point['rows']:,}, T {point['steps']:,}, {point['slots']:,} x {point['word']}, H {point['hidden']}"
+def _run(run: dict[str, Any]) -> str:
+    parity = "after green parity tests of the kernels in the same run" if run["parity"] else "without parity tests"
+    return f"`{run['command']}` on {run['date']}, {parity}."
+
+
+def _name(row: dict[str, Any]) -> str:
+    return Point(**row["point"]).sizes()
 
 
 def _times(rows: list[dict[str, Any]]) -> str:
@@ -70,21 +80,21 @@ def _times(rows: list[dict[str, Any]]) -> str:
     lines = [["forward + backward, ms", *(CONTESTANTS[name] for name in names)]]
     for row in rows:
         times = row["milliseconds"]
-        lines.append([_name(row["point"]), *(f"{times[name]:,.2f}" if name in times else "-" for name in names)])
+        lines.append([_name(row), *(f"{times[name]:,.2f}" if name in times else "-" for name in names)])
     return table(lines)
 
 
-def _limits(result: dict[str, Any]) -> str:
+def _limits(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     head = ["GFLOP/s", "of the product", "GB/s through the device's memory", "of the copy", "GB/s from the caches"]
     lines = [["fused", *head]]
-    for row in result["rows"]:
+    for row in rows:
         time = row["milliseconds"].get("fused")
         if time is None:
-            lines.append([_name(row["point"]), *"-----"])
+            lines.append([_name(row), *"-----"])
             continue
         counts = row["operations"], row["bytes"]["device"], row["bytes"]["caches"]
         rate, device, caches = (count / time / 1e6 for count in counts)
         product, copy = rate / result["product_gflops"], device / result["copy_gbs"]
         rates = [f"{rate:,.0f}", f"{product:.1%}", f"{device:,.0f}", f"{copy:.1%}", f"{caches:,.0f}"]
-        lines.append([_name(row["point"]), *rates])
+        lines.append([_name(row), *rates])
     return table(lines)

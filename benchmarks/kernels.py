@@ -28,16 +28,18 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks import mann
-from benchmarks.clock import milliseconds
+from benchmarks import machines, mann, parity
+from benchmarks.clock import milliseconds, timed
+from benchmarks.operations import operations
 from benchmarks.peaks import cpu_name, fma_peak, product_peak
 from tapehead import NTM, SequenceModel, core
+from tapehead.backends import Backend
 from tapehead.ops.ntm import cpu
 from tapehead.training.config import OptimiserConfig
 from tapehead.training.optimisers import build_optimiser, clip_gradients
 
 ROOT = Path(__file__).parent.parent
-INPUT_SIZE, TARGET_SIZE = 9, 8  # of the copy task
+INPUT_SIZE, TARGET_SIZE = machines.MACHINES["ntm"][2:4]  # of the copy task
 
 
 class Point(NamedTuple):
@@ -79,34 +81,15 @@ class Times(NamedTuple):
     step: float
 
 
-def operations(point: Point) -> int:
-    """Floating-point operations of forward and backward inside the kernel, one read and one write head, LSTM.
-
-    A multiply-add is two; exp, log, tanh and a division are counted as one each, though they take some ten.
-    """
-    h, n, m = point.hidden, point.slots, point.word
-    parameters = 2 * (m + 1 + 1 + 3 + 1) + 2 * m
-    controller = 2 * 4 * h * (h + m) + 2 * parameters * h  # the same again in the backward
-    projection = 2 * 4 * h * INPUT_SIZE
-    weights = 2 * 4 * h * (INPUT_SIZE + m + h + 1) + 2 * parameters * (h + 1)  # their gradients
-    # Per number in memory: squares and two similarities (6), reading (2), writing (5).
-    memory = n * m * 13
-    # Reading's dot (2), write (u, de, da, dw, g: 11), keys of two heads and g (4 + 4 + 2 + 2).
-    memory_backward = n * m * (2 + 11 + 12)
-    # Per slot and head: two softmaxes (2 x 5), gate (3), shift (6), log (1); backward 4 sums and products of them.
-    addressing = 2 * n * 20
-    addressing_backward = 2 * n * 40
-    gates = h * (5 + 5) + h * 20
-    per_step = (
-        2 * controller + projection + weights + memory + memory_backward + addressing + addressing_backward + gates
-    )
-    return per_step * point.rows * point.steps
+def operations_of(point: Point) -> int:
+    """Floating-point operations of forward and backward inside the kernel."""
+    return operations(machines.Point("ntm", *point[:5]).shape())
 
 
 class Contestant:
     """One backend at one point: a model, its optimiser and a batch."""
 
-    def __init__(self, point: Point, backend: str, compiled: bool = False) -> None:
+    def __init__(self, point: Point, backend: Backend, compiled: bool = False) -> None:
         torch.manual_seed(0)
         core_ = NTM(INPUT_SIZE, point.hidden, memory_size=point.slots, word_size=point.word, backend=backend)
         self.model = SequenceModel(core_, TARGET_SIZE)
@@ -151,22 +134,10 @@ def race(contestants: dict[str, Contestant], seconds: float) -> dict[str, Times]
 
 def inside_kernel(contestant: Contestant) -> tuple[float, float]:
     """Milliseconds that a training step spends in the core's forward and backward."""
-    spent: dict[str, list[float]] = {}
-    kernels = {name: cpu._kernel(name) for name in ("tapehead_ntm_forward", "tapehead_ntm_backward")}
-    before = {name: kernel._function for name, kernel in kernels.items()}
-    for name, kernel in kernels.items():
-
-        def timed(array: Any, name: str = name) -> int:
-            start = time.perf_counter()
-            result = before[name](array)
-            spent.setdefault(name, []).append((time.perf_counter() - start) * 1e3)
-            return int(result)
-
-        kernel._function = timed
-    milliseconds(contestant.step, 2.0, 400)
-    for name, kernel in kernels.items():
-        kernel._function = before[name]
-    forward, backward = (statistics.median(spent[name]) for name in kernels)
+    kernels = [cpu._kernel(name) for name in ("tapehead_ntm_forward", "tapehead_ntm_backward")]
+    with timed(kernels) as spent:
+        milliseconds(contestant.step, 2.0, 400)
+    forward, backward = map(statistics.median, spent)
     return forward, backward
 
 
@@ -191,7 +162,7 @@ def measure(point: Point, seconds: float, *, compiled: bool) -> dict[str, Any]:
         "point": point._asdict(),
         "times": {name: value._asdict() for name, value in times.items()},
         "kernel": {"forward": forward, "backward": backward},
-        "gflops": operations(point) / (forward + backward) / 1e6,
+        "gflops": operations_of(point) / (forward + backward) / 1e6,
         "compile_seconds": compile_seconds,
     }
     line = "  ".join(f"{name} {value.step:.2f}" for name, value in times.items())
@@ -236,7 +207,7 @@ def aside(*arguments: str) -> Any:
     return json.loads(found)
 
 
-def linear_cost() -> list[dict[str, float]]:
+def linear_cost() -> list[dict[str, Any]]:
     """Milliseconds of a forward and backward at sizes that double, one at a time."""
     rows = []
     torch.set_num_threads(1)
@@ -267,10 +238,7 @@ def main() -> None:
     if core.why_not():
         raise SystemExit(" ".join(core.why_not()))
     if not arguments.no_parity:
-        files = ["tests/ops/test_fused.py", "tests/ops/test_fused_mann.py"]
-        tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
-        if subprocess.run([sys.executable, *tests], cwd=ROOT).returncode:
-            raise SystemExit("parity failed: no figures from a wrong kernel")
+        parity.require(parity.ON_THE_CPU.values())
     points = [BASE, BASE._replace(rows=1)] if arguments.quick else POINTS
     result: dict[str, Any] = {
         "command": "python -m benchmarks.kernels" + "".join(f" {word}" for word in sys.argv[1:]),

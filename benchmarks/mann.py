@@ -15,39 +15,31 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks import parity
+from benchmarks.clock import CPU, timed
+from benchmarks.machines import SIZES
+from benchmarks.operations import products
 from benchmarks.peaks import cpu_name, fma_peak, product_peak
-from tapehead import MANN, core
+from tapehead import core
+from tapehead.backends import Backend
 from tapehead.ops.mann import cpu
 
-ROOT = Path(__file__).parent.parent
-ROWS, STEPS, INPUT_SIZE, HIDDEN_SIZE = 16, 50, 405, 200
-
-
-def product_operations(layer: MANN) -> int:
-    """Floating-point operations of the products in forward and backward, one LSTM layer; a multiply-add is two."""
-    hidden, reads = layer.cell.hidden_size, layer.output_size - layer.cell.hidden_size
-    words = sum(layer.cell.settings.head_sizes)
-    recurrent = 4 * hidden * (reads + hidden) + words * hidden  # once in the forward, once in the backward
-    weights = 4 * hidden * (layer.input_size + reads + hidden + 1) + words * (hidden + 1)
-    return 2 * (4 * hidden * layer.input_size + 2 * recurrent + weights) * ROWS * STEPS
+POINT = SIZES["mann"][0]
 
 
 class Contestant:
     """One backend: a layer and a batch."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: Backend) -> None:
         torch.manual_seed(0)
-        self.layer = MANN(INPUT_SIZE, HIDDEN_SIZE, backend=backend)
+        self.layer = POINT.core(backend, CPU)
         self.parameters = list(self.layer.parameters())
-        self.input = torch.randn(STEPS, ROWS, INPUT_SIZE)
+        self.input = torch.randn(POINT.steps, POINT.rows, self.layer.input_size)
 
     def forward(self) -> torch.Tensor:
         """A loss."""
@@ -61,29 +53,17 @@ class Contestant:
 
 def inside_core(contestant: Contestant, rounds: int) -> dict[str, float]:
     """Milliseconds that a forward and backward spend in the core."""
-    spent: dict[str, list[float]] = {}
-    kernels = {way: cpu._kernel(f"tapehead_mann_{way}") for way in ("forward", "backward")}
-    before = {way: kernel._function for way, kernel in kernels.items()}
-    for way, kernel in kernels.items():
-
-        def timed(array: Any, way: str = way) -> int:
-            start = time.perf_counter()
-            result = before[way](array)
-            spent.setdefault(way, []).append((time.perf_counter() - start) * 1e3)
-            return int(result)
-
-        kernel._function = timed
-    for _ in range(rounds):
-        contestant.both()
-    for way, kernel in kernels.items():
-        kernel._function = before[way]
-    return {way: statistics.median(times) for way, times in spent.items()}
+    ways = ("forward", "backward")
+    with timed([cpu._kernel(f"tapehead_mann_{way}") for way in ways]) as spent:
+        for _ in range(rounds):
+            contestant.both()
+    return dict(zip(ways, map(statistics.median, spent), strict=True))
 
 
 def measure(threads: int, rounds: int) -> dict[str, Any]:
     """Medians of both backends, in turn."""
     torch.set_num_threads(threads)
-    contestants = {name: Contestant(name) for name in ("fused", "reference")}
+    contestants = {"fused": Contestant("fused"), "reference": Contestant("reference")}
     found: dict[str, dict[str, list[float]]] = {name: {"forward": [], "both": []} for name in contestants}
     processor: dict[str, list[float]] = {name: [] for name in contestants}
     for one in contestants.values():
@@ -100,7 +80,7 @@ def measure(threads: int, rounds: int) -> dict[str, Any]:
     times = {name: {kind: statistics.median(all_) for kind, all_ in kinds.items()} for name, kinds in found.items()}
     inside = inside_core(contestants["fused"], 5 * rounds)
     product = product_peak(threads)
-    operations, fma = product_operations(contestants["fused"].layer), fma_peak(threads)
+    operations, fma = products(POINT.shape()), fma_peak(threads)
     return {
         "threads": threads,
         "times": times,
@@ -123,11 +103,9 @@ def main() -> None:
     if core.why_not():
         raise SystemExit(" ".join(core.why_not()))
     if not arguments.no_parity:
-        tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops/test_fused_mann.py"]
-        if subprocess.run([sys.executable, *tests], cwd=ROOT).returncode:
-            raise SystemExit("parity failed: no figures from a wrong kernel")
+        parity.require([parity.ON_THE_CPU["mann"]])
     print(f"{cpu_name()}, {core.isa()}, torch {torch.__version__}")
-    print(f"B {ROWS}, T {STEPS}, D {INPUT_SIZE}, H {HIDDEN_SIZE}, memory 128 x 40, 4 heads", flush=True)
+    print(POINT, flush=True)
     for threads in arguments.threads:
         print(json.dumps(measure(threads, arguments.rounds), indent=1), flush=True)
 

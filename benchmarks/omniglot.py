@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 
+from benchmarks.clock import once
 from benchmarks.peaks import cpu_name
 from tapehead import MANN, SequenceModel, core
 from tapehead.tasks import Omniglot
@@ -25,13 +24,6 @@ CASES = {
     "5 classes, numbers, 50 drawings": Omniglot(split="1200/423"),
     "15 classes, strings, 100 drawings": Omniglot(split="1200/423", way=15, length=100, labels="strings"),
 }
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
-    start = time.perf_counter()
-    work()
-    return (time.perf_counter() - start) * 1e3
 
 
 def measure(task: Omniglot, batch_size: int, rounds: int) -> tuple[float, float]:
@@ -45,7 +37,7 @@ def measure(task: Omniglot, batch_size: int, rounds: int) -> tuple[float, float]
 
     def step() -> None:
         optimiser.zero_grad()
-        task.loss(model(batch.input)[0], batch).mean().backward()
+        task.loss(model(batch.input)[0], batch).backward()
         clip_gradients(parameters, config)
         optimiser.step()
 
@@ -54,7 +46,7 @@ def measure(task: Omniglot, batch_size: int, rounds: int) -> tuple[float, float]
         batch = task.sample(batch_size, generator)
 
     step()
-    found = [(milliseconds(sample), milliseconds(step)) for _ in range(rounds)]
+    found = [(once(sample), once(step)) for _ in range(rounds)]
     sampling, training = (statistics.median(times) for times in zip(*found, strict=True))
     return sampling, training
 

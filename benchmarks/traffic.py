@@ -1,4 +1,4 @@
-"""The bytes that a forward and backward of the NTM's kernels on a GPU have to move at least.
+"""The bytes that a forward and backward of a machine's kernels on a GPU have to move at least.
 
 They are counted apart by where they come from:
 
@@ -11,8 +11,8 @@ They are counted apart by where they come from:
   only read. A cache that has room for all of it spares a part.
 
 Not counted: vectors between the parts of a step, the padding of a memory, the weights' gradients, and what the readout,
-the loss and torch's products read besides. All of it is for float32, one layer of an LSTM as the controller, one read
-head and one write head, and the layer's own order, in which all heads address the memory before it is written.
+the loss and torch's products read besides. All of it is for float32. What is from the caches depends on the tiling; it
+is counted for the usual one, whatever a tuning has found.
 """
 
 from __future__ import annotations
@@ -20,22 +20,15 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
+from tapehead.ops.ntm.shapes import Shape as NTMShape
+from tapehead.ops.shapes import SequenceShape
+from tapehead.ops.tilings import USUAL, Tiling
+from tapehead.ops.triton_launches import depth, tiles
 
-from benchmarks.kernels import INPUT_SIZE, Point
-from tapehead.ops.ntm.parameters import NTMSettings
-from tapehead.ops.ntm.shapes import Shape, Sizes
-from tapehead.ops.packing import chosen_every
-from tapehead.ops.shapes import padded
-from tapehead.ops.tilings import USUAL
-from tapehead.ops.triton_launches import tiles
+__all__ = ["SUMS_AT_ONCE", "Traffic", "traffic"]
 
-__all__ = ["Traffic", "kept_every", "shape_of", "traffic"]
-
-FORWARD_PASSES = 4
-"""Over a memory in a step, in tiles: the similarities and the read of it, then the write, which reads and writes it."""
-BACKWARD_PASSES = 3 + 4
-"""The same backward: the memory for the read, the write and the content; its gradient in and out for the last two."""
+SUMS_AT_ONCE = 4
+"""Heads that read in one pass over a memory in tiles, as in ops/triton/memory.py."""
 NUMBER = 4
 
 
@@ -46,33 +39,45 @@ class Traffic(NamedTuple):
     device: int
 
 
-def shape_of(point: Point) -> Shape:
-    """All sizes of the call."""
-    settings = NTMSettings(1, 1, point.word, 1, "content_and_location", "read_write", "linear", "linear")
-    sizes = (point.steps, point.rows, INPUT_SIZE, point.hidden, 1, point.slots, padded(point.slots), point.word, 1)
-    return Shape(*sizes, Sizes.of(settings))
+def traffic(shape: SequenceShape, every: int, tiling: Tiling = USUAL) -> Traffic:
+    """What a forward and backward of a call of this shape have to move at least.
 
-
-def kept_every(point: Point) -> int:
-    """Steps from one memory that is kept for the backward to the next, as the layer chooses them."""
-    input = torch.empty(point.steps, point.rows, INPUT_SIZE, device="meta")
-    return chosen_every(input, torch.empty(point.rows, point.slots, point.word, device="meta"), None)
-
-
-def traffic(point: Point) -> Traffic:
-    """What a forward and backward at this size have to move at least."""
-    shape, every = shape_of(point), kept_every(point)
-    calls = point.steps * point.rows
-    weights = shape.gates * (shape.reads + shape.hidden_size) + shape.parameters * shape.hidden_size
-    resident = tiles(shape, shape.heads, USUAL).resident
-    passes = 0 if resident else (FORWARD_PASSES + BACKWARD_PASSES) * point.steps
-    # The memories between two kept ones are written again. Each is stored; where it is held each is read once, as the
-    # backward comes to it, elsewhere all but the kept ones are read to make the next.
-    if every > 1:
-        passes += 2 * point.steps - (0 if resident else math.ceil(point.steps / every))
-    caches = calls * 2 * weights + passes * point.rows * point.slots * point.word
+    Args:
+        shape: of the call
+        every: steps from one memory that is kept for the backward to the next
+        tiling: which decides what a program holds
+    """
+    calls, layers = shape.steps * shape.rows, shape.layers
+    below = shape.reads + shape.lstm * shape.hidden_size
+    weights = shape.gates * (below + (layers - 1) * depth(shape)) + shape.parameters * shape.hidden_size
+    passes = _passes(shape, every, tiles(shape, 1, tiling).resident)
+    caches = 2 * calls * weights + passes * shape.rows * shape.memory_size * shape.word_size
     kept = sum(shape.internals(every, True, False).values())
     output = shape.hidden_size + shape.reads
-    sums = 2 * shape.gates + shape.parameters  # before the gates, and their gradients; those of the heads' words
+    # Those of the lowest layer before the gates, the gradients of all layers', and of the heads' words.
+    sums = shape.gates + layers * shape.gates + shape.parameters
     device = 2 * kept + calls * (2 * sums + 3 * output)
     return Traffic(NUMBER * caches, NUMBER * device)
+
+
+def _passes(shape: SequenceShape, every: int, held: bool) -> int:
+    """Over a memory or its gradient, read or written, in all steps of a row, beside those of what is kept."""
+    ntm = isinstance(shape, NTMShape)
+    written_first = bool(shape.sizes.write_read)
+    addressed = 1 + (ntm and written_first)  # memories: by the write heads M_{t-1}, by the read heads M_t
+    passes = 0
+    if not held:
+        # The similarities and the reads, then the write, which reads and writes it.
+        forward = addressed + math.ceil(shape.sizes.read_heads / SUMS_AT_ONCE) + 2
+        # The memory for the read; the gradient in and out for the write, the NTM's with the memory; all three for the
+        # content.
+        backward = 1 + (3 if ntm else 2) + 3 * addressed
+        passes = shape.steps * (forward + backward)
+    if every > 1:
+        # From each kept memory on, a copy of it first, the next are written again, until the backward has all that it
+        # looks at. Each is stored; where it is held each is read as the backward comes to it, elsewhere to make the
+        # next.
+        segments = math.ceil(shape.steps / every)
+        written = shape.steps - segments * (not written_first)
+        passes += segments + written + (addressed * shape.steps if held else written)
+    return passes

@@ -22,7 +22,6 @@ import torch
 
 from tapehead.cli import main as tapehead
 from tapehead.tasks import Stream
-from tapehead.training.metrics import sequence_loss
 from tapehead.training.optimisers import build_optimiser, clip_gradients
 from tapehead.training.runs import Run
 
@@ -55,7 +54,7 @@ def bare(folder: Path, updates: int) -> float:
     for batch in batches:
         optimiser.zero_grad()
         logits, _ = model(batch.input)
-        sequence_loss(logits, batch).backward()
+        config.task.loss(logits, batch).backward()
         clip_gradients(parameters, config.optimiser)
         optimiser.step()
     return (time.perf_counter() - start) / updates

@@ -82,17 +82,19 @@ def test_the_part_about_gpus_is_what_was_measured_or_says_that_nothing_was():
 @pytest.fixture
 def of_a_gpu() -> dict[str, Any]:
     """Numbers that nobody measured."""
-    point = {"rows": 4096, "steps": 1000, "slots": 128, "word": 20, "hidden": 100, "threads": 2}
+    point = {"machine": "ntm", "rows": 4096, "steps": 1000, "slots": 128, "word": 20, "hidden": 100}
     times = {"fused": 2.0, "fused, graph": 1.5, "reference": 3000.0, "reference, graph": 30.25, "lstm": 0.5}
     count = {"operations": 3_000_000_000, "bytes": {"caches": 8_000_000_000, "device": 400_000_000}}
     rows = [
         {"point": point, "milliseconds": times, **count},
+        {"point": {**point, "machine": "mann"}, "milliseconds": {"fused": 4.0, "lstm": 0.75}, **count},
         {"point": {**point, "rows": 1}, "milliseconds": {"lstm": 0.25, "compiled": 7.0}, **count},
     ]
     return {
-        "command": "python -m benchmarks.gpu --page docs/performance.md",
-        "date": "2026-11-22",
-        "parity": True,
+        "runs": [
+            {"command": "python -m benchmarks.gpu --only ntm --out gpu.json", "date": "2026-11-21", "parity": True},
+            {"command": "python -m benchmarks.gpu --no-parity", "date": "2026-11-22", "parity": False},
+        ],
         "kind": "cuda",
         "device": "a GPU",
         "torch": "2.13.0",
@@ -115,14 +117,15 @@ def test_numbers_of_a_gpu_are_written_and_nothing_else_changes(of_a_gpu, tmp_pat
     assert old | {"gpu": ""} == new | {"gpu": ""}
     lines = part_of(page).splitlines()
     assert lines[0] == (
-        "`python -m benchmarks.gpu --page docs/performance.md` on 2026-11-22, after green parity tests of the kernels "
-        "in the same run."
+        "`python -m benchmarks.gpu --only ntm --out gpu.json` on 2026-11-21, after green parity tests of the kernels "
+        "in the same run. `python -m benchmarks.gpu --no-parity` on 2026-11-22, without parity tests."
     )
     assert lines[2] == (
         "a GPU; torch 2.13.0, cuda 13.0. torch's product of two float32 matrices: 50,000 GFLOP/s. A copy in the "
         "device's memory: 2,000 GB/s."
     )
-    assert [line for line in lines if line.startswith("|")] == [
+    assert [line for line in lines if line.startswith(("|", "**"))] == [
+        "**The NTM with an LSTM controller, for copy.**",
         "| forward + backward, ms | fused | in a graph | reference | in a graph | `torch.compile` | LSTM |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| B 4,096, T 1,000, 128 x 20, H 100 | 2.00 | 1.50 | 3,000.00 | 30.25 | - | 0.50 |",
@@ -131,12 +134,19 @@ def test_numbers_of_a_gpu_are_written_and_nothing_else_changes(of_a_gpu, tmp_pat
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| B 4,096, T 1,000, 128 x 20, H 100 | 1,500 | 3.0% | 200 | 10.0% | 4,000 |",
         "| B 1, T 1,000, 128 x 20, H 100 | - | - | - | - | - |",
+        "**The MANN with an LSTM controller and four heads, for Omniglot with five classes.**",
+        "| forward + backward, ms | fused | LSTM |",
+        "| --- | ---: | ---: |",
+        "| B 4,096, T 1,000, 128 x 20, H 100 | 4.00 | 0.75 |",
+        "| fused | GFLOP/s | of the product | GB/s through the device's memory | of the copy | GB/s from the caches |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| B 4,096, T 1,000, 128 x 20, H 100 | 750 | 1.5% | 100 | 5.0% | 2,000 |",
     ]
     assert "tried on a CPU" not in part_of(page)
 
 
 def test_a_trial_on_a_cpu_gives_no_figures_of_a_gpu(of_a_gpu):
-    part = gpu_page.gpu_part({**of_a_gpu, "kind": "cpu", "parity": False})
+    part = gpu_page.gpu_part({**of_a_gpu, "kind": "cpu"})
     assert "No figures of a GPU: the program was tried on a CPU" in part
     assert "without parity tests" in part
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from benchmarks.gpu import captured
+from benchmarks.contestants import captured
 from tapehead.nn import SequenceModel
 from tests.nn.test_distributed import group_of_one  # noqa: F401  (a fixture)
 from tests.ops.test_triton import Kind, device, on_cuda, some_kinds  # noqa: F401  (a fixture)
