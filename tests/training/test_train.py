@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import warnings
 from pathlib import Path
 
@@ -90,6 +91,19 @@ def test_the_default_folder_names_task_model_and_seed(tmp_path, monkeypatch):
     assert train("", "--seed=7", "--trainer.fast_dev_run=true") == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("copy-ntm-seed7-")
+
+
+def test_the_commands_named_at_the_end_run(tmp_path, capsys):
+    assert train(tmp_path / "a run") == 0
+    evaluate, plot = capsys.readouterr().out.split("Next: ")[1].split(" · ")
+    for command, *more in (
+        [evaluate, "--lengths", "2", "--sequences", "1"],
+        [plot, "--out", str(tmp_path / "pictures")],
+    ):
+        program, *words = shlex.split(command)
+        assert program == "tapehead"
+        assert main([*words, *more]) == 0
+    assert any((tmp_path / "pictures").iterdir())
 
 
 def test_training_stops_when_solved_and_says_when(tmp_path, capsys):
