@@ -134,9 +134,9 @@ def test_strings_are_any_of_all(signed):
     assert share_is(together, 3000, 1 / 5)
 
 
-def test_a_generator_decides_everything(signed):
-    task = Omniglot()
-    for size in (None, {"length": 20, "way": 5}):
+@pytest.mark.parametrize("task", [Omniglot(), TASKS[1], TASKS[5]], ids=repr)  # the last runs out of drawings
+def test_a_generator_decides_everything(task: Omniglot, signed):
+    for size in (None, {"length": 20, "way": task.way}):
         first, again, other = (task.sample(3, generator(seed), size) for seed in (1, 1, 2))
         assert torch.equal(first.input, again.input)
         assert torch.equal(first.target, again.target)
@@ -214,10 +214,12 @@ def test_answers_against_a_slow_count(task: Omniglot, signed):
     assert right[::2].all()
     assert not right.all()
     groups = 1 if task.labels == "one_hot" else 5
-    total = 0.0
+    total, probabilities = 0.0, task.probabilities(logits)
     for row in range(3):
         for time in range(task.length):
-            pairs = zip(logits[time, row].chunk(groups), batch.target[time, row].chunk(groups), strict=True)
+            letters = logits[time, row].chunk(groups)
+            pairs = zip(letters, batch.target[time, row].chunk(groups), strict=True)
+            torch.testing.assert_close(probabilities[time, row], torch.cat([each.softmax(0) for each in letters]))
             exact = True
             for scores, label in pairs:
                 place = label.tolist().index(1.0)
