@@ -118,6 +118,11 @@ def test_counts_of_any_part_where_they_are_asked_for(signed):
         STILL.episodes(20, generator(), part="training", class_counts="evne")
 
 
+def test_strings_label_more_classes_than_trained_on(signed):
+    batch = TASKS[1].episodes(3, generator(), part="held_out", way=7, length=21)
+    assert [len(set(map(tuple, batch.target[:, row].tolist()))) for row in range(3)] == [7] * 3
+
+
 def test_a_class_without_drawings_left_does_not_come(signed):
     batch = dataclasses.replace(STILL, way=2, length=40).sample(50, generator())
     assert torch.equal(batch.target.sum(0), torch.full((50, 2), 20.0))
