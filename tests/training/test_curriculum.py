@@ -1,4 +1,4 @@
-"""Which sizes are trained on, and when a stage of a curriculum ends."""
+"""Which sizes are trained on, when a stage of a curriculum ends, and when a task counts as solved."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from tapehead.tasks import Copy, Size
 from tapehead.training import module
 from tapehead.training.metrics import Score
+from tapehead.training.runs import Run
 from tests.training.test_best_model import validations
 from tests.training.tiny import train
 
@@ -65,3 +66,12 @@ def test_a_stage_goes_on_where_the_mean_over_its_sizes_is_too_high(tmp_path, len
     assert train(tmp_path / "run", *STAGES, "--curriculum.advance_below=0.5") == 0
     assert stages(tmp_path / "run") == [1, 1, 1]
     assert max(lengths) == 2
+
+
+@pytest.mark.parametrize(("below", "solved_at"), [(0.5, 16), (0.49, None)])
+def test_solved_is_a_mean_over_all_sizes_of_at_most_the_limit(tmp_path, errors, below: float, solved_at: int | None):
+    errors |= {1: 0.25, 2: 0.5, 3: 0.75}
+    options = [f"--training.solved_below={below}", "--training.sequences=16", "--trainer.num_sanity_val_steps=-1"]
+    assert train(tmp_path / "run", *options) == 0
+    assert Run.open(tmp_path / "run").summary()["solved_at_sequences"] == solved_at
+    assert len(validations(tmp_path / "run")) == 1  # what Lightning calls a sanity check is no validation
