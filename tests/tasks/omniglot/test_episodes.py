@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tapehead.tasks import Batch, Omniglot
+from tapehead.tasks.omniglot import task as omniglot_task
 from tapehead.tasks.omniglot.splits import held_out_classes, training_classes
 from tests.tasks.omniglot.synthetic import signature
 
@@ -155,6 +156,16 @@ def test_a_generator_decides_everything(task: Omniglot, signed):
         assert torch.equal(task.sample(3, None, size).input, own.input)
 
 
+def test_the_copy_is_that_of_the_option_or_of_the_variable(signed, monkeypatch):
+    asked = []
+    monkeypatch.setattr(omniglot_task, "load", lambda *folders: asked.append(folders) or signed)
+    for variable in ("", "there"):
+        monkeypatch.setenv("TAPEHEAD_OMNIGLOT", variable)
+        Omniglot().sample(1)
+        Omniglot(data="here", cache="cache").sample(1)
+    assert asked == [(None, None), ("here", "cache"), ("there", None), ("here", "cache")]
+
+
 def test_nothing_is_written_to_what_all_share(signed):
     before = signed[:50].clone()
     batch = Omniglot(rotated_classes=False).sample(3, generator())
@@ -196,6 +207,7 @@ def test_validation_shows_classes_that_neither_training_nor_evaluation_shows(sig
     assert watched == set(training[-60:])
     shown = set().union(*(classes(task.sample(20, generator(seed))) for seed in range(5)))
     assert shown < set(training[:-60])
+    assert len(task.validation_sample(1, generator(), task.evaluation_size(30)).input) == 30
     without = dataclasses.replace(task, validation_classes=0)
     batch = without.validation_sample(4, generator(), size)
     assert torch.equal(batch.input, without.sample(4, generator(), size).input)
