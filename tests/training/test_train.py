@@ -200,14 +200,6 @@ def test_a_file_brings_its_model(tmp_path, monkeypatch, option):
     assert (config.model_name, config.model.hidden_size) == ("lstm", 5)
 
 
-def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):
-    options = ["--curriculum.kind=incremental", "--curriculum.stages=[1,2]", "--curriculum.advance_below=1000"]
-    assert train(tmp_path / "run", *options) == 0
-    rows = (tmp_path / "run" / "logs" / "csv" / "version_0" / "metrics.csv").read_text().splitlines()
-    column = rows[0].split(",").index("stage")
-    assert [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]] == [1, 2, 2]
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
