@@ -81,3 +81,10 @@ def test_a_model_of_a_single_validation_is_seen(band):
 def test_nothing_to_draw():
     with pytest.raises(ValueError, match="no run has logged"):
         draw_study([RunCurves("ntm", {})])
+
+
+def test_a_legend_of_long_names_stays_inside():
+    figure = draw_study([make_run([8, 4], name=f"repeat_copy, ntm, memory_sizes {list(range(n))}") for n in (12, 15)])
+    assert_drawn(figure)
+    legend = figure.legends[0].get_window_extent()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
