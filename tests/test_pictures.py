@@ -198,14 +198,25 @@ def test_several_runs(tmp_path):
     assert [path.parent.parent.name for path in paths[2:]] == ["1", "2", "ntm", "ntm"]
 
 
-def test_controllers_are_not_taken_together(tmp_path, monkeypatch):
-    names = []
-    draw = pictures.draw_study
+@pytest.fixture
+def names(monkeypatch):
+    """Of the runs in the picture of their validations."""
+    found, draw = [], pictures.draw_study
     monkeypatch.setattr(
-        pictures, "draw_study", lambda runs, **options: names.extend(run.name for run in runs) or draw(runs, **options)
+        pictures, "draw_study", lambda runs, **options: found.extend(run.name for run in runs) or draw(runs, **options)
     )
+    return found
+
+
+def test_controllers_are_not_taken_together(tmp_path, names):
     plot_runs([make_run(tmp_path / kind, controller=kind) for kind in ("lstm", "feedforward")])
     assert names == ["copy, ntm", "copy, ntm-feedforward"]
+
+
+def test_other_settings_are_not_taken_for_seeds(tmp_path, names):
+    runs = [make_run(tmp_path / f"{size}-{seed}", seed=seed, word_size=size) for size in (3, 4) for seed in (1, 2)]
+    plot_runs(runs)
+    assert names == [f"copy, ntm, word_size {size}" for size in (3, 3, 4, 4)]
 
 
 def test_several_runs_into_one_folder(tmp_path):

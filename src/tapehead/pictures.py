@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -27,17 +27,23 @@ from tapehead.plots import (
     png,
     read_metrics,
 )
+from tapehead.plots.names import flattened, names_by_settings
 from tapehead.tasks import Batch, NGrams, Omniglot, RepeatCopy, Size, Task
 from tapehead.tasks.stream import generator_for
 from tapehead.traces import MANNTrace, Trace
 from tapehead.training.capacity import memory_to_use
+from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import PICTURE_STREAM
 from tapehead.training.metrics import MEASURES
 from tapehead.training.report import user_sizes
-from tapehead.training.runs import Run
+from tapehead.training.runs import Run, plain_config
 from tapehead.training.trained_models import Trained, open_model
 
 __all__ = ["plot_runs"]
+
+
+ALIKE = ("seed", "training.sequences", "training.stop_when_solved")
+"""Options in which runs of one experiment may differ."""
 
 
 class Loaded(NamedTuple):
@@ -46,6 +52,8 @@ class Loaded(NamedTuple):
     trained: Trained
     curves: RunCurves | None
     """of a run"""
+    settings: dict[str, Any]
+    """in which it may differ from others in one picture"""
     solved_below: float
     size: Size
     memory_size: int | None
@@ -71,8 +79,8 @@ def plot_runs(
     before all of them are found to be whole.
 
     Args:
-        runs: folders of runs, names of pretrained models, exported folders; runs of the same task and model are taken
-            for seeds of one experiment
+        runs: folders of runs, names of pretrained models, exported folders; runs that differ only in their seeds, or in
+            how long they train, are taken together, and others of the same task and model named by what sets them apart
         length: of the sequence; None takes the longest trained on
         repeats: of repeat copy; None takes the most trained on
         memory_size: slots of the memory; None takes those it was trained with, or more where the size outgrows them
@@ -120,8 +128,15 @@ def _load(path: str | Path, length: int | None, repeats: int | None, memory_size
     size = user_sizes(trained.task, [length], None if repeats is None else [repeats])[0]
     curves = None if trained.run is None else _curves(trained.run, trained)
     memory_size = memory_to_use(trained.model.core, trained.task, [size], memory_size)
-    solved_below = 0.0 if trained.run is None else trained.run.config().training.solved_below
-    return Loaded(trained, curves, solved_below, size, memory_size)
+    config = None if trained.run is None else trained.run.config()
+    solved_below = 0.0 if config is None else config.training.solved_below
+    return Loaded(trained, curves, {} if config is None else _settings(config), solved_below, size, memory_size)
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """The options by which a run is told from those of other experiments."""
+    options = flattened(plain_config(config))
+    return {name: value for name, value in options.items() if name not in ALIKE and not name.startswith("trainer.")}
 
 
 def _curves(run: Run, trained: Trained) -> RunCurves:
@@ -153,9 +168,11 @@ def _draw_curves(loaded: Sequence[Loaded], draw: Callable[..., Figure]) -> Figur
     """The curves of all runs in one figure, by `draw_curves` or `draw_study`."""
     measure = loaded[0].trained.task.measure
     title = loaded[0].trained.title if len(loaded) == 1 else f"Learning curves of {len(loaded)} runs"
+    names = names_by_settings([one.trained.kind for one in loaded], [one.settings for one in loaded])
+    curves = [one.curves for one in loaded if one.curves is not None]
     try:
         return draw(
-            [one.curves for one in loaded if one.curves is not None],
+            [one._replace(name=name) for one, name in zip(curves, names, strict=True)],
             measure=measure,
             heading=MEASURES[measure],
             solved_below=max(one.solved_below for one in loaded),

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
+from torch.nested import nested_tensor
 from torch.nn.utils.rnn import pack_sequence
 
 from tapehead import LSTM, MANN, NTM, Initial, LSTMState, MANNCell, NTMCell, SequenceModel
@@ -18,6 +19,7 @@ feedforward_ntm = partial(NTM, 3, 4, **OPTIONS, controller="feedforward")
 feedforward = feedforward_ntm()
 input = torch.zeros(6, 2, 3)
 state, lstm_state = ntm.initial_state(2), lstm.initial_state(2)
+jagged = partial(nested_tensor, layout=torch.jagged)
 turned = ntm.initial_state(2)._replace(controller=LSTMState(torch.zeros(2, 1, 4), torch.zeros(2, 1, 4)))
 
 
@@ -125,6 +127,8 @@ packed = pack_sequence([input[:, 0]])
     ("at least one step and one row, got T=0", ValueError, lambda layer: layer(input[:0])),
     ("at least one step and one row, got T=6, B=0", ValueError, lambda layer: layer(input[:, :0])),
     ("a PackedSequence, got list", TypeError, lambda layer: layer([[0.0]])),
+    ("got one of layout torch.sparse_coo. Make", TypeError, lambda layer: layer(input.to_sparse())),
+    ("got a nested one. Pad it with torch.nested", TypeError, lambda layer: layer(jagged([input, input[:3]]))),
     (
         "torch.float32, the parameters' dtype, got torch.float64",
         ValueError,

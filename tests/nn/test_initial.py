@@ -142,6 +142,20 @@ def test_further_slots_are_no_draw_under_vmap():
         assert torch.allclose(output, model(input), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("field", "kind"), [*LEARNED.items(), ("memory", "random"), ("weights", "random"), ("reads", "random")]
+)
+def test_what_is_drawn_or_learned_is_a_models_own_where_nobody_asks_for_the_state(field: str, kind: str):
+    input = torch.randn(4, 2, 3)
+    for _ in range(2):
+        layer = NTM(3, 4, memory_size=6, word_size=2, initial=Initial(**{field: kind}))
+        for _ in range(2):
+            assert torch.equal(layer(input)[0], layer(input, layer.initial_state(2))[0])
+            with torch.no_grad():
+                for start in [*layer.cell.initial.parameters(), *layer.cell.initial.buffers()]:
+                    start.add_(torch.rand_like(start))
+
+
 def test_who_writes_to_a_state_changes_no_other_models_answer():
     first, second, input = cell(), cell(), torch.randn(2, 3)
     expected, _ = second(input)

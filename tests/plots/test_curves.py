@@ -71,6 +71,10 @@ def test_runs_are_grouped_by_name():
     means = [line for line in figure.axes[0].lines if line.get_linewidth() > 2]
     assert [line.get_xdata()[-1] for line in means] == [600]
     assert len({line.get_color() for line in figure.axes[0].lines}) == 2
+    assert [handle.get_color() for handle in figure.legends[0].legend_handles[:2]] == [
+        figure.axes[0].lines[0].get_color(),
+        figure.axes[0].lines[-1].get_color(),
+    ]
 
 
 def test_runs_of_no_common_range_and_with_metrics_missing():

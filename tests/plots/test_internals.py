@@ -27,6 +27,11 @@ def test_five_panels_of_one_head():
     np.testing.assert_allclose(shown["Read weights"].T, trace.read.weights[:, 1, 0].detach())
     np.testing.assert_allclose(shown["Memory"].T, trace.memory[:, 1].norm(dim=-1), rtol=1e-6)
     assert figure.get_suptitle() == "inside"
+    scales = [axes.images[0].get_clim() for axes in figure.axes[1:6]]
+    most = {name: np.abs(values).max() for name, values in shown.items()}
+    signed = [(-most[name], most[name]) for name in ("Adds", "Reads")]
+    np.testing.assert_allclose(scales, [signed[0], (0, 1), (0, most["Memory"]), (0, 1), signed[1]])
+    assert [axes.get_ylabel() for axes in figure.axes[6:]] == ["add", "weight", "norm", "weight", "read"]
 
 
 def test_axes_are_labelled_and_the_answer_is_marked():
@@ -101,6 +106,8 @@ def test_slots_name_themselves_by_their_own_numbers():
     assert 0 in ticks.values()
     assert all((112 + position) % 128 == slot for position, slot in ticks.items())
     np.testing.assert_array_equal(slots.take(np.arange(128))[[0, 15, 16, 29]], [112, 127, 0, 13])
+    for length, step in ((6, 1), (12, 2), (13, 5), (300, 50), (4000, 1000)):
+        assert Slots(0, length, length).ticks() == {slot: slot for slot in range(0, length, step)}
 
 
 def test_not_in_the_trace():

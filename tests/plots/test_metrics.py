@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tapehead.plots import Series, mean_and_deviation, read_metrics
+from tapehead.plots.metrics import together
 
 HEADER = "sequences,train_bits,validation_bits\n"
 
@@ -95,3 +96,11 @@ def test_mean_of_one_and_of_none():
     np.testing.assert_array_equal(deviation, 0)
     assert mean_and_deviation([]) is None
     assert mean_and_deviation([one, Series(np.array([5.0]), np.array([3.0]))]) is None
+
+
+def test_together_begins_where_all_have_begun_and_a_run_that_ended_keeps_its_last_value():
+    early = Series(np.array([0.0, 10, 20]), np.array([0.0, 10, 20]))
+    late = Series(np.array([5.0, 25]), np.array([0.0, 40]))
+    sequences, values = together([early, late])
+    np.testing.assert_array_equal(sequences, [5, 10, 20, 25])
+    np.testing.assert_allclose(values, [[5, 10, 20, 20], [0, 10, 30, 40]])

@@ -41,7 +41,12 @@ def test_every_seed_is_thin_and_the_median_thick():
     assert list(thick[0].get_ydata()) == [8, 4, 0, 0]
     assert list(thick[1].get_ydata()) == [20, 19, 18, 17]
     assert thick[0].get_color() == thin[0].get_color() != thick[1].get_color()
-    assert {"ntm (2 of 3 solved)", "lstm (0 of 1 solved)", "median", "each seed", "solved"} <= set(legend(figure))
+    assert legend(figure)[:5] == ["ntm (2 of 3 solved)", "lstm (0 of 1 solved)", "each seed", "median", "solved"]
+    colours = [handle.get_color() for handle in figure.legends[0].legend_handles[:2]]
+    assert colours == [line.get_color() for line in thick]
+    stars = [line for line in figure.axes[0].lines if line.get_marker() == "*"]
+    assert {line.get_color() for line in stars} == {thick[0].get_color()}
+    assert [(*line.get_xdata(), *line.get_ydata()) for line in stars] == [(300, 0), (200, 0)]
     assert figure.axes[0].get_yscale() == "symlog"
 
 
@@ -53,7 +58,9 @@ def test_a_band_of_mean_and_deviation():
     assert list(mean.get_ydata()) == pytest.approx([8, 10 / 3, 5 / 3, 1 / 3])
     band = figure.axes[0].collections[0].get_paths()[0].vertices
     assert band[:, 1].max() == pytest.approx(9)
-    assert "mean ± one standard deviation" in legend(figure)
+    # The three at 100: 8, 9 and 7, one standard deviation of a sample around 8.
+    assert band[band[:, 0] == 100][:, 1].min() == pytest.approx(7)
+    assert legend(figure)[2:4] == ["mean", "mean ± one standard deviation"]
 
 
 def test_a_run_that_is_not_whole_is_dashed_and_in_no_median():
@@ -74,3 +81,10 @@ def test_a_model_of_a_single_validation_is_seen(band):
 def test_nothing_to_draw():
     with pytest.raises(ValueError, match="no run has logged"):
         draw_study([RunCurves("ntm", {})])
+
+
+def test_a_legend_of_long_names_stays_inside():
+    figure = draw_study([make_run([8, 4], name=f"repeat_copy, ntm, memory_sizes {list(range(n))}") for n in (12, 15)])
+    assert_drawn(figure)
+    legend = figure.legends[0].get_window_extent()
+    assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width

@@ -57,6 +57,7 @@ def test_quantiles_between_two_values_and_of_one():
     assert quantile([7], 0.25) == 7
     assert quantile([1, math.inf], 0) == 1
     assert Spread.of([]) is None
+    assert Spread.of([1.0, 3.0]).deviation == pytest.approx(math.sqrt(2))
 
 
 def test_markdown_says_it_all():

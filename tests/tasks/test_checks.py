@@ -38,6 +38,7 @@ BATCHES = {
     "input as a list": (lambda b: b._replace(input=b.input.tolist()), "got list"),
     "float mask": (lambda b: b._replace(mask=b.mask.float()), r"mask is \(7, 5\) bool, got \(7, 5\) float32"),
     "mask of bits": (lambda b: b._replace(mask=b.mask[..., None]), r"got \(7, 5, 1\) bool"),
+    "mask of rows": (lambda b: b._replace(mask=b.mask[0]), r"got \(5,\) bool\. Give it this shape"),
     "mask of nothing": (lambda b: b._replace(mask=b.mask & False), "true in the steps that count, got one that never"),
     "lengths as a list": (lambda b: b._replace(lengths=[7] * 5), r"lengths is None or \(5,\) integers, got list \[7"),
     "float lengths": (lambda b: b._replace(lengths=torch.full((5,), 7.0)), r"got \(5,\) float32"),

@@ -191,6 +191,27 @@ def test_an_optimiser_saved_and_loaded_goes_on_as_before(name):
     assert not torch.equal(parameter, torch.ones(5))
 
 
+BETAS, MOMENTUM = {"betas": (0.7, 0.95)}, {"momentum": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "eps", "expected"),
+    [
+        ("rmsprop_graves", GravesRMSprop, 1e-4, {"decay": 0.9, **MOMENTUM}),
+        ("rmsprop", torch.optim.RMSprop, 1e-4, {"alpha": 0.9, "centered": True, **MOMENTUM}),
+        ("adam", torch.optim.Adam, 1e-8, BETAS),
+        ("adamw", torch.optim.AdamW, 1e-8, BETAS),
+    ],
+)
+def test_what_the_options_are_to_each_optimiser(name, kind, eps, expected):
+    given = {"learning_rate": 0.01, "decay": 0.9, "weight_decay": 0.05, **BETAS, **MOMENTUM}
+    for option, used in ((None, eps), (1e-3, 1e-3)):
+        parameter = torch.nn.Parameter(torch.ones(1))
+        optimiser = build_optimiser(OptimiserConfig(name=name, eps=option, **given), [parameter])
+        assert type(optimiser) is kind
+        assert optimiser.defaults.items() >= {"lr": 0.01, "weight_decay": 0.05, "eps": used, **expected}.items()
+
+
 def test_parameters_without_a_gradient_stay():
     used, unused = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(2))
     optimiser = GravesRMSprop([used, unused])

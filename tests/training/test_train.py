@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import warnings
 from pathlib import Path
 
@@ -90,6 +91,19 @@ def test_the_default_folder_names_task_model_and_seed(tmp_path, monkeypatch):
     assert train("", "--seed=7", "--trainer.fast_dev_run=true") == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("copy-ntm-seed7-")
+
+
+def test_the_commands_named_at_the_end_run(tmp_path, capsys):
+    assert train(tmp_path / "a run") == 0
+    evaluate, plot = capsys.readouterr().out.split("Next: ")[1].split(" · ")
+    for command, *more in (
+        [evaluate, "--lengths", "2", "--sequences", "1"],
+        [plot, "--out", str(tmp_path / "pictures")],
+    ):
+        program, *words = shlex.split(command)
+        assert program == "tapehead"
+        assert main([*words, *more]) == 0
+    assert any((tmp_path / "pictures").iterdir())
 
 
 def test_training_stops_when_solved_and_says_when(tmp_path, capsys):
@@ -184,14 +198,6 @@ def test_a_file_brings_its_model(tmp_path, monkeypatch, option):
     assert main(["train", "copy", option, "mine.yaml", "--out", "run", *tiny]) == 0
     config = Run.open("run").config()
     assert (config.model_name, config.model.hidden_size) == ("lstm", 5)
-
-
-def test_an_incremental_curriculum_starts_short_and_advances(tmp_path):
-    options = ["--curriculum.kind=incremental", "--curriculum.stages=[1,2]", "--curriculum.advance_below=1000"]
-    assert train(tmp_path / "run", *options) == 0
-    rows = (tmp_path / "run" / "logs" / "csv" / "version_0" / "metrics.csv").read_text().splitlines()
-    column = rows[0].split(",").index("stage")
-    assert [float(row.split(",")[column]) for row in rows[1:] if row.split(",")[column]] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 
 from tapehead.training.runs import Run
 from tests.training.tiny import same, train, weights
@@ -144,6 +145,21 @@ def test_a_callback_of_the_users_own(tmp_path):
     options = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=validation_bits"]
     assert train(tmp_path / "run", *options, "--trainer.callbacks.divergence_threshold=0.001") == 0
     assert summary(tmp_path / "run")["sequences"] == 16
+
+
+class Listener(Callback):
+    """Counts the backward passes that it hears of."""
+
+    heard = 0
+
+    def on_after_backward(self, trainer, pl_module):
+        Listener.heard += 1
+
+
+def test_a_callback_of_the_users_own_hears_of_every_backward(tmp_path, monkeypatch):
+    monkeypatch.setattr(Listener, "heard", 0)
+    assert train(tmp_path / "run", f"--trainer.callbacks+={__name__}.Listener") == 0
+    assert Listener.heard == 24
 
 
 @pytest.mark.slow_start

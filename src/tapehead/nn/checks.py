@@ -81,6 +81,16 @@ def check_tensor(owner: str, name: str, value: Any, shape: tuple[int | str, ...]
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{owner}: expected {name} to be a Tensor {_written(shape)}, got {type(value).__name__}.")
+    if value.is_nested:
+        raise TypeError(
+            f"{owner}: expected {name} to be a padded Tensor {_written(shape)}, got a nested one. Pad it with "
+            "torch.nested.to_padded_tensor, and say the lengths of its rows."
+        )
+    if value.layout != torch.strided:
+        raise TypeError(
+            f"{owner}: expected {name} to be a dense Tensor {_written(shape)}, got one of layout {value.layout}. Make "
+            "it one with .to_dense()."
+        )
     actual = value.shape
     if actual != shape and not _fits(actual, shape):
         raise ValueError(f"{owner}: expected {name} {_written(shape)}, got {tuple(actual)}.")

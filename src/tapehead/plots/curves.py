@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from tapehead.plots.metrics import Series, mean_and_deviation
-from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
+from tapehead.plots.style import COLOURS, INK, QUIET, legend_below, new_figure, styled
 
 __all__ = ["RunCurves", "draw_curves", "finish_axes", "mark_threshold", "plot_line"]
 
@@ -97,7 +97,7 @@ def _draw_one(run: RunCurves, measure: str, heading: str, threshold: float, titl
             handles["solved"] = axes.axvline(run.solved_at, **dashes)
         handles["solved"].set_label(f"solved after {run.solved_at:,} sequences")
     errors.set_xlabel("sequences trained on")
-    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=4, columnspacing=1.4)
+    legend_below(figure, list(handles.values()), 4)
     return figure
 
 
@@ -134,7 +134,7 @@ def _draw_several(
         ]
     if any(run.solved_at is not None for run in runs):
         handles.append(Line2D([], [], color=INK, linestyle="", marker="*", markersize=7, label="solved"))
-    figure.legend(handles=[*handles, *marked[:1]], loc="outside lower center", ncols=3)
+    legend_below(figure, [*handles, *marked[:1]], 3)
     return figure
 
 

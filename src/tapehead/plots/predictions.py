@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
+from tapehead.plots.style import COLOURS, INK, QUIET, legend_below, new_figure, styled
 
 __all__ = ["draw_predictions"]
 
@@ -68,5 +68,5 @@ def draw_predictions(bits: Tensor, predicted: Tensor, optimal: Tensor, *, title:
     paid.set_title(f"Bits paid so far: in the end {cost[1][-1]:.1f}, the optimum {cost[0][-1]:.1f}")
     paid.set(xlim=(-0.5, steps - 0.5), ylim=(0, None), xlabel="time (step)", ylabel="bits")
     paid.grid(True)
-    figure.legend(handles=[model, optimum, dots], loc="outside lower center", ncols=3)
+    legend_below(figure, [model, optimum, dots], 3)
     return figure

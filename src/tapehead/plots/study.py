@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from tapehead.plots.curves import RunCurves, finish_axes, mark_threshold, plot_line
 from tapehead.plots.metrics import together
-from tapehead.plots.style import COLOURS, INK, QUIET, new_figure, styled
+from tapehead.plots.style import COLOURS, INK, QUIET, legend_below, new_figure, styled
 
 __all__ = ["draw_study"]
 
@@ -80,7 +80,7 @@ def draw_study(
             handles.append(Line2D([], [], color=INK, linestyle="", marker="*", markersize=7, label="solved"))
     if not all(run.whole for run in drawn):
         handles.append(Line2D([], [], color=QUIET, linewidth=0.7, linestyle=(0, (4, 2)), label="not finished"))
-    figure.legend(handles=[*handles, mark_threshold(axes, threshold)], loc="outside lower center", ncols=3)
+    legend_below(figure, [*handles, mark_threshold(axes, threshold)], 3)
     return figure
 
 

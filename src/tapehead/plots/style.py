@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -24,6 +26,7 @@ __all__ = [
     "UNSIGNED",
     "colour_bar",
     "heat_map",
+    "legend_below",
     "mark_answer",
     "new_figure",
     "png",
@@ -99,6 +102,16 @@ def new_figure(height: float, title: str | None = None) -> Figure:
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+    """A legend below all axes, in at most so many columns, and no more than the figure has room for."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for count in range(columns, 0, -1):
+        legend = figure.legend(handles=list(handles), loc="outside lower center", ncols=count, columnspacing=1.4)
+        if count == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 @styled

@@ -64,6 +64,7 @@ def train(
             begin(prepared)
             fit(prepared)
             finish(prepared)
+            say_what_next(prepared)
         except DataError:
             forget(prepared)
             raise
@@ -303,6 +304,14 @@ def finish(prepared: Prepared) -> None:
             more = "raise --trainer.max_steps"
         console.print(f"Nothing was left to train. To go on, {more}.")
     console.print(f"Run: {run.path}")
+
+
+def say_what_next(prepared: Prepared) -> None:
+    """The commands that look at a run, for whoever has just trained their first one."""
+    if not prepared.trainer.is_global_zero:
+        return
+    program, path = command_of(prepared.config.task_name), shlex.quote(str(prepared.run.path))
+    RunConsole(highlight=False, soft_wrap=True).print(f"Next: {program} evaluate {path} · {program} plot {path}")
 
 
 class _Noise(logging.Filter):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tapehead.tasks import Batch, Omniglot
+from tapehead.tasks.omniglot import task as omniglot_task
 from tapehead.tasks.omniglot.splits import held_out_classes, training_classes
 from tests.tasks.omniglot.synthetic import signature
 
@@ -118,6 +119,11 @@ def test_counts_of_any_part_where_they_are_asked_for(signed):
         STILL.episodes(20, generator(), part="training", class_counts="evne")
 
 
+def test_strings_label_more_classes_than_trained_on(signed):
+    batch = TASKS[1].episodes(3, generator(), part="held_out", way=7, length=21)
+    assert [len(set(map(tuple, batch.target[:, row].tolist()))) for row in range(3)] == [7] * 3
+
+
 def test_a_class_without_drawings_left_does_not_come(signed):
     batch = dataclasses.replace(STILL, way=2, length=40).sample(50, generator())
     assert torch.equal(batch.target.sum(0), torch.full((50, 2), 20.0))
@@ -134,9 +140,9 @@ def test_strings_are_any_of_all(signed):
     assert share_is(together, 3000, 1 / 5)
 
 
-def test_a_generator_decides_everything(signed):
-    task = Omniglot()
-    for size in (None, {"length": 20, "way": 5}):
+@pytest.mark.parametrize("task", [Omniglot(), TASKS[1], TASKS[5]], ids=repr)  # the last runs out of drawings
+def test_a_generator_decides_everything(task: Omniglot, signed):
+    for size in (None, {"length": 20, "way": task.way}):
         first, again, other = (task.sample(3, generator(seed), size) for seed in (1, 1, 2))
         assert torch.equal(first.input, again.input)
         assert torch.equal(first.target, again.target)
@@ -148,6 +154,16 @@ def test_a_generator_decides_everything(signed):
         own = task.sample(3, None, size)
         torch.manual_seed(1)
         assert torch.equal(task.sample(3, None, size).input, own.input)
+
+
+def test_the_copy_is_that_of_the_option_or_of_the_variable(signed, monkeypatch):
+    asked = []
+    monkeypatch.setattr(omniglot_task, "load", lambda *folders: asked.append(folders) or signed)
+    for variable in ("", "there"):
+        monkeypatch.setenv("TAPEHEAD_OMNIGLOT", variable)
+        Omniglot().sample(1)
+        Omniglot(data="here", cache="cache").sample(1)
+    assert asked == [(None, None), ("here", "cache"), ("there", None), ("here", "cache")]
 
 
 def test_nothing_is_written_to_what_all_share(signed):
@@ -191,6 +207,7 @@ def test_validation_shows_classes_that_neither_training_nor_evaluation_shows(sig
     assert watched == set(training[-60:])
     shown = set().union(*(classes(task.sample(20, generator(seed))) for seed in range(5)))
     assert shown < set(training[:-60])
+    assert len(task.validation_sample(1, generator(), task.evaluation_size(30)).input) == 30
     without = dataclasses.replace(task, validation_classes=0)
     batch = without.validation_sample(4, generator(), size)
     assert torch.equal(batch.input, without.sample(4, generator(), size).input)
@@ -214,10 +231,12 @@ def test_answers_against_a_slow_count(task: Omniglot, signed):
     assert right[::2].all()
     assert not right.all()
     groups = 1 if task.labels == "one_hot" else 5
-    total = 0.0
+    total, probabilities = 0.0, task.probabilities(logits)
     for row in range(3):
         for time in range(task.length):
-            pairs = zip(logits[time, row].chunk(groups), batch.target[time, row].chunk(groups), strict=True)
+            letters = logits[time, row].chunk(groups)
+            pairs = zip(letters, batch.target[time, row].chunk(groups), strict=True)
+            torch.testing.assert_close(probabilities[time, row], torch.cat([each.softmax(0) for each in letters]))
             exact = True
             for scores, label in pairs:
                 place = label.tolist().index(1.0)
