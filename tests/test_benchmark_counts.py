@@ -270,6 +270,7 @@ MADE = {
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the kernels are compiled for the GPU here, not interpreted")
 @pytest.mark.parametrize(("make", "options", "tiling"), MADE.values(), ids=MADE)
 def test_the_kernels_move_what_is_counted(make, options, tiling, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("triton", minversion="3.4")
     interpreter = pytest.importorskip("triton.runtime.interpreter")
     from tapehead.ops import mann, ntm, tunings_file
     from tapehead.ops.triton.memory import SUMS_AT_ONCE as AT_ONCE

@@ -100,6 +100,9 @@ def by_module(results: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.replace("grad.cell.", "grad._orig_mod.cell."): value for name, value in results.items()}
 
 
+@pytest.mark.skipif(
+    torch.__version__ < (2, 7), reason="torch 2.6 takes the modules' own numbers for unknown sizes as well"
+)
 def test_compiled_once_for_every_size():
     torch.compiler.reset()
     layer, graphs = small(), []

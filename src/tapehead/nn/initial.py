@@ -123,10 +123,8 @@ class _Start(nn.Module):
     def forward(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
         """The tensor for every row of a batch, and for a memory of this many slots."""
         if self.value is None:
-            shape = [batch_size, *self.shape]
-            if self.slot_dim is not None:
-                shape[1 + self.slot_dim] = memory_size
-            return like.new_full(shape, self.constant)
+            sizes = [memory_size if dim == self.slot_dim else size for dim, size in enumerate(self.shape)]
+            return like.new_full([batch_size, *sizes], self.constant)
         fits = self.slot_dim is None or memory_size == self.shape[self.slot_dim]
         value = self.value if fits else self._resized(memory_size, self.slot_dim)  # type: ignore[arg-type]
         return value.unsqueeze(0).expand(batch_size, -1, -1)

@@ -114,8 +114,9 @@ def check_controller_state(
 ) -> None:
     """Raise unless the tensors of an LSTM controller's state are (L, B, H); None is a feed-forward controller's."""
     if state is not None:
-        for name in state._fields:
-            check_tensor(owner, f"controller.{name}", getattr(state, name), (layers, *rows, hidden_size), like)
+        shape = (layers, *rows, hidden_size)
+        check_tensor(owner, "controller.hidden", state.hidden, shape, like)
+        check_tensor(owner, "controller.cell", state.cell, shape, like)
 
 
 def check_tied(cell: Any, memory_size: int) -> None:
