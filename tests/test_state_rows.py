@@ -191,7 +191,7 @@ def test_a_saved_state_loads_without_more_ado(layer):
     assert_rows(loaded, rows_of(state))
 
 
-@pytest.mark.skipif(torch.__version__ < (2, 7), reason="torch 2.6 exports no loop over tuples of unknown lengths")
+@pytest.mark.skipif(torch.__version__ < (2, 7), reason="torch 2.6 fails to export the zip of two tuples in it")
 def test_an_exported_layer_is_saved_with_its_state_and_trace():
     layer, input = LAYERS["ntm"], torch.randn(5, 2, 3)
 
