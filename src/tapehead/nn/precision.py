@@ -15,7 +15,7 @@ __all__ = ["outside_autocast", "own_dtype", "under_autocast"]
 def under_autocast(tensor: Tensor) -> bool:
     """Whether autocast is on for the tensor's device."""
     device = tensor.device.type
-    # some devices have no autocast, such as meta; the compiler of torch 2.6 cannot ask, and compiles for none of these
+    # Some devices have no autocast, such as meta. The compiler of torch 2.6 cannot ask, and compiles for none of these.
     known = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device)
     return known and torch.is_autocast_enabled(device)
 

@@ -36,6 +36,7 @@ def run(
     checkpoint_every: int | None,
 ) -> tuple[Any, Any]:
     """Call a machine's op with what its sequence is given; the op's arguments and results."""
+    # No slice, `_make` or `_replace` of a named tuple on the way to the op: the compiler of torch 2.6 traces none.
     tensors = (input, *tuple(state)[:4], *(state.controller or (None, None)), *_weights(controller), *heads)
     save = trace
     if not trace and (torch.is_grad_enabled() or is_tracing()):  # what is traced may run with gradients later
