@@ -31,7 +31,7 @@ TASKS = {
 """Options of the tasks that have no longest length."""
 
 
-def make_run(path, model="ntm", task="copy", seed=0, summary=True, **sizes):
+def make_run(path, model="ntm", task="copy", seed=0, summary=True, training=None, trainer=None, **sizes):
     """The folder of a run that never trained."""
     torch.manual_seed(seed)
     small = {"hidden_size": 6} if model == "lstm" else {"hidden_size": 6, "memory_size": 12, "word_size": 4, **sizes}
@@ -42,6 +42,8 @@ def make_run(path, model="ntm", task="copy", seed=0, summary=True, **sizes):
             "seed": seed,
             "task": TASKS.get(task, {"bits": 3, "max_length": 4}),
             "model": small,
+            "training": training or {},
+            "trainer": trainer or {},
         }
     )
     run = Run(path)
@@ -217,6 +219,42 @@ def test_other_settings_are_not_taken_for_seeds(tmp_path, names):
     runs = [make_run(tmp_path / f"{size}-{seed}", seed=seed, word_size=size) for size in (3, 4) for seed in (1, 2)]
     plot_runs(runs)
     assert names == [f"copy, ntm, word_size {size}" for size in (3, 3, 4, 4)]
+
+
+def test_what_changes_no_training_is_no_other_setting(tmp_path, names):
+    trainings = [{"keep_last": 2}, {"keep_last": 5, "sequences": 700}]
+    plot_runs([make_run(tmp_path / str(index), training=training) for index, training in enumerate(trainings)])
+    assert names == ["copy, ntm"] * 2
+
+
+def test_what_the_trainer_changes_in_the_training_is_another_setting(tmp_path, names):
+    trainers = [{"log_every_n_steps": 5, "accumulate_grad_batches": 1}, {"accumulate_grad_batches": 8}]
+    plot_runs([make_run(tmp_path / str(index), trainer=trainer) for index, trainer in enumerate(trainers)])
+    assert names == [f"copy, ntm, accumulate_grad_batches {batches}" for batches in (1, 8)]
+
+
+@pytest.mark.usefixtures("no_png")
+def test_each_measure_has_curves_of_its_own(tmp_path):
+    tasks = ("copy", "ngrams", "repeat_copy")
+    runs = [make_run(tmp_path / task, task=task, model="lstm") for task in tasks]
+    paths = [path.name for path in plot_runs(runs, out=tmp_path / "out")]
+    assert [name for name in paths if not name.startswith("answer")] == [
+        "learning_curves_2_runs_bit_errors.png",
+        "validation_2_runs_bit_errors.png",
+        "learning_curves_excess_bits.png",
+    ]
+
+
+@pytest.mark.usefixtures("no_png")
+@pytest.mark.parametrize(("others", "expected"), [(0.01, 0.01), (15.0, None)])
+def test_only_a_threshold_that_all_have_is_drawn(tmp_path, monkeypatch, others, expected):
+    given, draw = [], pictures.draw_study
+    monkeypatch.setattr(pictures, "draw_study", lambda runs, **options: given.append(options) or draw(runs, **options))
+    thresholds = (0.01, others)
+    plot_runs(
+        [make_run(tmp_path / str(index), training={"solved_below": at}) for index, at in enumerate(thresholds)],
+    )
+    assert given[0]["solved_below"] == expected
 
 
 def test_several_runs_into_one_folder(tmp_path):

@@ -42,8 +42,19 @@ from tapehead.training.trained_models import Trained, open_model
 __all__ = ["plot_runs"]
 
 
-ALIKE = ("seed", "training.sequences", "training.stop_when_solved")
+ALIKE = ("seed", "training.sequences", "training.stop_when_solved", "training.keep_last")
 """Options in which runs of one experiment may differ."""
+
+TRAINER_OPTIONS = (
+    "accumulate_grad_batches",
+    "devices",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "num_nodes",
+    "overfit_batches",
+    "precision",
+)
+"""Those of the Trainer in which they may not: they change the updates."""
 
 
 class Loaded(NamedTuple):
@@ -73,7 +84,7 @@ def plot_runs(
     """Draw the learning curves of all the runs together, and of each its answer to one sequence and its memory.
 
     Several runs have two pictures of curves: training and validation with mean and deviation, and validation alone with
-    a line for every run and the median.
+    a line for every run and the median. Runs of tasks with different measures have such pictures of their own.
 
     A pretrained model has no learning curves, and a model without a memory gets no picture of one. Nothing is drawn
     before all of them are found to be whole.
@@ -104,13 +115,14 @@ def plot_runs(
     folders = _folders([one.trained for one in loaded], out)
     written = []
     with_curves = [one for one in loaded if one.curves is not None]
-    if with_curves:
-        count = len(with_curves)
-        place = out or with_curves[0].trained.plots
-        curves_name = "learning_curves.png" if count == 1 else f"learning_curves_{count}_runs.png"
-        written.append(_save(_draw_curves(with_curves, draw_curves), place / curves_name))
+    measures = list(dict.fromkeys(one.trained.task.measure for one in with_curves))
+    for measure in measures:
+        members = [one for one in with_curves if one.trained.task.measure == measure]
+        count, place = len(members), out or with_curves[0].trained.plots
+        name = ("" if count == 1 else f"_{count}_runs") + ("" if len(measures) == 1 else f"_{measure}") + ".png"
+        written.append(_save(_draw_curves(members, draw_curves), place / f"learning_curves{name}"))
         if count > 1:
-            written.append(_save(_draw_curves(with_curves, draw_study), place / f"validation_{count}_runs.png"))
+            written.append(_save(_draw_curves(members, draw_study), place / f"validation{name}"))
     for one, folder in zip(loaded, folders, strict=True):
         instances = {} if one.curves is None else instance_series(one.curves.metrics)
         if instances:
@@ -136,7 +148,12 @@ def _load(path: str | Path, length: int | None, repeats: int | None, memory_size
 def _settings(config: RunConfig) -> dict[str, Any]:
     """The options by which a run is told from those of other experiments."""
     options = flattened(plain_config(config))
-    return {name: value for name, value in options.items() if name not in ALIKE and not name.startswith("trainer.")}
+    updates = tuple(f"trainer.{name}" for name in TRAINER_OPTIONS)
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in ALIKE and (name in updates or not name.startswith("trainer."))
+    }
 
 
 def _curves(run: Run, trained: Trained) -> RunCurves:
@@ -170,12 +187,13 @@ def _draw_curves(loaded: Sequence[Loaded], draw: Callable[..., Figure]) -> Figur
     title = loaded[0].trained.title if len(loaded) == 1 else f"Learning curves of {len(loaded)} runs"
     names = names_by_settings([one.trained.kind for one in loaded], [one.settings for one in loaded])
     curves = [one.curves for one in loaded if one.curves is not None]
+    thresholds = {one.solved_below for one in loaded}
     try:
         return draw(
             [one._replace(name=name) for one, name in zip(curves, names, strict=True)],
             measure=measure,
             heading=MEASURES[measure],
-            solved_below=max(one.solved_below for one in loaded),
+            solved_below=thresholds.pop() if len(thresholds) == 1 else None,
             title=title,
         )
     except ValueError as error:

@@ -115,3 +115,16 @@ def test_curves_of_one_point_are_seen(names):
         return pixels(draw_curves([make_run(names[0]), make_run(names[1], scale=scale, end=100)]))
 
     assert (drawn(0.9) != drawn(0.8)).any()
+
+
+def test_many_names_look_different():
+    runs = [make_run(name=f"copy, ntm, batch_size {index}", scale=1 + index) for index in range(12)]
+    figure = draw_curves(runs)
+    assert_drawn(figure)
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(looks) == 12
+
+
+def test_where_there_is_no_common_threshold_nothing_counts_as_solved():
+    for runs in ([make_run()], [make_run(), make_run("lstm")]):
+        assert not any("counts as solved" in text for text in legend(draw_curves(runs, solved_below=None)))

@@ -83,8 +83,31 @@ def test_nothing_to_draw():
         draw_study([RunCurves("ntm", {})])
 
 
-def test_a_legend_of_long_names_stays_inside():
-    figure = draw_study([make_run([8, 4], name=f"repeat_copy, ntm, memory_sizes {list(range(n))}") for n in (12, 15)])
+@pytest.mark.parametrize("longest", [15, 60])
+def test_a_legend_of_long_names_stays_inside(longest):
+    names = [f"repeat_copy, ntm, memory_sizes {list(range(n))}" for n in (12, longest)]
+    figure = draw_study([make_run([8, 4], name=name) for name in names])
     assert_drawn(figure)
     legend = figure.legends[0].get_window_extent()
     assert 0 <= legend.x0 < legend.x1 <= figure.bbox.width
+
+
+def test_many_names_look_different_and_leave_the_curves_their_room():
+    settings = [f"copy, ntm, learning_rate {index}, batch_size {index}" for index in range(12)]
+    figure = draw_study([make_run([8 + index, 4], name=name) for index, name in enumerate(settings)])
+    assert_drawn(figure)
+    looks = [(line.get_color(), line.get_linestyle()) for line in figure.legends[0].legend_handles[:12]]
+    assert len(set(looks)) == 12
+    assert [(line.get_color(), line.get_linestyle()) for line in lines(figure, 2.2)] == looks
+    assert figure.axes[0].get_window_extent().height > 0.9 * draw_study(RUNS).axes[0].get_window_extent().height
+
+
+def test_runs_that_have_no_others_of_their_name_have_no_median():
+    assert not {"each seed", "median"} & set(legend(draw_study([make_run([8, 4]), make_run([9, 3], name="lstm")])))
+
+
+def test_where_there_is_no_common_threshold_nothing_counts_as_solved():
+    for threshold in (None, 0.0):
+        figure = draw_study(RUNS, solved_below=threshold)
+        assert not any("counts as solved" in text for text in legend(figure))
+        assert not figure.axes[0].patches

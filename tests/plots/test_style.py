@@ -6,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tapehead.plots import draw_curves, png
+from tapehead.plots.style import look
 from tests.plots.pixels import pixels
 from tests.plots.test_curves import make_run
 
@@ -16,6 +17,10 @@ def test_a_users_settings_change_nothing():
         settings = dict(matplotlib.rcParams)
         assert (pixels(draw_curves([make_run()])) == plain).all()
         assert dict(matplotlib.rcParams) == settings
+
+
+def test_lines_differ_in_colour_or_in_dashes():
+    assert len({str(look(index)) for index in range(24)}) == 24
 
 
 def test_a_png_is_a_png():

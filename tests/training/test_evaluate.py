@@ -100,6 +100,7 @@ def test_the_command_prints_a_table_and_writes_a_file(runs, capsys):
 def test_the_bits_that_could_be_wrong_are_those_that_count(runs, capsys):
     options = ["--lengths", "3", "--sequences", "2"]
     assert main(["evaluate", str(runs / "repeat"), *options, "--repeats", "2"]) == 0
+    assert "length x repeats" in capsys.readouterr().out
     assert main(["evaluate", str(runs / "recall"), *options]) == 0
     found = {
         name: json.loads((runs / name / "evaluation.json").read_text())["lengths"] for name in ("repeat", "recall")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = [
     "colour_bar",
     "heat_map",
     "legend_below",
+    "look",
     "mark_answer",
     "new_figure",
     "png",
@@ -41,6 +43,12 @@ DPI = 140
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's, which people with any kind of colour blindness tell apart."""
+
+DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)))
+"""Of the lines that have a colour again: all, dashed, dotted, both by turns."""
+
+LEGEND_ROOM = 0.5
+"""Inches below the axes that a figure has for its legend without growing."""
 
 INK, QUIET, PALE, MARK = "#222222", "#666666", "#e6e6ea", "#56B4E9"
 
@@ -104,14 +112,37 @@ def new_figure(height: float, title: str | None = None) -> Figure:
     return figure
 
 
+def look(index: int) -> dict[str, Any]:
+    """Colour and dashes of the line of this number, so that those of 24 lines differ."""
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index // len(COLOURS) % len(DASHES)]}
+
+
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
-    """A legend below all axes, in at most so many columns, and no more than the figure has room for."""
+    """A legend below all axes, in at most so many columns, and no more than the figure has room for.
+
+    Names that are wider than the figure are broken, and where the legend is high the figure grows.
+    """
     renderer = FigureCanvasAgg(figure).get_renderer()
-    for count in range(columns, 0, -1):
-        legend = figure.legend(handles=list(handles), loc="outside lower center", ncols=count, columnspacing=1.4)
-        if count == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
-            return
+    count, names = columns, [str(handle.get_label()) for handle in handles]
+    limit = max(map(len, names))
+    while True:
+        labels = [_broken(name, limit) for name in names]
+        legend = figure.legend(list(handles), labels, loc="outside lower center", ncols=count, columnspacing=1.4)
+        extent = legend.get_window_extent(renderer)
+        if extent.width <= figure.bbox.width or limit < 20:
+            break
         legend.remove()
+        count, limit = (count - 1, limit) if count > 1 else (1, limit - 4)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + max(0.0, extent.height / figure.dpi - LEGEND_ROOM))
+
+
+def _broken(name: str, limit: int) -> str:
+    """A name in lines of at most so many characters, broken behind commas where it has some."""
+    if len(name) <= limit:
+        return name
+    glued = name.replace(" ", "\N{NO-BREAK SPACE}").replace(",\N{NO-BREAK SPACE}", ", ")
+    return "\n".join(textwrap.wrap(glued, limit, subsequent_indent="    ", break_on_hyphens=False))
 
 
 @styled

@@ -238,14 +238,14 @@ def _write(plan: Plan, folder: StudyFolder, found: Sequence[RunResult], band: bo
         write_json(folder.path / "results.json", results(plan.task, found))
         curves = [curve for run in found if (curve := _curves(folder.path / run.name, run)) is not None]
         if curves:
-            solved_below = max(recipe.config["training"]["solved_below"] for recipe in plan.recipes)
+            thresholds = {recipe.config["training"]["solved_below"] for recipe in plan.recipes}
             measure = measure_of(plan.task)
             figure = draw_study(
                 curves,
                 measure=measure.key,
                 heading=measure.heading,
                 band=band,
-                solved_below=solved_below,
+                solved_below=thresholds.pop() if len(thresholds) == 1 else None,
                 title=f"Study of {plan.task}",
             )
             with replacing(folder.path / "curves.png") as file:

@@ -109,7 +109,7 @@ def evaluate_run(
     title = f"{trained.name}: {trained.model_name} on {trained.task_name}, {sequences} sequences each"
     table = Table(title=title + (f", {slots} slots" if slots else ""))
     columns = COLUMNS[task.measure]
-    for heading in ("x".join(sizes[0]), *columns):
+    for heading in (" x ".join(sizes[0]), *columns):
         table.add_column(heading, justify="right")
 
     with console.status("evaluating"):
