@@ -28,6 +28,17 @@ def test_as_few_options_as_tell_all_apart_and_a_word_of_the_others():
     ]
 
 
+def test_an_ablation_is_called_by_what_was_changed():
+    changed = [{}, {"model.hidden_size": 50}, {"optimiser.eps": 1e-8}, {"optimiser.learning_rate": 1e-3}]
+    runs = [{**USUAL, **one} for one in changed for _ in range(2)]
+    assert names_by_settings(["ntm"] * 8, runs)[::2] == [
+        "ntm",
+        "ntm, hidden_size 50",
+        "ntm, eps 1e-08",
+        "ntm, learning_rate 0.001",
+    ]
+
+
 def test_options_of_one_last_name_have_their_whole_names():
     runs = [
         {"task.size": first, "model.size": second, "sizes": [first]}

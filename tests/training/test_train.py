@@ -95,7 +95,7 @@ def test_the_default_folder_names_task_model_and_seed(tmp_path, monkeypatch):
 
 def test_the_commands_named_at_the_end_run(tmp_path, capsys):
     assert train(tmp_path / "a run") == 0
-    evaluate, plot = capsys.readouterr().out.split("Next: ")[1].split(" · ")
+    evaluate, plot = capsys.readouterr().out.split("Next: ")[1].splitlines()
     for command, *more in (
         [evaluate, "--lengths", "2", "--sequences", "1"],
         [plot, "--out", str(tmp_path / "pictures")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ def names_by_settings(kinds: Sequence[str], settings: Sequence[Mapping[str, Any]
     """A name for each run: its kind, and behind it what tells it from runs of the same kind with other settings.
 
     Runs of one kind with the same settings have the same name. Of the options in which they differ, as few are named as
-    tell all apart, those first that tell most; an ellipsis stands for the others.
+    tell all apart, those first that tell most; an ellipsis stands for the others. Of more than two, a name has only those
+    in which its run is not as most are: in an ablation, a run is called by what was changed in it.
 
     Args:
         kinds: of each run, such as "copy, ntm"
@@ -42,8 +44,13 @@ def names_by_settings(kinds: Sequence[str], settings: Sequence[Mapping[str, Any]
         telling = _telling(own, differing)
         short = [name.rpartition(".")[2] for name in telling]
         labels = [last if short.count(last) == 1 else name for name, last in zip(telling, short, strict=True)]
+        usual = _usual(own, telling) if len(telling) > 2 else {}
         for index, one in zip(members, own, strict=True):
-            told = [f"{label} {one.get(name, 'none')}" for label, name in zip(labels, telling, strict=True)]
+            told = [
+                f"{label} {one.get(name, 'none')}"
+                for label, name in zip(labels, telling, strict=True)
+                if name not in usual or one.get(name) != usual[name]
+            ]
             names[index] = ", ".join([kind, *told, *["..."] * (len(telling) < len(differing))])
     return names
 
@@ -54,6 +61,15 @@ def _telling(settings: Sequence[Mapping[str, str]], differing: Sequence[str]) ->
     while _count(settings, telling) < _count(settings, differing):
         telling.append(max(differing, key=lambda name: _count(settings, [*telling, name])))
     return telling
+
+
+def _usual(settings: Sequence[Mapping[str, str]], names: Sequence[str]) -> dict[str, str | None]:
+    """The value of each option that most of the different settings have."""
+    different = dict.fromkeys(tuple(one.get(name) for name in names) for one in settings)
+    return {
+        name: Counter(values).most_common(1)[0][0]
+        for name, values in zip(names, zip(*different, strict=True), strict=True)
+    }
 
 
 def _count(settings: Sequence[Mapping[str, str]], names: Iterable[str]) -> int:

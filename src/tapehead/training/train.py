@@ -311,7 +311,7 @@ def say_what_next(prepared: Prepared) -> None:
     if not prepared.trainer.is_global_zero:
         return
     program, path = command_of(prepared.config.task_name), shlex.quote(str(prepared.run.path))
-    RunConsole(highlight=False, soft_wrap=True).print(f"Next: {program} evaluate {path} · {program} plot {path}")
+    RunConsole(highlight=False, soft_wrap=True).print(f"Next: {program} evaluate {path}\n      {program} plot {path}")
 
 
 class _Noise(logging.Filter):
