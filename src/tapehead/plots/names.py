@@ -25,8 +25,8 @@ def names_by_settings(kinds: Sequence[str], settings: Sequence[Mapping[str, Any]
     """A name for each run: its kind, and behind it what tells it from runs of the same kind with other settings.
 
     Runs of one kind with the same settings have the same name. Of the options in which they differ, as few are named as
-    tell all apart, those first that tell most; an ellipsis stands for the others. Of more than two, a name has only those
-    in which its run is not as most are: in an ablation, a run is called by what was changed in it.
+    tell all apart, those first that tell most; an ellipsis stands for the others. Of more than two, a name has only
+    those in which its run is not as most are: in an ablation, a run is called by what was changed in it.
 
     Args:
         kinds: of each run, such as "copy, ntm"
