@@ -94,8 +94,10 @@ def test_the_default_folder_names_task_model_and_seed(tmp_path, monkeypatch):
 
 
 def test_the_commands_named_at_the_end_run(tmp_path, capsys):
-    assert train(tmp_path / "a run") == 0
-    evaluate, plot = capsys.readouterr().out.split("Next: ")[1].splitlines()
+    assert train(tmp_path / "a [bold] run") == 0
+    said, commands = capsys.readouterr().out.split("Next: ")
+    assert f"Run: {tmp_path / 'a [bold] run'}\n" in said
+    evaluate, plot = commands.splitlines()
     for command, *more in (
         [evaluate, "--lengths", "2", "--sequences", "1"],
         [plot, "--out", str(tmp_path / "pictures")],
@@ -104,6 +106,7 @@ def test_the_commands_named_at_the_end_run(tmp_path, capsys):
         assert program == "tapehead"
         assert main([*words, *more]) == 0
     assert any((tmp_path / "pictures").iterdir())
+    assert "a [bold] run: ntm on copy" in capsys.readouterr().out
 
 
 def test_training_stops_when_solved_and_says_when(tmp_path, capsys):

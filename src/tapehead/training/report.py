@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tapehead.errors import UsageError
@@ -106,7 +107,7 @@ def evaluate_run(
     memory_size = memory_to_use(model.core, task, sizes, memory_size)
     console = console or Console(highlight=False, soft_wrap=True)
     slots = memory_size or getattr(model.core, "memory_size", None)
-    title = f"{trained.name}: {trained.model_name} on {trained.task_name}, {sequences} sequences each"
+    title = f"{escape(trained.name)}: {trained.model_name} on {trained.task_name}, {sequences} sequences each"
     table = Table(title=title + (f", {slots} slots" if slots else ""))
     columns = COLUMNS[task.measure]
     for heading in (" x ".join(sizes[0]), *columns):

@@ -303,7 +303,7 @@ def finish(prepared: Prepared) -> None:
         if 0 <= prepared.trainer.max_steps <= prepared.trainer.global_step:
             more = "raise --trainer.max_steps"
         console.print(f"Nothing was left to train. To go on, {more}.")
-    console.print(f"Run: {run.path}")
+    console.print(f"Run: {run.path}", markup=False)
 
 
 def say_what_next(prepared: Prepared) -> None:
@@ -311,7 +311,8 @@ def say_what_next(prepared: Prepared) -> None:
     if not prepared.trainer.is_global_zero:
         return
     program, path = command_of(prepared.config.task_name), shlex.quote(str(prepared.run.path))
-    RunConsole(highlight=False, soft_wrap=True).print(f"Next: {program} evaluate {path}\n      {program} plot {path}")
+    console = RunConsole(highlight=False, soft_wrap=True, markup=False)
+    console.print(f"Next: {program} evaluate {path}\n      {program} plot {path}")
 
 
 class _Noise(logging.Filter):
