@@ -11,13 +11,14 @@ from tapehead.ops import tunings_file
 from tapehead.tasks.omniglot import task
 from tests.tasks.omniglot import synthetic
 
-# Where no GPU can run the Triton kernels, Triton's interpreter does. Triton asks when it is imported.
+# Where no GPU can run the Triton kernels, Triton's interpreter does, or with TRITON_INTERPRET=0 the emulator of
+# `tests/ops/ptx`. Triton asks when it is imported.
 if torch.cuda.is_available():
     os.environ.pop("TRITON_INTERPRET", None)
     # Without it cuBLAS refuses to run under `torch.use_deterministic_algorithms`, with which tests fill fresh memory.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 else:
-    os.environ["TRITON_INTERPRET"] = "1"
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 pytest.register_assert_rewrite("tests.ops.fused_problems")
 settings.register_profile("tapehead", deadline=None, derandomize=True, database=None, max_examples=30)

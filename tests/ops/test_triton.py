@@ -1,5 +1,6 @@
 """The Triton kernels against the reference: in Triton's interpreter where there is no GPU, and on one."""
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,8 +26,10 @@ from tests.ops.fused_problems import (
     sequence,
 )
 from tests.ops.mann_problems import MANN_REAL, clear_cut, mann_problem, real_mann_problem
+from tests.ops.ptx.launch import install
 
 pytest.importorskip("triton", minversion="3.4")
+INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
 
 
 class Kind(NamedTuple):
@@ -64,13 +67,15 @@ KINDS = {
 }
 every_kind = pytest.mark.parametrize("kind", **by_name(list(KINDS.values())))
 on_cuda = pytest.mark.cuda
+ON_CUDA = pytest.param("cuda", marks=on_cuda)
+not_interpreted = pytest.mark.parametrize("device", [ON_CUDA] if INTERPRETED else ["emulator", ON_CUDA], indirect=True)
 
 
 def some_kinds(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("kind", **by_name([KINDS[name] for name in names]))
 
 
-@pytest.fixture(params=["interpreter", pytest.param("cuda", marks=on_cuda)])
+@pytest.fixture(params=["interpreter" if INTERPRETED else "emulator", ON_CUDA])
 def device(request, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where the problem has to be, for `backend="fused"` to run the kernels."""
     if request.param == "cuda":
@@ -79,6 +84,9 @@ def device(request, monkeypatch: pytest.MonkeyPatch) -> str:
         pytest.skip("the kernels are compiled for the GPU here, not interpreted")
     for machine in (ntm, mann):
         found = machine.fused.cuda.LAUNCHES
+        if request.param == "emulator":
+            monkeypatch.setattr(found, "kernels", found.kernels)  # is put back afterwards
+            install(found)
         monkeypatch.setitem(found.op._kernels, ("cpu", "forward"), found.forward)
         monkeypatch.setitem(found.op._kernels, ("cpu", "backward"), found.backward)
     return "cpu"
@@ -254,27 +262,30 @@ def test_a_usage_that_is_nan_makes_the_first_slot_the_least_used(device: str):
     assert torch.equal(found[name], expected[name])
 
 
-# On a GPU only: sizes that the interpreter is too slow for, and what only a stream can show.
+# Sizes that the interpreter is too slow for.
 
 
-@on_cuda
+@not_interpreted
 @pytest.mark.parametrize("case", **by_name(REAL))
-def test_float32_is_as_good_at_real_sizes(case: Case):
-    assert_as_good([real_problem(case).to("cuda") for _ in range(4)], together=True)
+def test_float32_is_as_good_at_real_sizes(case: Case, device: str):
+    assert_as_good([real_problem(case).to(device) for _ in range(4)], together=True)
 
 
-@on_cuda
+@not_interpreted
 @pytest.mark.parametrize("case", **by_name(MANN_REAL))
-def test_float32_is_as_good_at_real_sizes_of_a_mann(case: Case):
+def test_float32_is_as_good_at_real_sizes_of_a_mann(case: Case, device: str):
     problems = clear_cut(lambda: real_mann_problem(case), 4)
-    assert_as_good([problem.to("cuda") for problem in problems], together=True)
+    assert_as_good([problem.to(device) for problem in problems], together=True)
 
 
-@on_cuda
+@not_interpreted
 @pytest.mark.parametrize("options", [{"memory_size": 4096, "word_size": 20}, {"memory_size": 128, "word_size": 300}])
-def test_float64_is_the_reference_at_large_sizes(options: dict[str, Any]):
-    problem = real_problem(Case("", options, steps=5, rows=3), torch.float64, 70).to("cuda")
+def test_float64_is_the_reference_at_large_sizes(options: dict[str, Any], device: str):
+    problem = real_problem(Case("", options, steps=5, rows=3), torch.float64, 70).to(device)
     assert_close(run(problem, "fused"), run(problem, "reference"))
+
+
+# On a GPU only: what only a stream can show.
 
 
 @on_cuda

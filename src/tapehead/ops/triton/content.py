@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton.elementary import exp, root
+from tapehead.ops.triton.elementary import exp, root, sum_of_products
 
 __all__ = [
     "EPSILON_SQUARED",
@@ -36,7 +36,7 @@ def some_heads(start, end, s: tl.constexpr):
 @triton.jit
 def to_units(keys):
     """Scale keys (heads, M) to length 1, u = k / |k|; and 1 / |k|."""
-    inverse = 1.0 / root(tl.sum(keys * keys, 1, keep_dims=True) + EPSILON_SQUARED)
+    inverse = 1.0 / root(sum_of_products(keys, keys, 1, True) + EPSILON_SQUARED)
     return keys * inverse, inverse
 
 
@@ -62,7 +62,7 @@ def keys_backward(parameters, grad_units, words, s: tl.constexpr):
         at = h * s.words + j
         gradient = tl.load(grad_units + at, mask=there, other=0.0)
         unit, inverse = to_units(tl.load(parameters + at, mask=there, other=0.0))
-        gradient = (gradient - unit * tl.sum(unit * gradient, 1, keep_dims=True)) * inverse
+        gradient = (gradient - unit * sum_of_products(unit, gradient, 1, True)) * inverse
         tl.store(words + at, gradient, mask=there)
 
 
@@ -93,5 +93,5 @@ def content_weights(cosine, strength, inside):
 @triton.jit
 def content_weights_backward(weight, gradient, cosine, inverse, strength):
     """Back through eq. 5, and through the cosine as a function of the memory: d beta and z."""
-    centred = weight * (gradient - tl.sum(weight * gradient, 1, keep_dims=True))
-    return tl.sum(centred * cosine, 1, keep_dims=True), centred * strength * inverse
+    centred = weight * (gradient - sum_of_products(weight, gradient, 1, True))
+    return sum_of_products(centred, cosine, 1, True), centred * strength * inverse

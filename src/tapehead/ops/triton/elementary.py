@@ -8,7 +8,20 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-__all__ = ["accumulate", "both", "copy", "exp", "product", "root", "sigmoid", "softplus", "sums", "tanh"]
+__all__ = [
+    "accumulate",
+    "both",
+    "copy",
+    "exp",
+    "product",
+    "root",
+    "rounded_product",
+    "sigmoid",
+    "softplus",
+    "sum_of_products",
+    "sums",
+    "tanh",
+]
 
 TILES_AT_ONCE: tl.constexpr = tl.constexpr(4)
 """Tiles of a matrix that are on their way at a time."""
@@ -74,6 +87,23 @@ def tanh(x):
     near = magnitude + magnitude * z * tail
     result = tl.where(magnitude < 0.625, near, far)
     return tl.where(x < 0, -result, result)
+
+
+@triton.jit
+def rounded_product(a, b):
+    """Multiply a and b, broadcast; rounded before anything is added to it.
+
+    Of a product that the compiler joins with a thread's first addition, two threads that hold the same sum would have
+    different bits of it: each has its own product unrounded.
+    """
+    a, b = tl.broadcast(a, b)
+    return tl.fma(a, b, tl.zeros_like(a))
+
+
+@triton.jit
+def sum_of_products(a, b, axis: tl.constexpr, keep_dims: tl.constexpr = False):
+    """The sum of a * b, broadcast, along an axis; the same bits for every thread that holds it."""
+    return tl.sum(rounded_product(a, b), axis, keep_dims=keep_dims)
 
 
 @triton.jit

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.triton.content import EPSILON_SQUARED
-from tapehead.ops.triton.elementary import accumulate, both, root, sums
+from tapehead.ops.triton.elementary import accumulate, both, root, rounded_product, sum_of_products, sums
 
 __all__ = [
     "SUMS_AT_ONCE",
@@ -145,7 +145,7 @@ def sums_over_words(tile, vectors, first: tl.constexpr, end: tl.constexpr, s: tl
     for h in tl.static_range(first, first + SUMS_AT_ONCE):
         if h < end:
             vector = tl.load(vectors + h * s.words + j, mask=j < s.words, other=0.0)
-            products += (tile * vector[:, None],)  # type: ignore[assignment]
+            products += (rounded_product(tile, vector[:, None]),)  # type: ignore[assignment]
     return sums(products, 0)
 
 
@@ -156,7 +156,7 @@ def sums_over_slots(tile, n, vectors, first: tl.constexpr, end: tl.constexpr, pa
     for h in tl.static_range(first, first + SUMS_AT_ONCE):
         if h < end:
             vector = tl.load(vectors + h * padded_size + n, mask=n < padded_size, other=0.0)
-            products += (tile * vector[None, :],)  # type: ignore[assignment]
+            products += (rounded_product(tile, vector[None, :]),)  # type: ignore[assignment]
     return sums(products, 1)
 
 
@@ -224,7 +224,7 @@ def similarity(
     for start in range(0, s.tile if s.resident else padded_size, s.tile):
         n, _, at, there = tile_at(start, padded_size, s)
         tile = tile_of(memory, held, at, there, s)
-        inverse = 1.0 / root(tl.sum(tile * tile, 0) + EPSILON_SQUARED)
+        inverse = 1.0 / root(sum_of_products(tile, tile, 0) + EPSILON_SQUARED)
         tl.store(inverse_norms + n, inverse, mask=n < padded_size)
         for head in tl.static_range(first, end, SUMS_AT_ONCE):
             cosine = sums_over_words(tile, units, head, end, s) * inverse[:, None]

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from tapehead.ops.triton.content import content_weights, content_weights_backward, some_heads, to_units
-from tapehead.ops.triton.elementary import both, sigmoid, softplus, tanh
+from tapehead.ops.triton.elementary import both, sigmoid, softplus, sum_of_products, tanh
 from tapehead.ops.triton.memory import (
     SUMS_AT_ONCE,
     add_sums_over_slots,
@@ -187,7 +187,7 @@ def write_weights_backward(
         for index in range(s.own):
             slot = own_slots(unused, index, h, there, s)
             difference -= tl.where(n == slot, 1.0, 0.0)
-        tl.store(grad_gates + h, tl.sum(gradient * difference, 1, keep_dims=True), mask=there)
+        tl.store(grad_gates + h, sum_of_products(gradient, difference, 1, True), mask=there)
         tl.store(grad_weights + at, gradient * gate, mask=there & (n < padded_size))
 
 

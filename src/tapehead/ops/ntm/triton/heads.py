@@ -18,7 +18,7 @@ from tapehead.ops.triton.content import (
     some_heads,
     to_units,
 )
-from tapehead.ops.triton.elementary import both, exp, sigmoid, softplus, tanh
+from tapehead.ops.triton.elementary import both, exp, sigmoid, softplus, sum_of_products, tanh
 
 __all__ = ["address", "address_backward", "speak", "speak_backward"]
 
@@ -187,8 +187,8 @@ def address_backward(
         gamma = tl.load(parameters + s.gamma + h, mask=there, other=0.0)
         highest = tl.load(slopes + 2 * s.heads + h, mask=there, other=0.0)
         log_sum = tl.load(slopes + 3 * s.heads + h, mask=there, other=0.0)
-        centred = gradient - tl.sum(weight * gradient, 1, keep_dims=True)
-        grad_gamma = tl.sum(weight * centred * logarithm, 1, keep_dims=True)
+        centred = gradient - sum_of_products(weight, gradient, 1, True)
+        grad_gamma = sum_of_products(weight * centred, logarithm, 1, True)
         ratio = exp((logarithm - highest) * gamma - logarithm - log_sum)
         grad_shifted = tl.where(inside, gamma * ratio * centred, 0.0)
 
@@ -197,13 +197,13 @@ def address_backward(
         grad_shift = tl.zeros_like(gated)
         for index in range(s.offsets):
             moved = tl.gather(gated, shifted_from(n, index, inside, memory_size, s), 1)
-            grad_shift = tl.where(n == index, tl.sum(grad_shifted * moved, 1, keep_dims=True), grad_shift)
+            grad_shift = tl.where(n == index, sum_of_products(grad_shifted, moved, 1, True), grad_shift)
             part = tl.load(parameters + s.shift + h * s.offsets + index, mask=there, other=0.0)
             gradient += tl.gather(grad_shifted, shifted_to(n, index, inside, memory_size, s), 1) * part
         tl.store(words + s.shift + h * s.offsets + n, grad_shift, mask=there & (n < s.offsets))
 
         # Interpolation.
-        grad_gate = tl.sum(gradient * (by_content - before), 1, keep_dims=True)
+        grad_gate = sum_of_products(gradient, by_content - before, 1, True)
         grad_content_weights = gradient * gate
         handed_on = gradient - grad_content_weights
         if s.limited:
@@ -265,7 +265,7 @@ def speak_backward(parameters, slopes, words, s: tl.constexpr):
         inside = there[:, None] & (offset < s.offsets)[None, :]
         shift = tl.load(parameters + at, mask=inside, other=0.0)
         grad_shift = tl.load(words + at, mask=inside, other=0.0)
-        grad_shift = shift * (grad_shift - tl.sum(grad_shift * shift, 1)[:, None])
+        grad_shift = shift * (grad_shift - sum_of_products(grad_shift, shift, 1, True))
     tl.debug_barrier()
     tl.store(words + s.strength + h, grad_strength, mask=there)
     if s.location:

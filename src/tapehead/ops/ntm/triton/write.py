@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from tapehead.ops.triton.elementary import both
+from tapehead.ops.triton.elementary import both, sum_of_products
 from tapehead.ops.triton.memory import put_back, store_written, tile_at, tile_of
 
 __all__ = ["write", "write_backward"]
@@ -58,8 +58,8 @@ def write_backward(
             to_add = words + s.add + head * s.words + j
             others = left * right
             grad_weight = tl.sum(after * add[:, None] - others * erase[:, None], 0)
-            grad_erase = -tl.sum(others * weight[None, :], 1)
-            grad_add = tl.sum(after * weight[None, :], 1)
+            grad_erase = -sum_of_products(others, weight[None, :], 1)
+            grad_add = sum_of_products(after, weight[None, :], 1)
             if not s.resident:
                 more = both(j < s.words, start > 0)
                 grad_erase += tl.load(to_erase, mask=more, other=0.0)
