@@ -123,6 +123,7 @@ def test_a_finished_run_can_be_given_more(tmp_path, uninterrupted):
     assert train(tmp_path / "run", "--training.sequences=32") == 0
     assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 0
     assert same(weights(tmp_path / "run"), weights(uninterrupted["plain"]))
+    assert Run.open(tmp_path / "run").config().training.sequences == 48
 
 
 def test_a_run_that_goes_on_follows_its_new_options(tmp_path, uninterrupted):
