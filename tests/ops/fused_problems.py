@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -68,6 +68,27 @@ def problem_of(case: Case, dtype: torch.dtype = torch.float64, *, ragged: bool =
 def parameters_of(layer: NTM | MANN) -> Any:
     kind = mann.MANNParameters if isinstance(layer, MANN) else ntm.NTMParameters
     return kind(layer.cell.controller(), layer.cell.heads())
+
+
+TOLD = {
+    NTM: ("key", "key_strength", "interpolation_gate", "shift_weights", "gamma", "erase", "add"),
+    MANN: ("key", "key_strength", "write_gate", "add"),
+}
+"""What the heads of a machine are told, in the order of its settings' `head_sizes`."""
+
+
+def tell(problem: Problem, said: Mapping[str, float | tuple[float, ...]]) -> Problem:
+    """The problem, its heads told this, whatever the controller says: a number, or one for each of a head's."""
+    heads, sizes = problem.layer.cell.heads, problem.layer.cell.settings.head_sizes
+    with torch.no_grad():
+        for name, bias, weight in zip(
+            TOLD[type(problem.layer)], heads.bias.split(sizes), heads.weight.split(sizes), strict=True
+        ):
+            if name in said:
+                numbers = torch.tensor(said[name], dtype=bias.dtype)
+                bias.view(-1, numbers.numel()).copy_(numbers)
+                weight.zero_()
+    return problem
 
 
 def sequence(problem: Problem, **options: Any) -> dict[str, Tensor]:

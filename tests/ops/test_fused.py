@@ -23,6 +23,7 @@ from tests.ops.fused_problems import (
     run,
     sequence,
     some_cases,
+    tell,
     threads,
 )
 
@@ -111,25 +112,13 @@ def test_any_number_of_steps(case: Case, ragged: bool, steps: int):
 # Extreme parameters.
 
 
-def told(case: Case, **said: float) -> Problem:
-    """A problem whose heads are told, whatever the controller says: these go into the heads' activations."""
-    problem = problem_of(case, torch.float32)
-    kinds = ["key", "key_strength", "interpolation_gate", "shift_weights", "gamma", "erase", "add"]
-    heads, sizes = problem.layer.cell.heads, problem.layer.cell.settings.head_sizes
-    with torch.no_grad():
-        for name, bias, weight in zip(kinds, heads.bias.split(sizes), heads.weight.split(sizes), strict=True):
-            if name in said:
-                bias.fill_(said[name])
-                weight.zero_()
-    return problem
-
-
-EXTREMES: dict[str, dict[str, float]] = {
+EXTREMES: dict[str, dict[str, float | tuple[float, ...]]] = {
     "key_strength": {"key_strength": 1e4},
     "key_strength_zero": {"key_strength": -1e4},
     "gamma": {"gamma": 1e3},
     "gates_open": {"interpolation_gate": 1e4},
     "gates_shut": {"interpolation_gate": -1e4},
+    "shift": {"shift_weights": (-1e4, 0.0, 1e4)},
     "erase_all": {"erase": 1e4},
     "erase_nothing": {"erase": -1e4},
     "one_hot": {"key_strength": 1e4, "gamma": 1e3, "erase": 1e4},
@@ -143,14 +132,15 @@ EXTREMES: dict[str, dict[str, float]] = {
 @pytest.mark.parametrize("name", EXTREMES)
 @pytest.mark.parametrize("order", ["read_write", "write_read"])
 def test_extreme_parameters(name: str, order: str):
-    assert_as_good_where_finite([told(Case("", {"order": order}), **EXTREMES[name]) for _ in range(8)])
+    case = Case("", {"order": order})
+    assert_as_good_where_finite([tell(problem_of(case, torch.float32), EXTREMES[name]) for _ in range(8)])
 
 
 @pytest.mark.parametrize(("said", "field"), [("key_strength", "content_weights"), ("gamma", "weights")])
 def test_weights_on_one_slot_are_exactly_one_as_the_references(said: str, field: str):
     exactly = 0
     for _ in range(8):
-        problem = told(CASES[0], **EXTREMES[said])
+        problem = tell(problem_of(CASES[0], torch.float32), EXTREMES[said])
         expected = sequence(problem, backend="reference", trace=True)[f"trace.read.{field}"].amax(-1)
         found = sequence(problem, backend="fused", trace=True)[f"trace.read.{field}"].amax(-1)
         assert (found[expected == 1] == 1).all()

@@ -28,6 +28,7 @@ from tests.ops.fused_problems import (
     rows_of,
     run,
     sequence,
+    tell,
     threads,
 )
 from tests.ops.mann_problems import (
@@ -122,19 +123,8 @@ EXTREMES: dict[str, dict[str, float]] = {
 @pytest.mark.parametrize("name", EXTREMES)
 @pytest.mark.parametrize("order", ["write_read", "read_write"])
 def test_extreme_parameters(name: str, order: str):
-    def told() -> Problem:
-        case = Case("", {"order": order, "key_activation": "linear", "add_activation": "linear"})
-        problem = mann_problem(case, torch.float32)
-        heads, sizes = problem.layer.cell.heads, problem.layer.cell.settings.head_sizes
-        kinds = ["key", "key_strength", "write_gate", "add"]
-        with torch.no_grad():
-            for kind, bias, weight in zip(kinds, heads.bias.split(sizes), heads.weight.split(sizes), strict=True):
-                if kind in EXTREMES[name]:
-                    bias.fill_(EXTREMES[name][kind])
-                    weight.zero_()
-        return problem
-
-    problems = clear_cut(told, 8)
+    case = Case("", {"order": order, "key_activation": "linear", "add_activation": "linear"})
+    problems = clear_cut(lambda: tell(mann_problem(case, torch.float32), EXTREMES[name]), 8)
     for problem in problems:
         assert all(tensor.isfinite().all() for part in run(problem, "fused") for tensor in part.values())
     assert_as_good(problems)

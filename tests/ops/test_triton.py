@@ -24,9 +24,9 @@ from tests.ops.fused_problems import (
     real_problem,
     run,
     sequence,
+    tell,
 )
 from tests.ops.mann_problems import MANN_REAL, clear_cut, mann_problem, real_mann_problem
-from tests.ops.ptx.launch import install
 
 pytest.importorskip("triton", minversion="3.4")
 INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
@@ -40,7 +40,9 @@ class Kind(NamedTuple):
     make: Callable[..., Problem]
 
     def problem(self, dtype: torch.dtype = torch.float64, *, ragged: bool = False, **sizes: int) -> Problem:
-        return self.make(self.case._replace(**sizes), dtype, ragged=ragged)
+        problem = self.make(self.case._replace(**sizes), dtype, ragged=ragged)
+        # The first of two rows has no step then, and only the second is computed.
+        return problem if problem.lengths is None else problem._replace(lengths=problem.lengths.flip(0))
 
 
 # The interpreter takes some 100 ms for a step of a row.
@@ -65,6 +67,7 @@ KINDS = {
     for case in cases
     if case.name in names
 }
+(MANN_LINEAR,) = (case for case in MANN_CASES if case.name == "linear")
 every_kind = pytest.mark.parametrize("kind", **by_name(list(KINDS.values())))
 on_cuda = pytest.mark.cuda
 ON_CUDA = pytest.param("cuda", marks=on_cuda)
@@ -85,6 +88,8 @@ def device(request, monkeypatch: pytest.MonkeyPatch) -> str:
     for machine in (ntm, mann):
         found = machine.fused.cuda.LAUNCHES
         if request.param == "emulator":
+            from tests.ops.ptx.launch import install  # which needs Triton
+
             monkeypatch.setattr(found, "kernels", found.kernels)  # is put back afterwards
             install(found)
         monkeypatch.setitem(found.op._kernels, ("cpu", "forward"), found.forward)
@@ -129,6 +134,7 @@ def test_lengths_out_of_range_count_as_the_nearest_in_it(kind: Kind, device: str
     lengths = [torch.tensor(values, device=device) for values in ([kind.case.steps + 1, -1, 2**40], [3, 0, 3])]
     outside, inside = (run(problem._replace(lengths=one), "fused", checkpoint_every=2) for one in lengths)
     assert_equal(outside, inside)
+    assert_close(inside, run(problem._replace(lengths=lengths[1]), "reference"), TOLERANCE)
 
 
 @some_kinds("NTM-plain", "MANN-each")
@@ -140,14 +146,15 @@ def test_what_pads_a_row_reaches_no_number(kind: Kind, device: str):
 
 
 TILED = {"memory_size": 37, "word_size": 17, "order": "write_read"}
+THREE_LAYERS = {"num_layers": 3, "controller": "feedforward"}
 
 
 @pytest.mark.parametrize(
     "kind",
     **by_name(
         [
-            Kind("NTM", Case("", {**TILED, "num_write_heads": 2}, steps=2, rows=2), problem_of),
-            Kind("MANN", Case("", {**TILED, "least_used": "each"}, steps=2, rows=2), mann_problem),
+            Kind("NTM", Case("", {**TILED, "num_write_heads": 2, "num_layers": 3}, steps=2, rows=2), problem_of),
+            Kind("MANN", Case("", {**TILED, "least_used": "each", **THREE_LAYERS}, steps=2, rows=2), mann_problem),
         ]
     ),
 )
@@ -165,8 +172,8 @@ MANY = {"memory_size": 37, "word_size": 5, "num_read_heads": 5}
     "kind",
     **by_name(
         [
-            Kind("NTM", Case("", {**MANY, "num_write_heads": 2}, steps=2, rows=1), problem_of),
-            Kind("MANN", Case("", MANY, steps=2, rows=1), mann_problem),
+            Kind("NTM", Case("", {**MANY, "num_write_heads": 2, "order": "write_read"}, steps=3, rows=1), problem_of),
+            Kind("MANN", Case("", MANY, steps=3, rows=1), mann_problem),
         ]
     ),
 )
@@ -239,7 +246,7 @@ def test_autocast_changes_nothing(kind: Kind, device: str):
 @some_kinds("NTM-plain", "MANN-plain")
 def test_some_gradients_only(kind: Kind, wanted: str, device: str):
     layer, input, state, _ = kind.problem(steps=2, rows=1).to(device)
-    gradients = []
+    gradients, seen = [], "state.memory" if wanted == "state" else "output"
     for backend in ("fused", "reference"):
         given = [tensor.detach().clone() for tensor in (input, state.memory)]
         leaves = {"input": given[:1], "state": given[1:], "parameters": list(layer.parameters())}[wanted]
@@ -248,18 +255,41 @@ def test_some_gradients_only(kind: Kind, wanted: str, device: str):
         for leaf in leaves:
             leaf.requires_grad_()
         values = sequence(Problem(layer, given[0], state._replace(memory=given[1])), backend=backend)
-        gradients.append(torch.autograd.grad(values["output"].square().sum(), leaves))
+        gradients.append(torch.autograd.grad(values[seen].square().sum(), leaves))
     found, expected = ({str(index): tensor for index, tensor in enumerate(several)} for several in gradients)
     assert_close(Run(found, {}), Run(expected, {}), TOLERANCE)
 
 
-def test_a_usage_that_is_nan_makes_the_first_slot_the_least_used(device: str):
+# Within the tolerance of the least, the lowest slot is the least used: of the ties it is the second.
+@pytest.mark.parametrize("usage", [[0.1, 0.2, torch.nan], [2e-6, 9e-7, 0.0]], ids=["nan", "ties"])
+def test_the_least_used_slots_are_the_references(usage: list[float], device: str):
     problem = KINDS["MANN-each"].problem(steps=1, rows=1).to(device)
-    problem.state.usage[0, 2] = torch.nan
+    problem.state.usage[0, :3] = torch.tensor(usage)
     with torch.no_grad():
         found, expected = (sequence(problem, backend=backend, trace=True) for backend in ("fused", "reference"))
     name = "trace.write.least_used_weights"
     assert torch.equal(found[name], expected[name])
+
+
+SATURATED = {"key_strength": 1e4, "interpolation_gate": -1e4, "gamma": 1e3, "shift_weights": (-1e3, 0.0, 1e3)}
+EXTREMES = {"saturated": {**SATURATED, "erase": 1e4, "write_gate": 1e4}, "nothing": {"key": 0.0}}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    **by_name([Kind("NTM", Case("", {}, 2, 1), problem_of), Kind("MANN", MANN_LINEAR._replace(steps=2), mann_problem)]),
+)
+@pytest.mark.parametrize("name", EXTREMES)
+def test_extreme_parameters(kind: Kind, name: str, device: str):
+    problem = tell(kind.problem(rows=1), EXTREMES[name]).to(device)
+    state = problem.state
+    if name == "nothing":
+        state = state._replace(memory=torch.zeros_like(state.memory))
+    else:
+        weights = state.read_weights
+        state = state._replace(read_weights=(weights == weights.amax(-1, keepdim=True)).to(weights))
+    problem = problem._replace(state=state)
+    assert_close(run(problem, "fused", trace=True), run(problem, "reference", trace=True), TOLERANCE)
 
 
 # Sizes that the interpreter is too slow for.

@@ -37,7 +37,8 @@ def same(name, **options):
     found = tapehead.from_pretrained(name, **options).state_dict()
     return all(torch.equal(found[key], value) for key, value in model.state_dict().items())
 
-trying("push", lambda: model.push_to_hub("me/model", token="{TOKEN}", task={{"name": "copy", "options": {{}}}}))
+described = {{"task": {{"name": "copy", "options": {{}}}}, "provenance": {{"seed": 3}}}}
+trying("push", lambda: model.push_to_hub("me/model", token="{TOKEN}", **described))
 trying("again", lambda: pretrained.push_to_hub(
     pretrained.locate("copy-ntm"), "me/model", token="{TOKEN}", commit_message="Once more"))
 trying("download", lambda: same("me/model"))
@@ -75,6 +76,7 @@ def test_a_model_goes_up_and_comes_down_to_the_bit(done):
     folder = pretrained.locate("copy-ntm")
     first, last = hub.repositories["me/model"][1:]
     assert last.keys() == first.keys() == {".gitattributes", "config.json", "model.safetensors", "README.md"}
+    assert json.loads(first["config.json"])["provenance"] == {"seed": 3}
     assert {name: last[name] for name in ("config.json", "model.safetensors")} == {
         path.name: path.read_bytes() for path in folder.iterdir()
     }

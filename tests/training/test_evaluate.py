@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tapehead import NTM, SequenceModel
 from tapehead.cli import main
-from tapehead.tasks import Copy, RepeatCopy
+from tapehead.tasks import Batch, Copy, RepeatCopy
 from tapehead.training.evaluate import evaluate, score_size
 from tapehead.training.metrics import Score, wrong_bits
 from tests.training.tiny import train
@@ -69,7 +69,7 @@ def test_a_perfect_and_a_hopeless_answer():
     assert Score.of(-right, batch, task).bit_errors == (2 * 3 + 1) * 3
 
 
-def test_evaluation_draws_the_same_sequences_each_time_in_batches_of_any_size(monkeypatch):
+def test_evaluation_draws_the_same_sequences_each_time():
     model, task = SequenceModel(NTM(3, 5, memory_size=8, word_size=4), 2), Copy(bits=2)
     sizes = [{"length": 2}, {"length": 9}]
     first = evaluate(model, task, sizes, sequences=13)
@@ -78,6 +78,16 @@ def test_evaluation_draws_the_same_sequences_each_time_in_batches_of_any_size(mo
     assert evaluate(model, task, sizes[1:], sequences=13)["lengths"]["9"] == first["lengths"]["9"]
     assert first["memory_size"] == 8
     assert score_size(model, task, sizes[0], 3, 1, memory_size=64) != score_size(model, task, sizes[0], 3, 1)
+
+
+def test_a_score_of_several_batches_is_that_of_all_sequences(monkeypatch):
+    monkeypatch.setattr("tapehead.training.evaluate.ROWS", 5)
+    model, task, seen = SequenceModel(NTM(3, 5, memory_size=8, word_size=4), 2), Copy(bits=2), []
+    score = score_size(model, task, {"length": 2}, 13, 1, observe=lambda *both: seen.append(both))
+    assert [batch.input.shape[1] for _, batch in seen] == [5, 5, 3]
+    logits = torch.cat([logits for logits, _ in seen], 1)
+    batch = Batch(*(torch.cat(parts, 1) for parts in zip(*(batch[:3] for _, batch in seen), strict=True)), lengths=None)
+    assert score == pytest.approx(Score.of(logits, batch, task), rel=1e-5)
 
 
 def test_the_command_prints_a_table_and_writes_a_file(runs, capsys):

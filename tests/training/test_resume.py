@@ -119,10 +119,13 @@ def test_stopping_a_run_that_saves_nothing(tmp_path, monkeypatch, capsys):
     assert "nothing is saved" in capsys.readouterr().err
 
 
-def test_a_finished_run_can_be_given_more(tmp_path, uninterrupted):
+def test_a_finished_run_can_be_given_more_elsewhere(tmp_path, uninterrupted):
     assert train(tmp_path / "run", "--training.sequences=32") == 0
-    assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 0
-    assert same(weights(tmp_path / "run"), weights(uninterrupted["plain"]))
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    assert main(["train", "--resume", str(moved), "--training.sequences", "48"]) == 0
+    assert same(weights(moved), weights(uninterrupted["plain"]))
+    assert Run.open(moved).config().training.sequences == 48
+    assert [path.name for path in (moved / "checkpoints").glob("best*")] == ["best.ckpt"]
 
 
 def test_a_run_that_goes_on_follows_its_new_options(tmp_path, uninterrupted):
