@@ -110,7 +110,7 @@ def _build_parser() -> _Parser:
         "train",
         help="train a model on a task, or go on with a run",
         usage="tapehead train TASK [--model MODEL] [--recipe RECIPE] [options]\n"
-        "       tapehead train --resume RUN [options]",
+        "       tapehead train --resume RUN [--from CHECKPOINT] [options]",
         description="Train a model on a task: copy, repeat_copy, associative_recall, ngrams, priority_sort or "
         "omniglot. `tapehead train TASK --help` lists every option of task, model, optimiser and training, "
         "`tapehead train TASK --help-all` those of Lightning's Trainer as well.",
@@ -120,6 +120,12 @@ def _build_parser() -> _Parser:
     train.add_argument("--model", help="ntm (the default), mann or lstm; omniglot: mann by default")
     train.add_argument("--recipe", help="a recipe of the package, task/model, or a YAML file")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    train.add_argument(
+        "--from",
+        dest="start",
+        metavar="CHECKPOINT",
+        help='with --resume: go back to this checkpoint of the run, "best" or a file\'s name, and remove later ones',
+    )
     train.add_argument("-h", "--help", action="store_true", help="this, and with TASK every option")
     train.set_defaults(run=_train)
 
@@ -244,6 +250,7 @@ def _train(arguments: argparse.Namespace, rest: list[str]) -> int:
         model=arguments.model,
         recipe=arguments.recipe,
         resume=arguments.resume,
+        start=arguments.start,
     )
     return 0
 

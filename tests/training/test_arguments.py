@@ -48,7 +48,7 @@ def test_help_lists_every_option_of_tapehead_and_no_type_of_python(task, model, 
     text = help_of(["train", task, "--model", model, "--help"], capsys)
     names = set(re.findall(r"^  --([\w.]+)(?: [\[{A-Z]|$)", text, re.MULTILINE))
     wanted = option_kinds(task, model, trainer=False).keys() - {"task_name", "model_name"}
-    assert wanted <= names <= wanted | {"model", "recipe", "resume"}
+    assert wanted <= names <= wanted | {"model", "recipe", "resume", "from"}
     assert "--model {ntm,mann,lstm}" in text
     for python in ("Optional", "Literal", "Union", "tuple", "None", "class ", "type:", "CONFIG"):
         assert python not in text

@@ -301,6 +301,48 @@ def test_only_one_process_at_a_time_trains_in_a_folder(tmp_path, capsys):
     assert main(resume) == 0
 
 
+def test_a_run_that_goes_on_may_keep_fewer_checkpoints(tmp_path):
+    assert train(tmp_path / "run", "--training.sequences=32", "--training.keep_last=3") == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.keep_last=1", "--training.sequences=48"]) == 0
+    assert "sequences-0000000048.ckpt" in {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "sequences-0000000032", "sequences-0000000032.ckpt"])
+def test_a_run_goes_back_to_a_checkpoint(tmp_path, uninterrupted, checkpoint, capsys):
+    run = tmp_path / "run"
+    assert train(run, "--training.sequences=32", "--training.keep_last=3") == 0
+    (run / "checkpoints" / "best.ckpt").write_bytes((run / "checkpoints" / "sequences-0000000032.ckpt").read_bytes())
+    worse = ["--training.sequences=48", "--optimiser.learning_rate=0.5"]
+    assert main(["train", "--resume", str(run), *worse]) == 0
+    assert not same(weights(run), weights(uninterrupted["plain"]))
+    capsys.readouterr()
+    again = ["--training.sequences=48", "--optimiser.learning_rate=3e-4", "--training.keep_last=2"]
+    assert main(["train", "--resume", str(run), "--from", checkpoint, *again]) == 0
+    assert same(weights(run), weights(uninterrupted["plain"]))
+    names = [path.stem for path in sorted((run / "checkpoints").glob("sequences-*"))]
+    assert names == ["sequences-0000000032", "sequences-0000000048"]
+
+
+def test_going_back_is_at_once_in_effect(tmp_path):
+    run = tmp_path / "run"
+    assert train(run, "--training.keep_last=3") == 0
+    assert main(["train", "--resume", str(run), "--from", "sequences-0000000016", "--trainer.max_steps=4"]) == 0
+    assert Run.open(run).last_checkpoint().stem == "sequences-0000000016"
+
+
+def test_there_has_to_be_something_to_go_back_to(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(run, "--training.sequences=32") == 0
+    before = sorted((run / "checkpoints").iterdir())
+    capsys.readouterr()
+    for name in ("worst", "../config", ""):
+        assert main(["train", "--resume", str(run), "--from", name]) == 1
+        assert f"no checkpoint {name!r} to go back to. There are: best, sequences-0000000" in capsys.readouterr().err
+    assert main(["train", "copy", "--from", "best"]) == 2
+    assert "--from: a new run has no checkpoints" in capsys.readouterr().err
+    assert sorted((run / "checkpoints").iterdir()) == before
+
+
 def test_a_run_that_another_process_went_on_with_since_is_refused(tmp_path):
     assert train(tmp_path / "run", "--training.sequences=16") == 0
     argv = ["--training.sequences", "48"]

@@ -49,6 +49,10 @@ hands out int and float in whatever order was asked for first in the process; th
 TAKEN_BEFORE = {
     "--recipe": ("RECIPE", "what the defaults come from: task/model of the package, or a YAML file"),
     "--resume": ("RUN", "go on with the run in this folder"),
+    "--from": (
+        "CHECKPOINT",
+        'with --resume: go back to this checkpoint of the run, "best" or a file\'s name, and remove later ones',
+    ),
 }
 """Options that the command line's first parser takes (`tapehead.cli`); they are in the help of this one as well."""
 

@@ -39,9 +39,23 @@ class WholeCheckpoints(TorchCheckpointIO):
             raise RunError(f"{path}: cannot be written: {error}. {advice}") from error
 
 
+class _Kept(ModelCheckpoint):
+    """Lightning's, but a run may go on that keeps fewer of them than before."""
+
+    @property
+    def state_key(self) -> str:
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        if 0 < self.save_top_k <= len(self.best_k_models):  # Lightning looks there for which to replace
+            worst = min if self.mode == "max" else max
+            self.kth_best_model_path = worst(self.best_k_models, key=self.best_k_models.__getitem__)
+
+
 def model_checkpoints(run: Run, keep_last: int, *, validating: bool) -> list[Callback]:
     """The callbacks that keep the latest checkpoints, and, where the run validates, the best one."""
-    latest = ModelCheckpoint(
+    latest = _Kept(
         dirpath=run.checkpoints,
         filename="sequences-{sequences:010.0f}",
         auto_insert_metric_name=False,
@@ -52,7 +66,7 @@ def model_checkpoints(run: Run, keep_last: int, *, validating: bool) -> list[Cal
     )
     if not validating:
         return [latest]
-    best = ModelCheckpoint(
+    best = _Kept(
         dirpath=run.checkpoints,
         filename="best",
         monitor="selection",

@@ -195,16 +195,43 @@ class Run:
         """Where the checkpoint after so many sequences goes."""
         return self.checkpoints / f"sequences-{sequences:010d}.ckpt"
 
+    def latest_checkpoint(self) -> Path | None:
+        """The one after the most sequences, where there is one."""
+        return max(self.checkpoints.glob("sequences-*.ckpt"), default=None)
+
     def last_checkpoint(self) -> Path:
         """The latest checkpoint.
 
         Raises:
             RunError: there is none.
         """
-        paths = sorted(self.checkpoints.glob("sequences-*.ckpt"))
-        if not paths:
+        path = self.latest_checkpoint()
+        if path is None:
             raise RunError(f"{self.path}: no checkpoint to go on from; start the run again under another name.")
-        return paths[-1]
+        return path
+
+    def checkpoint_named(self, name: str) -> Path:
+        """A checkpoint by its file's name, with or without ".ckpt".
+
+        Raises:
+            RunError: there is no such one.
+        """
+        path = self.checkpoints / f"{name.removesuffix('.ckpt')}.ckpt"
+        if path.parent != self.checkpoints or not path.is_file():
+            found = ", ".join(sorted(other.stem for other in self.checkpoints.glob("*.ckpt"))) or "none"
+            raise RunError(f"{self.path}: no checkpoint {name!r} to go back to. There are: {found}.")
+        return path
+
+    def go_back(self, checkpoint: Path, sequences: int) -> Path:
+        """Make a checkpoint, which is of so many sequences, the latest one; those that are later are removed."""
+        latest = self.checkpoint_path(sequences)
+        if checkpoint != latest:
+            with replacing(latest) as file:
+                file.write(checkpoint.read_bytes())
+        for path in self.checkpoints.glob("sequences-*.ckpt"):
+            if path.name > latest.name:
+                path.unlink()
+        return latest
 
     def best_checkpoint(self) -> Path:
         """The best checkpoint by validation, or the latest where there is none yet.
@@ -215,7 +242,7 @@ class Run:
         best = self.checkpoints / "best.ckpt"
         if best.is_file():
             return best
-        if not list(self.checkpoints.glob("sequences-*.ckpt")):
+        if self.latest_checkpoint() is None:
             raise RunError(
                 f"{self.path}: no checkpoint in it; it was stopped before the first one, or told to save none."
             )

@@ -38,7 +38,13 @@ FOLDER_VARIABLE = "TAPEHEAD_RUN_FOLDER"
 
 
 def train(
-    argv: Sequence[str], *, task: str | None, model: str | None, recipe: str | None = None, resume: str | None = None
+    argv: Sequence[str],
+    *,
+    task: str | None,
+    model: str | None,
+    recipe: str | None = None,
+    resume: str | None = None,
+    start: str | None = None,
 ) -> Path:
     """Train, or go on training.
 
@@ -48,6 +54,7 @@ def train(
         model: its name; None takes the task's, or with `resume` the run's
         recipe: "task/model" or a file; None takes the one of task and model
         resume: folder of a run to go on with; options change what it was told
+        start: name of its checkpoint to go back to, such as "best"; None goes on from the latest
 
     Returns:
         the run's folder
@@ -59,7 +66,7 @@ def train(
         Interrupted: the user stopped it; the message says how to go on.
     """
     with quiet_lightning(), _kept(FOLDER_VARIABLE):
-        prepared = prepare(argv, task=task, model=model, recipe=recipe, resume=resume)
+        prepared = prepare(argv, task=task, model=model, recipe=recipe, resume=resume, start=start)
         try:
             begin(prepared)
             fit(prepared)
@@ -83,6 +90,8 @@ class Prepared:
     module: TrainingModule
     checkpoint: Path | None
     """to go on from; None for a new run"""
+    latest: Path | None
+    """of the run's checkpoints by the time this was prepared"""
     command: list[str]
     """that trains such a run"""
     before: int
@@ -94,15 +103,25 @@ class Prepared:
 
 
 def prepare(
-    argv: Sequence[str], *, task: str | None, model: str | None, recipe: str | None = None, resume: str | None = None
+    argv: Sequence[str],
+    *,
+    task: str | None,
+    model: str | None,
+    recipe: str | None = None,
+    resume: str | None = None,
+    start: str | None = None,
 ) -> Prepared:
     """Accept or refuse what `train` is told, which is what this takes; nothing is left behind."""
+    latest = None
     if resume is None:
+        if start is not None:
+            raise UsageError("--from: a new run has no checkpoints. Name a run that goes back to one with --resume.")
         run, config, options = _new(argv, task, model_to_train(task or "", model, recipe, argv), recipe)
         checkpoint, contents = None, {"progress": {"sequences": 0}}
     else:
         run, config, options = _resumed(argv, task, model, recipe, resume)
-        checkpoint = run.last_checkpoint()
+        latest = run.latest_checkpoint()
+        checkpoint = run.last_checkpoint() if start is None else run.checkpoint_named(start)
         contents = run.load_checkpoint(checkpoint, to_go_on=True)
     torch.manual_seed(config.seed)
     trainer, module = trainers.build(config, options, run)
@@ -113,7 +132,9 @@ def prepare(
     ended = checkpoint is not None and module.has_ended() and not longer
     before = contents["progress"]["sequences"]
     command = _command(argv, config.task_name, model, recipe)
-    return Prepared(run, config, trainer, module, checkpoint, command, before, ended, why_on_cpu(config, options))
+    return Prepared(
+        run, config, trainer, module, checkpoint, latest, command, before, ended, why_on_cpu(config, options)
+    )
 
 
 def _command(argv: Sequence[str], task: str, model: str | None, recipe: str | None) -> list[str]:
@@ -141,9 +162,10 @@ def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
     if prepared.trainer.num_nodes == 1:  # each of several has a first process, in the same folder
         run.hold()
     if prepared.checkpoint is not None:
-        if run.last_checkpoint() != prepared.checkpoint:
+        if run.latest_checkpoint() != prepared.latest:
             raise RunError(f"{run.path}: another `tapehead train` has gone on with it since. Repeat the command.")
         if not prepared.ended:
+            prepared.checkpoint = run.go_back(prepared.checkpoint, prepared.before)
             run.reopen(config)
     warn_of_training_memories(prepared.module.model.core, config)
 
