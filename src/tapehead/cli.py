@@ -124,7 +124,7 @@ def _build_parser() -> _Parser:
         "--from",
         dest="start",
         metavar="CHECKPOINT",
-        help='with --resume: go back to this checkpoint of the run, "best" or a file\'s name, and remove later ones',
+        help="with --resume: go back to this checkpoint, such as best",
     )
     train.add_argument("-h", "--help", action="store_true", help="this, and with TASK every option")
     train.set_defaults(run=_train)

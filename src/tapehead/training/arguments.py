@@ -51,7 +51,7 @@ TAKEN_BEFORE = {
     "--resume": ("RUN", "go on with the run in this folder"),
     "--from": (
         "CHECKPOINT",
-        'with --resume: go back to this checkpoint of the run, "best" or a file\'s name, and remove later ones',
+        "with --resume: go back to this checkpoint, such as best",
     ),
 }
 """Options that the command line's first parser takes (`tapehead.cli`); they are in the help of this one as well."""
