@@ -129,7 +129,7 @@ def test_threads_part_and_meet_again():
 
 def test_a_barrier_that_some_threads_never_reach_is_an_error():
     body = "setp.lt.s32 %p1, %r3, 32;\n @%p1 bra $END;\n bar.sync 0;\n$END:"
-    with pytest.raises(RuntimeError, match="others that have ended"):
+    with pytest.raises(RuntimeError, match="wait for others that never come: bar"):
         launch(body)
 
 
@@ -167,8 +167,27 @@ def test_threads_of_a_warp_exchange_numbers(exchange: str, expected):
 
 def test_a_part_of_a_warp_exchanges_nothing():
     body = "setp.lt.s32 %p1, %r3, 5;\n @%p1 bra $END;\n shfl.sync.bfly.b32 %r9, %r3, 1, 31, -1;\n$END:"
-    with pytest.raises(RuntimeError, match="not all threads of a warp are there: shfl"):
+    with pytest.raises(RuntimeError, match="wait for others that never come: shfl"):
         launch(body)
+
+
+def test_a_warp_waits_for_its_threads_that_come_from_further_on():
+    body = """
+    setp.lt.s32 %p1, %r3, 40;
+    @%p1 bra $SLOW;
+    mov.b32 %r9, 1;
+$JOIN:
+    shfl.sync.bfly.b32 %r10, %r9, 16, 31, -1;
+    add.s32 %r9, %r9, %r10;
+    st.global.b32 [%rd2], %r9;
+    ret;
+$SLOW:
+    mov.b32 %r9, 10;
+    bra.uni $JOIN;
+    """
+    words, _ = launch(body)
+    lanes = [10 if lane < 40 else 1 for lane in range(THREADS)]
+    assert words.tolist() == [value + lanes[lane ^ 16] for lane, value in enumerate(lanes)]
 
 
 def test_matrices_of_a_warp_are_rows_of_sixteen_bytes():

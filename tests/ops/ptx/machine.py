@@ -1,7 +1,7 @@
 """Runs a kernel's PTX thread by thread, on the processor: all threads of all programs side by side, as NumPy's lanes.
 
-Threads that part at a branch go on in groups, the one furthest behind first, so that they meet again. What a program's
-threads share is watched (`memory.py`).
+Threads that part at a branch go on in groups, the one furthest behind first, so that most meet again; the others wait
+where the threads of a warp, or of a program, come together. What a program's threads share is watched (`memory.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tests.ops.ptx.operations import TYPES, operation
 from tests.ops.ptx.parse import Address, Bits, Instruction, Kernel, Operand, Register, Symbol
 
 WARP = 32
+_TOGETHER = ("shfl", "redux", "ldmatrix", "stmatrix")
+"""Instructions that the threads of a warp run together."""
 _UNSIGNED = {1: np.bool_, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
@@ -68,18 +70,22 @@ class Machine:
     def run(self) -> None:
         """All threads to their end."""
         waiting: list[tuple[int, Lanes]] = []  # at a barrier that others of their program have not reached
+        parked: dict[int, Lanes] = {}  # at an instruction that others of their warp have not reached
         groups: list[tuple[int, Lanes]] = [(0, np.ones(len(self.lanes), bool))]
-        while groups or waiting:
+        while groups or waiting or parked:
             if not groups:
-                raise RuntimeError(f"{self.kernel.name}: threads wait at a barrier for others that have ended")
+                at = max(parked, default=waiting[0][0] if waiting else 0)
+                raise RuntimeError(f"threads wait for others that never come: {self.kernel.instructions[at].text}")
             groups.sort(key=lambda group: -group[0])
             at, here = groups.pop()
             while groups and groups[-1][0] == at:
                 here = here | groups.pop()[1]
             until = groups[-1][0] if groups else len(self._steps)
-            groups += self._run_group(at, here, until, waiting)
+            groups += self._run_group(at, here, until, waiting, parked)
 
-    def _run_group(self, at: int, here: Lanes, until: int, waiting: list[tuple[int, Lanes]]) -> list[tuple[int, Lanes]]:
+    def _run_group(
+        self, at: int, here: Lanes, until: int, waiting: list[tuple[int, Lanes]], parked: dict[int, Lanes]
+    ) -> list[tuple[int, Lanes]]:
         """From an instruction on up to another, or to a branch that parts the group; where it is then."""
         mask = None if here.all() else here
         while at < until:
@@ -99,6 +105,8 @@ class Machine:
                     rest = here & ~taken
                     return [(target, taken)] + ([(at + 1, rest)] if rest.any() else [])
             else:
+                if name in _TOGETHER and mask is not None and not self._of_whole_warps(here).all():
+                    return self._park(at, here, parked)
                 self.counts[name] += 1
                 self._steps[at](mask)
             at += 1
@@ -120,6 +128,18 @@ class Machine:
         waiting[:] = [(place, lanes & ~complete) for place, lanes in waiting if (lanes & ~complete).any()]
         self._pass_barrier(np.flatnonzero(arrived & complete))
         return passing
+
+    def _of_whole_warps(self, here: Lanes) -> Lanes:
+        """Of the threads that are here, those whose warps are here; True for the others."""
+        return ~here | np.repeat(here.reshape(-1, WARP).all(1), WARP)
+
+    def _park(self, at: int, here: Lanes, parked: dict[int, Lanes]) -> list[tuple[int, Lanes]]:
+        """The group of those whose warps are now complete; the others wait."""
+        arrived = here | parked.pop(at, np.zeros_like(here))
+        complete = arrived & self._of_whole_warps(arrived)
+        if (arrived & ~complete).any():
+            parked[at] = arrived & ~complete
+        return [(at, complete)] if complete.any() else []
 
     def _pass_barrier(self, lanes: Lanes) -> None:
         programs = np.unique(lanes // self.kernel.threads)
@@ -275,14 +295,8 @@ class Machine:
 
     # Threads of a warp
 
-    def _whole_warps(self, instruction: Instruction, mask: Lanes | None) -> None:
-        """All threads of a warp take part, or none."""
-        if mask is not None and (mask.reshape(-1, WARP) != mask.reshape(-1, WARP)[:, :1]).any():
-            raise RuntimeError(f"not all threads of a warp are there: {instruction.text}")
-
     def _shuffle(self, instruction: Instruction, mask: Lanes | None) -> None:
         target, source, which, clamp, members = instruction.operands
-        self._whole_warps(instruction, mask)
         if clamp != Bits(31) or self._constant(members) & 0xFFFF_FFFF != 0xFFFF_FFFF:
             raise NotImplementedError(instruction.text)
         by, own = self._reader(which, "b32")() % WARP, self.lanes % WARP
@@ -291,7 +305,6 @@ class Machine:
 
     def _reduce(self, instruction: Instruction, mask: Lanes | None) -> None:
         target, source, _ = instruction.operands
-        self._whole_warps(instruction, mask)
         how, kind = {"min": np.min, "max": np.max, "add": np.sum}[instruction.opcode[2]], instruction.opcode[3]
         found = how(self._reader(source, kind)().reshape(-1, WARP), axis=1)
         self._put(target, np.repeat(found, WARP), kind, mask)
@@ -303,7 +316,6 @@ class Machine:
 
         A matrix is eight rows of 16 bytes, whose addresses eight threads give.
         """
-        self._whole_warps(instruction, mask)
         if "trans" in instruction.opcode or not isinstance(address, Address):
             raise NotImplementedError(instruction.text)
         _, given, lanes = self._place(instruction, address, mask)
