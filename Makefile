@@ -9,6 +9,7 @@
 #   make core          build the C++ core again where a source of it changed
 #   make sanitize      tests of the core, built with address and undefined-behaviour sanitizers; needs GCC on Linux
 #   make variants      tests of the kernels compiled without vectors, and with wider ones than the machine has
+#   make emulate       tests of the Triton kernels, compiled for a GPU and run thread by thread on the CPU
 #   make other-torch TORCH=2.15.0    tests with another torch, in a virtual environment of its own
 #   make wheel-check   sdist and wheel, installed with and without a C++ compiler; needs Linux
 PYTHON ?= python3
@@ -29,7 +30,7 @@ SANITIZE_CXX ?= g++
 OTHER := .venv-torch-$(TORCH)
 SANITIZE_PRELOAD = $(foreach name,asan ubsan stdc++,$(realpath $(shell $(SANITIZE_CXX) -print-file-name=lib$(name).so)))
 
-.PHONY: train test bench seeds docs core sanitize variants other-torch wheel-check clean
+.PHONY: train test bench seeds docs core sanitize variants emulate other-torch wheel-check clean
 
 train: $(VENV)/installed-train core
 	$(eval RUN := $(RUN))
@@ -75,6 +76,10 @@ sanitize: $(VENV)/installed-dev core
 	TAPEHEAD_CORE="$(abspath build/sanitize/_core.so)" LD_PRELOAD="$(SANITIZE_PRELOAD)" OMP_NUM_THREADS=2 \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    $(BIN)/python -m pytest -x $(SANITIZE_TESTS)
+
+emulate: $(VENV)/installed-dev core
+	TRITON_INTERPRET=0 OMP_NUM_THREADS=1 \
+	    $(BIN)/python -m pytest -n 2 tests/ops/test_triton.py tests/ops/emulated.py -k emulator
 
 # The same kernels without the compiler's vectors, and with vectors as wide as AVX-512's, which AVX2 then takes in halves.
 variants: $(VENV)/installed-dev core

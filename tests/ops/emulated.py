@@ -1,8 +1,4 @@
-"""What only the emulator can show of the compiled Triton kernels; `test_triton_emulated.py` runs it.
-
-With `TRITON_INTERPRET=0 python -m pytest tests/ops/emulated.py tests/ops/test_triton.py` every test of the kernels runs
-in it.
-"""
+"""What only the emulator can show of the compiled Triton kernels; `test_triton_emulated.py` and `make emulate` run it."""
 
 from dataclasses import replace
 

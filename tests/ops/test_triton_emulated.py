@@ -1,6 +1,6 @@
 """The Triton kernels as they are compiled for a GPU, thread by thread in the emulator of `tests/ops/ptx`.
 
-Here are the smallest ones; `emulated.py` says how to run all.
+Here are two of them; `make emulate` runs all.
 """
 
 import os
