@@ -1,4 +1,7 @@
-"""What only the emulator can show of the compiled Triton kernels; `test_triton_emulated.py` and `make emulate` run it."""
+"""What only the emulator can show of the compiled Triton kernels; `make emulate` runs it.
+
+`test_triton_emulated.py` does so as well.
+"""
 
 from dataclasses import replace
 
