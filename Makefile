@@ -79,7 +79,7 @@ sanitize: $(VENV)/installed-dev core
 
 emulate: $(VENV)/installed-dev core
 	TRITON_INTERPRET=0 OMP_NUM_THREADS=1 \
-	    $(BIN)/python -m pytest -n 2 tests/ops/test_triton.py tests/ops/emulated.py -k emulator
+	    $(BIN)/python -m pytest -n 2 tests/ops/test_triton.py tests/ops/test_groups_triton.py tests/ops/emulated.py -k emulator
 
 # The same kernels without the compiler's vectors, and with vectors as wide as AVX-512's, which AVX2 then takes in halves.
 variants: $(VENV)/installed-dev core

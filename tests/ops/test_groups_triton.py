@@ -8,7 +8,7 @@ pytest.importorskip("triton", minversion="3.4")
 from tests.ops.fused_problems import TOLERANCE, assert_as_good, assert_close, run
 from tests.ops.group_problems import problems_of, run_together
 from tests.ops.mann_problems import is_clear_cut
-from tests.ops.test_triton import Kind, device, some_kinds  # noqa: F401  (a fixture)
+from tests.ops.test_triton import INTERPRETED, Kind, device, some_kinds  # noqa: F401  (a fixture)
 from tests.ops.triton_races import Watch
 
 # The interpreter takes some 100 ms for a step of a row.
@@ -18,7 +18,7 @@ from tests.ops.triton_races import Watch
 def test_float64_is_the_reference_of_each(kind: Kind, device: str, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
     problems = problems_of(kind.make, kind.case._replace(steps=2), 2, torch.float64, True)
     problems = [problem.to(device) for problem in problems]
-    watch = Watch(monkeypatch) if device == "cpu" else None
+    watch = Watch(monkeypatch) if device == "cpu" and INTERPRETED else None
     for problem, own in zip(problems, run_together(problems, checkpoint_every=2), strict=True):
         assert_close(own, run(problem, "reference"), TOLERANCE)
     # No barrier is missing, and no program touches what another one stored.
