@@ -151,6 +151,21 @@ def test_a_loss_that_a_solved_task_changes(tmp_path: Path, monkeypatch: pytest.M
     assert_as_alone(tmp_path / "together", SEEDS[:2], *extra, task="weighted")
 
 
+@dataclass(frozen=True)
+class Averaged(Copy):
+    """Copy with a loss that is a mean over all steps, those that do not count among them."""
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        return (logits - batch.target).square().mean()
+
+
+def test_a_loss_of_somebody_else_sees_the_steps_that_it_sees_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TASKS, "averaged", Averaged)
+    monkeypatch.setitem(tiny.TASKS, "averaged", tiny.TASKS["copy"])
+    assert together(prepared(tmp_path / "together", task="averaged")[:2]) == [None, None]
+    assert_as_alone(tmp_path / "together", SEEDS[:2], task="averaged")
+
+
 def test_one_call_for_all(tmp_path: Path, core_calls: list[str]):
     assert together(prepared(tmp_path / "together")) == [None, None, None]
     of_all, _ = list(core_calls), core_calls.clear()
