@@ -84,10 +84,11 @@ def test_there_is_no_such_row(layer):
             r"\.rows: expected a slice, a sequence of numbers or a tensor, got 1\. One row is `rows",
         ),
         (None, TypeError, "expected a slice, a sequence of numbers or a tensor, got None"),
+        ("12", TypeError, "expected a slice, a sequence of numbers or a tensor, got '12'"),
         (torch.tensor(1), ValueError, r"\.rows: expected rows \(K,\), one dimension, got \(\)"),
         ([[0, 1]], ValueError, r"expected rows \(K,\), one dimension, got \(1, 2\)"),
     ],
-    ids=["number", "none", "tensor of one", "nested"],
+    ids=["number", "none", "text", "tensor of one", "nested"],
 )
 def test_what_is_no_rows(layer, rows, kind, message):
     with pytest.raises(kind, match=message):

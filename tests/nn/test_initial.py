@@ -1,5 +1,7 @@
 """What starts a sequence: numbers, what is saved with a model, and which choices tie it to its memory size."""
 
+import gc
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -43,6 +45,7 @@ def test_uniform_weights_and_another_constant():
     state = cell(weights="uniform", constant=0.5).initial_state(3)
     assert (state.memory == 0.5).all()
     assert torch.equal(state.read_weights, torch.full((3, 2, 6), 1 / 6))
+    assert (cell(memory="random", std=0.0).initial_state(3).memory == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,30 @@ def test_what_is_drawn_or_learned_is_a_models_own_where_nobody_asks_for_the_stat
             with torch.no_grad():
                 for start in [*layer.cell.initial.parameters(), *layer.cell.initial.buffers()]:
                     start.add_(torch.rand_like(start))
+
+
+@pytest.mark.parametrize("options", [{"constant": 0.5}, {"weights": "uniform"}], ids=str)
+def test_layers_of_the_same_sizes_start_as_each_was_told(options: dict):
+    input = torch.randn(4, 2, 3)
+    for initial in (Initial(), Initial(**options)):
+        layer = NTM(3, 4, memory_size=6, word_size=2, initial=initial)
+        assert torch.equal(layer(input)[0], layer(input, layer.initial_state(2))[0])
+
+
+def test_a_layer_learns_after_it_has_answered_in_inference_mode():
+    layer, input = NTM(3, 4, memory_size=78, word_size=2), torch.randn(4, 2, 3)
+    with torch.inference_mode():
+        layer(input)
+    layer(input)[0].sum().backward()
+    assert layer.cell.heads.weight.grad is not None
+
+
+def test_batches_of_many_sizes_leave_few_starts_behind():
+    layer = NTM(3, 4, memory_size=77, word_size=2)
+    for rows in range(1, 12):
+        layer(torch.randn(1, rows, 3))
+    kept = [one for one in gc.get_objects() if type(one) is NTMState and one.memory.shape[1] == 77]
+    assert len(kept) <= 4
 
 
 def test_who_writes_to_a_state_changes_no_other_models_answer():

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import colormaps
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from tapehead import MANN, NTM
 from tapehead.plots import animate_memory
 from tapehead.plots.animation import steps_to_show
 from tapehead.plots.stage import encode_gif
+from tapehead.plots.style import COLOURS
 from tapehead.states import map_tensors
 
 BRIGHT, RED = (np.array(colormaps[name](1.0, bytes=True)[:3]) for name in ("viridis", "RdBu_r"))
@@ -65,6 +67,9 @@ def test_a_frame_for_each_step_and_a_rest_at_the_end():
     assert shown.shape[2] == 828
     np.testing.assert_array_equal(shown[:, 0, -1], 255)
     assert (shown[1:] != shown[:-1]).any((1, 2, 3)).all()
+    now = 255 * np.array(to_rgb(COLOURS[1]))
+    marked = (np.abs(shown[:, TIME:] - now).max(-1) < 16).sum((1, 2))  # of the present step, and of no other
+    assert 0 < marked.max() < 1.1 * marked.min()
 
 
 def test_the_write_head_walks_and_leaves_words_behind():
@@ -110,6 +115,9 @@ def test_other_cores(core):
     shown, _ = frames(animate(trace, input=torch.randn(2, 3), answer=0))
     assert len(shown) == 2
     assert (shown[1:] != shown[:-1]).any((1, 2, 3)).all()
+    now = 255 * np.array(to_rgb(COLOURS[1]))
+    marked = (np.abs(shown[:, TIME:] - now).max(-1) < 16).sum((1, 2))  # of the present step, and of no other
+    assert 0 < marked.max() < 1.1 * marked.min()
 
 
 def test_each_head_has_a_column():

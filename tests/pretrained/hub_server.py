@@ -23,6 +23,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.repositories: dict[str, list[dict[str, bytes]]] = {}
+        self.private: set[str] = set()
         self.messages: list[str] = []
         self.objects: dict[str, bytes] = {}
         self.requests: list[str] = []
@@ -48,7 +49,7 @@ def running() -> Iterator[Hub]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as the hub does; whoever comes without the token may only look."""
+    """Answers as the hub does; whoever comes without the token may only look, at what is not private."""
 
     protocol_version = "HTTP/1.1"
     server: Hub
@@ -78,11 +79,15 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             repo = f"{asked.get('organization') or 'me'}/{asked['name']}"
             hub.repositories.setdefault(repo, [{".gitattributes": b"*.safetensors filter=lfs\n"}])
+            if asked.get("private") or asked.get("visibility") == "private":
+                hub.private.add(repo)
             return self.answer(200, {"url": f"{hub.address}/{repo}", "name": repo})
         if path.startswith("/lfs/"):
             hub.objects[path.removeprefix("/lfs/")] = body
             return self.answer(200)
         repo = next((name for name in hub.repositories if f"/{name}" in path), "")
+        if repo in hub.private and not may_write:
+            repo = ""
         rest = path.partition(f"/{repo}")[2] if repo else ""
         for pattern, answer in ROUTES.items():
             found = re.fullmatch(pattern, rest)

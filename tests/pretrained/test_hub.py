@@ -43,6 +43,9 @@ trying("again", lambda: pretrained.push_to_hub(
     pretrained.locate("copy-ntm"), "me/model", token="{TOKEN}", commit_message="Once more"))
 trying("download", lambda: same("me/model"))
 trying("revision", lambda: same("me/model", revision="main"))
+trying("push_private", lambda: model.push_to_hub("me/hidden", private=True, token="{TOKEN}"))
+trying("private_without_token", lambda: same("me/hidden"))
+trying("private", lambda: same("me/hidden", token="{TOKEN}"))
 trying("no_such_revision", lambda: same("me/model", revision="nope"))
 trying("no_such_model", lambda: same("me/none"))
 trying("of_something_else", lambda: same("me/bert"))
@@ -72,7 +75,7 @@ def test_a_model_goes_up_and_comes_down_to_the_bit(done):
     said, hub = done
     assert said["push"] == said["again"] == repr(f"{hub.address}/me/model")
     assert said["download"] == said["revision"] == "True"
-    assert hub.messages == ["Upload NTM on copy", "Once more"]
+    assert hub.messages == ["Upload NTM on copy", "Once more", "Upload NTM"]
     folder = pretrained.locate("copy-ntm")
     first, last = hub.repositories["me/model"][1:]
     assert last.keys() == first.keys() == {".gitattributes", "config.json", "model.safetensors", "README.md"}
@@ -89,6 +92,17 @@ def test_a_model_card_is_written_once(done):
     assert b'tapehead.from_pretrained("me/model")' in first["README.md"]
     assert first["README.md"].startswith(b"---\nlibrary_name: tapehead\n")
     assert last["README.md"] == first["README.md"]
+
+
+@pytest.mark.slow_start
+def test_what_is_uploaded_as_private_comes_down_to_who_has_the_token(done):
+    said, hub = done
+    assert hub.private == {"me/hidden"}
+    assert (
+        "me/hidden: expected a folder, a pretrained model of the package or a repository"
+        in said["private_without_token"]
+    )
+    assert said["private"] == "True"
 
 
 @pytest.mark.slow_start

@@ -49,6 +49,17 @@ def test_every_run_has_a_line_that_says_where_it_is(orders):
     assert "died: killed by SIGKILL: out" in lines[4]
     assert "waiting" in lines[5]
     assert lines[6].startswith("1 of 6 runs done, 1 died, 0:0")
+    assert "not shown" not in lines[6]
+    done, training, waiting = (lines[index].count("\N{BOX DRAWINGS HEAVY HORIZONTAL}") for index in (0, 1, 5))
+    assert 0 == waiting < training < done / 2
+
+
+def test_a_run_that_has_told_nothing_yet(orders):
+    console = Console(file=io.StringIO(), width=80, height=20, force_terminal=True, color_system=None)
+    put(orders[0].record, {"state": "running"})
+    put(orders[0].folder / "progress.json", {"sequences": 0, "total": 4000, "sequences_per_second": None})
+    line = shown(StudyProgress(orders, set(), console), console)[0]
+    assert line.split() == ["ntm-seed0", "0", "/", "4,000", "training"]
 
 
 def test_a_small_terminal_shows_the_runs_at_work(orders):

@@ -89,7 +89,7 @@ def test_a_terminal_shows_every_number_whatever_its_width(width):
 
 @pytest.mark.parametrize("width", [60, 72, 80, 100, 120])
 @pytest.mark.parametrize(
-    "recipe", ["ntm", "ntm-feedforward-paper", "a-recipe-with-a-name-of-a-line-and-more-to-itself"]
+    "recipe", ["ntm", "ntm-[b]-2", "ntm-feedforward-paper", "a-recipe-with-a-name-of-a-line-and-more-to-itself"]
 )
 def test_no_column_is_cut(width, recipe):
     sizes = ["10x10", "20x10", "30x10", "50x10", "80x10", "120x10"]

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from tapehead.training import bar, trainer
+from tapehead.training.running_means import Running
 from tests.training.tiny import train
 
 
@@ -23,6 +24,18 @@ def test_what_the_bar_shows(tmp_path, monkeypatch, watched):
     assert validations == ["16", "32", "48"]
     shown = re.search(r"48 / 48 sequences .*loss [\d.]+ bits +wrong bits [\d.]+ +[\d,]+ sequences/s", text)
     assert bool(shown) == watched
+
+
+def test_the_speed_is_that_since_the_last_look(monkeypatch):
+    now = [10.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    running, found = Running(sequences=100), []
+    for now[0], sequences in ((14.0, 180), (15.0, 180), (17.0, 190), (17.0, 200)):
+        running.look(sequences)
+        found.append((running.speed, running.seconds()))
+    assert found == [(20, 0), (20, 0), (5, 0), (5, 0)]
+    now[0] = 20.0
+    assert running.seconds() == 3
 
 
 def test_a_narrow_terminal_keeps_the_bar_and_the_times(tmp_path, monkeypatch):

@@ -21,6 +21,9 @@ class Running:
     >>> running.add(loss=math.log(2), errors=3.0)
     >>> running.bits, running.errors
     (1.0, 3.0)
+    >>> running.add(loss=2 * math.log(2), errors=8.0)
+    >>> round(running.bits, 6), round(running.errors, 6)
+    (1.02, 3.1)
     """
 
     def __init__(self, sequences: int) -> None:

@@ -151,6 +151,39 @@ def test_a_loss_that_a_solved_task_changes(tmp_path: Path, monkeypatch: pytest.M
     assert_as_alone(tmp_path / "together", SEEDS[:2], *extra, task="weighted")
 
 
+@dataclass(frozen=True)
+class Averaged(Copy):
+    """Copy with a loss that is a mean over all steps, those that do not count among them."""
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        return (logits - batch.target).square().mean()
+
+
+def test_a_loss_of_somebody_else_sees_the_steps_that_it_sees_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TASKS, "averaged", Averaged)
+    monkeypatch.setitem(tiny.TASKS, "averaged", tiny.TASKS["copy"])
+    assert together(prepared(tmp_path / "together", task="averaged")[:2]) == [None, None]
+    assert_as_alone(tmp_path / "together", SEEDS[:2], task="averaged")
+
+
+@dataclass(frozen=True)
+class Steep(Copy):
+    """Copy with gradients that are not finite where all first vectors of a batch begin with 1."""
+
+    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        slope = 3e38 * batch.input[0, :, 0].prod()
+        return super().loss(logits, batch) + (slope * (logits - logits.detach())).sum()
+
+
+def test_updates_that_one_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TASKS, "steep", Steep)
+    monkeypatch.setitem(tiny.TASKS, "steep", tiny.TASKS["copy"])
+    runs = prepared(tmp_path / "together", "--optimiser.average=0.5", task="steep")[:2]
+    assert together(runs) == [None, None]
+    assert all(0 < run.module.progress.skipped < 24 for run in runs)
+    assert_as_alone(tmp_path / "together", SEEDS[:2], "--optimiser.average=0.5", task="steep")
+
+
 def test_one_call_for_all(tmp_path: Path, core_calls: list[str]):
     assert together(prepared(tmp_path / "together")) == [None, None, None]
     of_all, _ = list(core_calls), core_calls.clear()

@@ -43,6 +43,8 @@ class _Drawn(NamedTuple):
     task: Task
     """whose loss it is"""
     memory_size: int | None
+    form: tuple[int, bool] | None
+    """their steps, and whether they have lengths, where the loss may look at that"""
     batches: dict[int, Batch]
 
 
@@ -51,7 +53,8 @@ class Ensemble:
 
     Every run keeps its own trainer, random stream, clipping, optimiser, validation and files. What their models compute
     is computed together, for all that want the same number of slots; batches shorter than the longest are filled up,
-    and their rows end where they did. Clipping is one call too, and so are the optimisers' steps, unless one stays out.
+    and their rows end where they did. A loss that is not of this package may see what fills them: there only batches of
+    one length are computed together. Clipping is one call too, and so are the optimisers' steps, unless one stays out.
 
     Args:
         modules: of the runs
@@ -119,7 +122,7 @@ class Ensemble:
         learned: list[Tensor] = []
         accumulate = self._modules[0].accumulate
         for _ in range(accumulate):
-            for task, memory_size, batches in self._draw(members, made):
+            for task, memory_size, _, batches in self._draw(members, made):
                 drawn += batches
                 at_work = self._modules[next(iter(batches))]  # one that has ended has left the device
                 batch = at_work.updates.moved(_stacked(list(batches.values())))
@@ -169,13 +172,15 @@ class Ensemble:
                     failed[member] = error
                 else:
                     # What a curriculum changes of a task of the package changes its sequences, and not what they cost.
-                    task = module.config.task if is_own(module.config.task) else module.stream.task
+                    own = is_own(module.config.task)
+                    task = module.config.task if own else module.stream.task
+                    form = None if own else (len(batch.input), batch.lengths is not None)
                     for like in drawn:
-                        if like.memory_size == memory_size and like.task == task:
+                        if like.memory_size == memory_size and like.task == task and like.form == form:
                             like.batches[member] = batch
                             break
                     else:
-                        drawn.append(_Drawn(task, memory_size, {member: batch}))
+                        drawn.append(_Drawn(task, memory_size, form, {member: batch}))
         return drawn
 
     def _step_together(self, stack: Stack, finite: Sequence[int]) -> bool:
