@@ -92,6 +92,8 @@ class Machine:
             instruction = self.kernel.instructions[at]
             name = instruction.opcode[0]
             if name == "ret":
+                if instruction.guard is not None:
+                    raise NotImplementedError(instruction.text)
                 return []
             if name in ("bar", "barrier"):
                 self.counts["bar"] += 1
