@@ -49,10 +49,7 @@ hands out int and float in whatever order was asked for first in the process; th
 TAKEN_BEFORE = {
     "--recipe": ("RECIPE", "what the defaults come from: task/model of the package, or a YAML file"),
     "--resume": ("RUN", "go on with the run in this folder"),
-    "--from": (
-        "CHECKPOINT",
-        "with --resume: go back to this checkpoint, such as best",
-    ),
+    "--from": ("CHECKPOINT", "with --resume: go back to this checkpoint, such as best"),
 }
 """Options that the command line's first parser takes (`tapehead.cli`); they are in the help of this one as well."""
 

@@ -230,7 +230,7 @@ class Run:
                 file.write(checkpoint.read_bytes())
         for path in self.checkpoints.glob("sequences-*.ckpt"):
             if path.name > latest.name:
-                path.unlink()
+                path.unlink(missing_ok=True)  # another node of a distributed run may have done so
         return latest
 
     def best_checkpoint(self) -> Path:

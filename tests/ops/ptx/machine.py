@@ -96,6 +96,7 @@ class Machine:
                     raise NotImplementedError(instruction.text)
                 return []
             if name in ("bar", "barrier"):
+                self._check_barrier(instruction)
                 self.counts["bar"] += 1
                 if mask is not None:
                     return self._wait(at, here, waiting)
@@ -113,6 +114,14 @@ class Machine:
                 self._steps[at](mask)
             at += 1
         return [(at, here)]
+
+    def _check_barrier(self, instruction: Instruction) -> None:
+        """It is one of the whole program, as that of a warp is where the program is one."""
+        whole = instruction.opcode[1:] == ("sync",) and instruction.operands == (Bits(0),)
+        if instruction.guard is not None or not (
+            whole or ("warp" in instruction.opcode and self.kernel.threads == WARP)
+        ):
+            raise NotImplementedError(instruction.text)
 
     def _target(self, instruction: Instruction) -> int:
         (label,) = instruction.operands

@@ -182,7 +182,7 @@ def _convert(opcode: tuple[str, ...], kind: str) -> Operation:
 
 
 def _approximate(compute: Callable[..., Any], count: int) -> Callable[[tuple[str, ...], str], Operation]:
-    """Of so many operands; of float32 with an error of up to two units of the last place, as is documented of it.
+    """Of so many operands; of float32 with an error of up to two units of the last place.
 
     Exponentials of whole numbers are exact. The error hangs on the result alone, so that equal threads stay equal.
     """
