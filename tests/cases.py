@@ -42,6 +42,7 @@ CASES = [
     Case("one_slot", {"max_shift": 0, "memory_size": 1}),
     Case("one_number_a_slot", {"word_size": 1}),
     Case("feedforward", {"controller": "feedforward"}),
+    Case("relu", {"controller": "feedforward", "controller_activation": "relu", "num_layers": 2}),
     Case("two_layers", {"num_layers": 2}),
     Case("limited", {**MANY_HEADS, "gradient_limit": 0.02}),
     Case("limited_write_read", {**MANY_HEADS, "order": "write_read", "gradient_limit": 0.02}),

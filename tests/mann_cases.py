@@ -27,6 +27,7 @@ MANN_CASES = [
     Case("as_many_slots_as_heads", {**THREE_HEADS, "memory_size": 3, "least_used": "each"}),
     Case("one_number_a_slot", {"word_size": 1}),
     Case("feedforward", {"controller": "feedforward"}),
+    Case("relu", {"controller": "feedforward", "controller_activation": "relu", "num_layers": 2}),
     Case("feedforward_key", {"controller": "feedforward", "write": "key", "num_layers": 2}),
     Case("two_layers", {"num_layers": 2}),
 ]

@@ -67,7 +67,10 @@ def test_arguments_are_those_of_who_was_made(module, options):
         module(3, 4, **options)
 
 
-@pytest.mark.parametrize("name", ["addressing", "order", "key_activation", "add_activation", "controller", "backend"])
+CHOICES = ["addressing", "order", "key_activation", "add_activation", "controller", "controller_activation", "backend"]
+
+
+@pytest.mark.parametrize("name", CHOICES)
 @pytest.mark.parametrize("module", [NTM, NTMCell])
 @pytest.mark.parametrize("value", ["other", None, ["lstm"]], ids=repr)
 def test_choices(module, name, value):
@@ -78,6 +81,7 @@ def test_choices(module, name, value):
     ("max_shift >= 0", ValueError, lambda: NTM(3, 4, max_shift=-1)),
     ("memory_size >= 5", ValueError, lambda: NTM(3, 4, memory_size=4, max_shift=2)),
     ("to be a tapehead.Initial, got str", TypeError, lambda: NTM(3, 4, initial="learned")),
+    ("'tanh' of an LSTM controller", ValueError, lambda: NTM(3, 4, controller_activation="relu")),
     (
         "with a feed-forward controller",
         ValueError,

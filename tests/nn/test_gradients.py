@@ -14,6 +14,7 @@ CASES = [
     Case("lstm_read_write", SMALL),
     Case("lstm_write_read", {**SMALL, "order": "write_read", "num_layers": 2}),
     Case("feedforward", {**SMALL, "controller": "feedforward", "num_layers": 2}),
+    Case("relu", {**SMALL, "controller": "feedforward", "controller_activation": "relu", "num_layers": 2}),
     Case("feedforward_write_read", {**SMALL, "controller": "feedforward", "order": "write_read"}),
     Case("content", {**SMALL, "addressing": "content", "order": "write_read"}),
     Case("content_read_write", {**SMALL, "addressing": "content", "controller": "feedforward"}),

@@ -117,6 +117,7 @@ GRADIENT_CASES = [
         "plain": {},
         "each": {"least_used": "each", "controller": "feedforward"},
         "paper": {"write": "key", "least_used": "all", "key_strength": "one"},
+        "relu": {"controller": "feedforward", "controller_activation": "relu"},
         "read_write": {"order": "read_write", "num_layers": 2},
         "linear": {"key_activation": "linear", "add_activation": "linear"},
     }.items()
@@ -167,7 +168,8 @@ def test_sizes(module, name, value):
     assert_refused(lambda: module(**{"input_size": 3, "hidden_size": 4, name: value}), kind, f"expected {name}")
 
 
-CHOICES = ["write", "least_used", "order", "key_strength", "key_activation", "add_activation", "controller", "backend"]
+CHOICES = ["write", "least_used", "order", "key_strength", "key_activation", "add_activation"]
+CHOICES += ["controller", "controller_activation", "backend"]
 
 
 @pytest.mark.parametrize("name", CHOICES)

@@ -6,6 +6,10 @@ from torch import Tensor
 
 seeds = st.integers(0, 2**32 - 1)
 dtypes = st.sampled_from([torch.float32, torch.float64])
+controllers = st.sampled_from([("lstm", "tanh"), ("feedforward", "tanh"), ("feedforward", "relu")]).map(
+    lambda kind: dict(zip(("controller", "controller_activation"), kind, strict=True))
+)
+"""The options of a layer that choose it."""
 
 
 def assert_distribution(weights: Tensor) -> None:

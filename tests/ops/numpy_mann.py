@@ -56,7 +56,7 @@ def address(memory: list[list[float]], head: Row) -> list[float]:
 
 
 def step(x: list[float], row: Row, parameters: Any, settings: Any) -> tuple[list[float], Row, Row]:
-    hidden, hiddens, cells = control(x, row, parameters.controller)
+    hidden, hiddens, cells = control(x, row, parameters.controller, settings.controller_activation)
     heads, memory, size = speak(hidden, parameters.heads, settings), row["memory"], len(row["memory"])
     slots = least_used(row["usage"], 1 if settings.least_used == "one" else len(heads))
     for index, (head, previous) in enumerate(zip(heads, row["read_weights"], strict=True)):

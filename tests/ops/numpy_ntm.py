@@ -36,7 +36,7 @@ def plus(*vectors: list[float]) -> list[float]:
     return [sum(numbers) for numbers in zip(*vectors, strict=True)]
 
 
-def control(x: list[float], row: Row, controller: Any) -> tuple[list[float], list[Any], list[Any]]:
+def control(x: list[float], row: Row, controller: Any, activation: str) -> tuple[list[float], list[Any], list[Any]]:
     """The controller's output for one input and the last reads, and its new hidden and cell states."""
     reads = [number for read in row["reads"] for number in read]
     hiddens, cells = [], []
@@ -46,7 +46,7 @@ def control(x: list[float], row: Row, controller: Any) -> tuple[list[float], lis
         if index == 0:
             total = plus(total, affine(controller.weight_reads, reads))
         if row["hidden"] is None:
-            below = [math.tanh(number) for number in total]
+            below = [max(number, 0.0) if activation == "relu" else math.tanh(number) for number in total]
             continue
         total = plus(total, affine(layer.weight_hidden, row["hidden"][index]))
         size = len(total) // 4
@@ -135,7 +135,7 @@ def write(memory: list[list[float]], writers: list[Row]) -> list[list[float]]:
 
 
 def step(x: list[float], row: Row, parameters: Any, settings: Any) -> tuple[list[float], Row, Row]:
-    hidden, hiddens, cells = control(x, row, parameters.controller)
+    hidden, hiddens, cells = control(x, row, parameters.controller, settings.controller_activation)
     readers, writers = speak(hidden, parameters.heads, settings)
     memory = row["memory"]
     for head, previous in zip(writers, row["write_weights"], strict=True):

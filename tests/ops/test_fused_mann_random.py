@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tapehead import MANN
 from tapehead.testing import error
 from tests.mann_cases import random_mann_state
-from tests.ops.distributions import assert_distribution, seeds
+from tests.ops.distributions import assert_distribution, controllers, seeds
 from tests.ops.fused_problems import Problem, assert_as_good, assert_close, run, sequence, threads
 from tests.ops.mann_problems import is_clear_cut
 from tests.ops.test_fused_random import counts, kept, map_state, rows, steps
@@ -32,7 +32,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         "order": draw(st.sampled_from(["read_write", "write_read"])),
         "key_activation": draw(st.sampled_from(["linear", "tanh"])),
         "add_activation": draw(st.sampled_from(["linear", "tanh"])),
-        "controller": draw(st.sampled_from(["lstm", "feedforward"])),
+        **draw(controllers),
     }
 
 

@@ -36,7 +36,7 @@ from tests.ops.fused_problems import (
 )
 
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-NAMES = ("plain", "write_read", "content", "feedforward", "two_layers", "two_layers_feedforward")
+NAMES = ("plain", "write_read", "content", "feedforward", "relu", "two_layers", "two_layers_feedforward")
 kinds = pytest.mark.parametrize("case", **by_name([case for case in CASES if case.name in NAMES]))
 
 # What the ops promise to torch. The last of opcheck's tests compiles them, which takes seconds.

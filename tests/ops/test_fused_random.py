@@ -10,7 +10,7 @@ from torch import Tensor
 from tapehead import NTM
 from tapehead.testing import error
 from tests.cases import random_state
-from tests.ops.distributions import assert_distribution, seeds
+from tests.ops.distributions import assert_distribution, controllers, seeds
 from tests.ops.fused_problems import Problem, assert_as_good, assert_close, rows_of, run, sequence, threads
 
 
@@ -31,7 +31,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
         "order": draw(st.sampled_from(["read_write", "write_read"])),
         "key_activation": draw(st.sampled_from(["linear", "tanh"])),
         "add_activation": draw(st.sampled_from(["linear", "tanh"])),
-        "controller": draw(st.sampled_from(["lstm", "feedforward"])),
+        **draw(controllers),
     }
 
 

@@ -56,8 +56,9 @@ NTM_NAMES = (
     "shift_round_the_circle",
     "two_layers",
     "two_layers_feedforward",
+    "relu",
 )
-MANN_NAMES = ("plain", "each", "paper", "read_write", "one_slot", "feedforward_key", "two_layers")
+MANN_NAMES = ("plain", "each", "paper", "read_write", "one_slot", "feedforward_key", "relu", "two_layers")
 KINDS = {
     f"{machine}-{case.name}": Kind(f"{machine}-{case.name}", case._replace(steps=3, rows=2), make)
     for machine, cases, names, make in (

@@ -172,7 +172,7 @@ def test_the_file_lies_where_other_downloads_do(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_key_of_a_launch():
     """Rows count by powers of two, T does not, N by those of its padding, and no tiling is part of it."""
-    shape = ntm.fused.Shape(41, 5, 9, 100, 1, 120, 128, 20, 1, ntm.fused.Sizes(1, 1, 1, 1, 0, 0, 0, 0))
+    shape = ntm.fused.Shape(41, 5, 9, 100, 1, 120, 128, 20, 1, ntm.fused.Sizes(1, 1, 1, 1, 0, 0, 0, 0, 0))
     plan = ntm.fused.cuda.LAUNCHES.plan
 
     def key(shape, tiling: Tiling = USUAL, save: bool = True) -> tunings_file.Key:

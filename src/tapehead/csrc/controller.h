@@ -53,15 +53,21 @@ TAPEHEAD_NOINLINE void lstm_backward(Index hidden, const T* kept, const T* cell,
     });
 }
 
-template <class T> TAPEHEAD_NOINLINE void feedforward(Index hidden, const T* sums, T* output) {
-    for_vectors<T>(hidden, [=](Index i, Index count) { store(output + i, tanh<T>(load(sums + i, count)), count); });
+// NaN stays NaN.
+template <class T> TAPEHEAD_NOINLINE void feedforward(bool relu, Index hidden, const T* sums, T* output) {
+    for_vectors<T>(hidden, [=](Index i, Index count) {
+        const Vec<T> x = load(sums + i, count);
+        store(output + i, relu ? where_less<T>(x, zero<T>(), zero<T>(), x) : tanh<T>(x), count);
+    });
 }
 
 template <class T>
-TAPEHEAD_NOINLINE void feedforward_backward(Index hidden, const T* output, const T* grad_output, T* grad_sums) {
+TAPEHEAD_NOINLINE void feedforward_backward(bool relu, Index hidden, const T* output, const T* grad_output,
+                                            T* grad_sums) {
     for_vectors<T>(hidden, [=](Index i, Index count) {
-        const Vec<T> y = load(output + i, count);
-        store(grad_sums + i, load(grad_output + i, count) * (T(1) - y * y), count);
+        const Vec<T> y = load(output + i, count), gradient = load(grad_output + i, count);
+        const Vec<T> through = relu ? where_less<T>(zero<T>(), y, gradient, zero<T>()) : gradient * (T(1) - y * y);
+        store(grad_sums + i, through, count);
     });
 }
 

@@ -33,6 +33,7 @@
     X(write_read)          /* order: write, then read; else read, then write */ \
     X(tanh_key) \
     X(tanh_add) \
+    X(relu)                /* feed-forward controller: max(x, 0), else tanh */ \
     X(double_precision) \
     /* how to run */ \
     X(threads)             /* at most so many */ \

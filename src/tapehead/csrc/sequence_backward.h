@@ -168,7 +168,7 @@ template <class T, class Machine> class SequenceBackward {
                                  grad_sums_[r]);
             } else {
                 const T* output = l == s_.layers - 1 ? steps_.output(t, b) : steps_.lower(l, t, b);
-                feedforward_backward<T>(s_.hidden, output, grad_hidden_[l][r], grad_sums_[r]);
+                feedforward_backward<T>(s_.relu, s_.hidden, output, grad_hidden_[l][r], grad_sums_[r]);
             }
             copy(static_cast<const T*>(grad_sums_[r]), s_.gates, sums(l, step));
         }

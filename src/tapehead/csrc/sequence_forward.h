@@ -134,7 +134,7 @@ template <class T, class Machine> class SequenceForward {
             lstm<T>(s_.hidden, sums_[r], cell, steps_.gates(l, t, b), hidden);
             copy(hidden, s_.hidden, inputs_[l][r] + s_.below(l));
         } else {
-            feedforward<T>(s_.hidden, sums_[r], hidden);
+            feedforward<T>(s_.relu, s_.hidden, sums_[r], hidden);
         }
         if (is_top)
             copy(static_cast<const T*>(hidden), s_.hidden, steps_.output(t, b));

@@ -12,7 +12,7 @@ namespace TAPEHEAD_NAMESPACE {
 
 struct SequenceShape {
     Index steps, rows, input, hidden, layers, slots, padded, word, read_heads;
-    bool lstm, write_read, tanh_key, tanh_add, save;
+    bool lstm, write_read, tanh_key, tanh_add, relu, save;
     Index keep_every;  // steps between two memories that are kept
     Index gates;       // G
     Index reads;       // R*M
@@ -26,8 +26,8 @@ struct SequenceShape {
     explicit SequenceShape(const SequenceFields& f)
         : steps(f.steps), rows(f.rows), input(f.input_size), hidden(f.hidden_size), layers(f.layers), slots(f.memory_size),
           padded(f.padded_size), word(f.word_size), read_heads(f.read_heads), lstm(f.lstm != 0),
-          write_read(f.write_read != 0), tanh_key(f.tanh_key != 0), tanh_add(f.tanh_add != 0), save(f.save != 0),
-          keep_every(f.checkpoint_every), gates(lstm ? 4 * hidden : hidden), reads(read_heads * word),
+          write_read(f.write_read != 0), tanh_key(f.tanh_key != 0), tanh_add(f.tanh_add != 0), relu(f.relu != 0),
+          save(f.save != 0), keep_every(f.checkpoint_every), gates(lstm ? 4 * hidden : hidden), reads(read_heads * word),
           output(hidden + reads) {}
 
     // Columns of the product that makes a layer's sums in every step: what is below but for the input, then its own past.

@@ -1,4 +1,4 @@
-"""The network that drives a memory: an LSTM or feed-forward tanh layers. Only parameters; the steps are in the ops."""
+"""The network that drives a memory: an LSTM or feed-forward layers. Only parameters; the steps are in the ops."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ from typing import Literal
 import torch
 from torch import nn
 
-from tapehead.ops.controller import ControllerParameters, FeedForwardLayer, LSTMLayer
+from tapehead.nn.checks import check_choice
+from tapehead.ops.controller import ControllerActivation, ControllerParameters, FeedForwardLayer, LSTMLayer
 
-__all__ = ["Controller", "ControllerKind"]
+__all__ = ["Controller", "ControllerKind", "check_controller"]
 
 ControllerKind = Literal["lstm", "feedforward"]
+
+
+def check_controller(owner: str, kind: ControllerKind, activation: ControllerActivation) -> None:
+    """Raise unless there is such a controller, and it has such an activation."""
+    check_choice(owner, "controller", kind, ControllerKind)
+    check_choice(owner, "controller_activation", activation, ControllerActivation)
+    if kind == "lstm" and activation != "tanh":
+        raise ValueError(
+            f"{owner}: expected controller_activation 'tanh' of an LSTM controller, which has its own activations, got "
+            f"{activation!r}. Choose controller='feedforward' with it."
+        )
 
 
 class _LSTMLayer(nn.Module):
@@ -45,7 +57,7 @@ class Controller(nn.Module):
     """Parameters of a controller of either kind, `num_layers` deep.
 
     Args:
-        kind: "lstm" or "feedforward" (tanh)
+        kind: "lstm" or "feedforward"
         input_size: D
         reads_size: R*M, the width of all reads together
         hidden_size: H, of every layer

@@ -14,6 +14,7 @@ from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import Initial
 from tapehead.nn.mann_cell import MANNCell
 from tapehead.nn.recurrent import reset_parts, run_sequence
+from tapehead.ops.controller import ControllerActivation
 from tapehead.ops.heads import Activation, Order
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, Write
 from tapehead.states import MANNState
@@ -54,7 +55,8 @@ class MANN(nn.Module):
         key_strength: "learned": beta, as in an NTM. "one": beta is 1, as in the paper
         key_activation: "linear" or "tanh", of the keys
         add_activation: "linear" or "tanh", of the add vectors
-        controller: "lstm" or "feedforward" (tanh)
+        controller: "lstm" or "feedforward"
+        controller_activation: "tanh" or "relu", of a feed-forward controller
         num_layers: depth of the controller
         key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus.
             Without effect with `key_strength="one"`
@@ -106,6 +108,7 @@ class MANN(nn.Module):
         key_activation: Activation = "tanh",
         add_activation: Activation = "tanh",
         controller: ControllerKind = "lstm",
+        controller_activation: ControllerActivation = "tanh",
         num_layers: int = 1,
         key_strength_bias: float = 15.0,
         write_gate_bias: float = -2.0,
@@ -132,6 +135,7 @@ class MANN(nn.Module):
                 key_activation=key_activation,
                 add_activation=add_activation,
                 controller=controller,
+                controller_activation=controller_activation,
                 num_layers=num_layers,
                 key_strength_bias=key_strength_bias,
                 write_gate_bias=write_gate_bias,

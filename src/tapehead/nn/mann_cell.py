@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tapehead import backends
 from tapehead.nn.checks import check_choice, check_dtype, check_number, check_size, check_tensor
-from tapehead.nn.controller import Controller, ControllerKind
+from tapehead.nn.controller import Controller, ControllerKind, check_controller
 from tapehead.nn.heads import Heads
 from tapehead.nn.initial import Initial, InitialMANN, check_initial
 from tapehead.nn.precision import outside_autocast
@@ -22,6 +22,7 @@ from tapehead.nn.recurrent import (
     run_step,
 )
 from tapehead.ops import mann
+from tapehead.ops.controller import ControllerActivation
 from tapehead.ops.heads import Activation, Order
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, MANNParameters, MANNSettings, Write
 from tapehead.states import MANNState
@@ -68,6 +69,7 @@ class MANNCell(nn.Module):
         key_activation: Activation = "tanh",
         add_activation: Activation = "tanh",
         controller: ControllerKind = "lstm",
+        controller_activation: ControllerActivation = "tanh",
         num_layers: int = 1,
         key_strength_bias: float = 15.0,
         write_gate_bias: float = -2.0,
@@ -102,7 +104,7 @@ class MANNCell(nn.Module):
         check_choice(owner, "key_strength", key_strength, KeyStrength)
         check_choice(owner, "key_activation", key_activation, Activation)
         check_choice(owner, "add_activation", add_activation, Activation)
-        check_choice(owner, "controller", controller, ControllerKind)
+        check_controller(owner, controller, controller_activation)
         check_dtype(owner, dtype)
         backends.check_name(backend, auto=True)
         initial = Initial() if initial is None else initial
@@ -120,6 +122,7 @@ class MANNCell(nn.Module):
             key_strength,
             key_activation,
             add_activation,
+            controller_activation,
         )
         self._check_memory_size(memory_size)
         reads_size = num_read_heads * word_size

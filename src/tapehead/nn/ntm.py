@@ -15,6 +15,7 @@ from tapehead.nn.controller import ControllerKind
 from tapehead.nn.initial import Initial
 from tapehead.nn.ntm_cell import NTMCell
 from tapehead.nn.recurrent import reset_parts, run_sequence
+from tapehead.ops.controller import ControllerActivation
 from tapehead.ops.heads import Activation, Order
 from tapehead.ops.ntm.parameters import Addressing
 from tapehead.states import NTMState
@@ -50,7 +51,8 @@ class NTM(nn.Module):
             "write_read": the write heads address M_{t-1} and make M_t, which the read heads address and read
         key_activation: "linear" or "tanh", of the keys
         add_activation: "linear" or "tanh", of the add vectors
-        controller: "lstm" or "feedforward" (tanh)
+        controller: "lstm" or "feedforward"
+        controller_activation: "tanh" or "relu", of a feed-forward controller
         num_layers: depth of the controller
         key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus
         read_interpolation_bias, write_interpolation_bias: of the interpolation gates; heads begin with its sigmoid
@@ -107,6 +109,7 @@ class NTM(nn.Module):
         key_activation: Activation = "linear",
         add_activation: Activation = "linear",
         controller: ControllerKind = "lstm",
+        controller_activation: ControllerActivation = "tanh",
         num_layers: int = 1,
         key_strength_bias: float = 0.0,
         read_interpolation_bias: float = 0.0,
@@ -137,6 +140,7 @@ class NTM(nn.Module):
                 key_activation=key_activation,
                 add_activation=add_activation,
                 controller=controller,
+                controller_activation=controller_activation,
                 num_layers=num_layers,
                 key_strength_bias=key_strength_bias,
                 read_interpolation_bias=read_interpolation_bias,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tapehead import backends
 from tapehead.nn.checks import check_choice, check_dtype, check_number, check_size, check_tensor
-from tapehead.nn.controller import Controller, ControllerKind
+from tapehead.nn.controller import Controller, ControllerKind, check_controller
 from tapehead.nn.heads import Heads, NTMBiases
 from tapehead.nn.initial import Initial, InitialNTM, check_initial
 from tapehead.nn.precision import outside_autocast
@@ -24,6 +24,7 @@ from tapehead.nn.recurrent import (
     run_step,
 )
 from tapehead.ops import ntm
+from tapehead.ops.controller import ControllerActivation
 from tapehead.ops.heads import Activation, Order
 from tapehead.ops.ntm.parameters import Addressing, NTMParameters, NTMSettings
 from tapehead.states import NTMState
@@ -69,6 +70,7 @@ class NTMCell(nn.Module):
         key_activation: Activation = "linear",
         add_activation: Activation = "linear",
         controller: ControllerKind = "lstm",
+        controller_activation: ControllerActivation = "tanh",
         num_layers: int = 1,
         key_strength_bias: float = 0.0,
         read_interpolation_bias: float = 0.0,
@@ -102,7 +104,7 @@ class NTMCell(nn.Module):
         check_choice(owner, "order", order, Order)
         check_choice(owner, "key_activation", key_activation, Activation)
         check_choice(owner, "add_activation", add_activation, Activation)
-        check_choice(owner, "controller", controller, ControllerKind)
+        check_controller(owner, controller, controller_activation)
         interpolation, shift = (read_interpolation_bias, write_interpolation_bias), (read_shift_bias, write_shift_bias)
         self.biases = NTMBiases(key_strength_bias, *interpolation, *shift).checked(owner, max_shift)
         check_dtype(owner, dtype)
@@ -122,6 +124,7 @@ class NTMCell(nn.Module):
             key_activation,
             add_activation,
             None if gradient_limit is None else float(gradient_limit),
+            controller_activation,
         )
         self._check_memory_size(memory_size)
         reads_size = num_read_heads * word_size

@@ -6,7 +6,7 @@ on the recurrence, so `project` computes it for all steps at once, and a step ad
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch.nn import functional
 from tapehead.states import LSTMState
 
 __all__ = [
+    "ControllerActivation",
     "ControllerParameters",
     "FeedForwardLayer",
     "LSTMLayer",
@@ -23,6 +24,9 @@ __all__ = [
     "lstm_step",
     "project",
 ]
+
+ControllerActivation = Literal["tanh", "relu"]
+"""Of the layers of a feed-forward controller. An LSTM has its own."""
 
 
 class LSTMLayer(NamedTuple):
@@ -37,7 +41,7 @@ class LSTMLayer(NamedTuple):
 
 
 class FeedForwardLayer(NamedTuple):
-    """Parameters of one tanh layer."""
+    """Parameters of one feed-forward layer."""
 
     weight_input: Tensor
     """(H, D) in the lowest layer, (H, H) above it"""
@@ -61,11 +65,15 @@ def project(input: Tensor, parameters: ControllerParameters) -> Tensor:
 
 
 def controller_step(
-    projected: Tensor, reads: Tensor, state: LSTMState | None, parameters: ControllerParameters
+    projected: Tensor,
+    reads: Tensor,
+    state: LSTMState | None,
+    parameters: ControllerParameters,
+    activation: ControllerActivation,
 ) -> tuple[Tensor, LSTMState | None]:
     """One step of either kind of controller: its output (B, H) and its new state, None of a feed-forward one."""
     if state is None:
-        return feedforward_step(projected, reads, parameters), None
+        return feedforward_step(projected, reads, parameters, activation), None
     return lstm_step(projected, reads, state, parameters)
 
 
@@ -100,18 +108,22 @@ def lstm_step(
     return hiddens[-1], LSTMState(torch.stack(hiddens), torch.stack(cells))
 
 
-def feedforward_step(projected: Tensor, reads: Tensor, parameters: ControllerParameters) -> Tensor:
-    """One step of a stack of tanh layers.
+def feedforward_step(
+    projected: Tensor, reads: Tensor, parameters: ControllerParameters, activation: ControllerActivation
+) -> Tensor:
+    """One step of a stack of feed-forward layers.
 
     Args:
         projected: (B, H), one step of `project`
         reads: (B, R*M), r_{t-1}
         parameters: of `FeedForwardLayer`s
+        activation: of every layer
 
     Returns:
         (B, H), the top layer's activations
     """
-    hidden = torch.tanh(torch.addmm(projected, reads, parameters.weight_reads.t()))
+    activate = torch.relu if activation == "relu" else torch.tanh
+    hidden = activate(torch.addmm(projected, reads, parameters.weight_reads.t()))
     for layer in parameters.layers[1:]:
-        hidden = torch.tanh(functional.linear(hidden, layer.weight_input, layer.bias))
+        hidden = activate(functional.linear(hidden, layer.weight_input, layer.bias))
     return hidden

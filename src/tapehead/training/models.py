@@ -13,6 +13,7 @@ from tapehead.nn.checks import check_choice, check_size
 from tapehead.nn.controller import ControllerKind
 from tapehead.nn.embedding import ImageEmbedding
 from tapehead.nn.initial import ControllerStateKind
+from tapehead.ops.controller import ControllerActivation
 from tapehead.ops.heads import Activation, Order
 from tapehead.ops.mann.parameters import KeyStrength, LeastUsed, Write
 from tapehead.ops.ntm.parameters import Addressing
@@ -49,6 +50,7 @@ class NTMConfig:
         key_activation: of the keys
         add_activation: of the add vectors
         controller: the network that drives the memory
+        controller_activation: of a feed-forward controller; an LSTM has its own
         num_layers: depth of the controller
         key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus
         read_interpolation_bias: what the read heads' biases of the interpolation gates start with; they begin with its
@@ -75,6 +77,7 @@ class NTMConfig:
     key_activation: Activation = "linear"
     add_activation: Activation = "linear"
     controller: ControllerKind = "lstm"
+    controller_activation: ControllerActivation = "tanh"
     num_layers: int = 1
     key_strength_bias: float = 0.0
     read_interpolation_bias: float = 0.0
@@ -101,6 +104,7 @@ class NTMConfig:
             key_activation=self.key_activation,
             add_activation=self.add_activation,
             controller=self.controller,
+            controller_activation=self.controller_activation,
             num_layers=self.num_layers,
             key_strength_bias=self.key_strength_bias,
             read_interpolation_bias=self.read_interpolation_bias,
@@ -131,6 +135,7 @@ class MANNConfig:
         key_activation: of the keys
         add_activation: of the vectors that are written
         controller: the network that drives the memory
+        controller_activation: of a feed-forward controller; an LSTM has its own
         num_layers: depth of the controller
         key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus. Without
             effect where it is always 1
@@ -151,6 +156,7 @@ class MANNConfig:
     key_activation: Activation = "tanh"
     add_activation: Activation = "tanh"
     controller: ControllerKind = "lstm"
+    controller_activation: ControllerActivation = "tanh"
     num_layers: int = 1
     key_strength_bias: float = 15.0
     write_gate_bias: float = -2.0
@@ -173,6 +179,7 @@ class MANNConfig:
             key_activation=self.key_activation,
             add_activation=self.add_activation,
             controller=self.controller,
+            controller_activation=self.controller_activation,
             num_layers=self.num_layers,
             key_strength_bias=self.key_strength_bias,
             write_gate_bias=self.write_gate_bias,

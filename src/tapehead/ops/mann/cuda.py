@@ -40,6 +40,7 @@ class Plan(NamedTuple):
     write_read: int
     tanh_key: bool
     tanh_add: bool
+    relu: bool
     learned_strength: bool
     own_add: bool
     """whether what is written is a vector of its own, not the key"""
@@ -91,6 +92,7 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         write_read=sizes.write_read,
         tanh_key=bool(sizes.tanh_key),
         tanh_add=bool(sizes.tanh_add),
+        relu=bool(sizes.relu),
         learned_strength=bool(sizes.learned_strength),
         own_add=bool(sizes.add),
         unused=shape.unused,

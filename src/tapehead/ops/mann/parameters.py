@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from tapehead.ops.controller import ControllerParameters
+from tapehead.ops.controller import ControllerActivation, ControllerParameters
 from tapehead.ops.heads import Activation, HeadParameters, Order
 
 __all__ = ["KeyStrength", "LeastUsed", "MANNParameters", "MANNSettings", "Write"]
@@ -26,6 +26,8 @@ class MANNSettings(NamedTuple):
     key_strength: KeyStrength
     key_activation: Activation
     add_activation: Activation
+    controller_activation: ControllerActivation = "tanh"
+    """of a feed-forward controller"""
 
     @property
     def num_least_used(self) -> int:

@@ -49,7 +49,7 @@ def _step(
 ) -> tuple[Tensor, MANNState, MANNTrace | None]:
     """One step: the controller speaks, the least used slot is cleared and written, the memory is read."""
     hidden, controller_state = controller_step(
-        projected, state.reads.flatten(1), state.controller, parameters.controller
+        projected, state.reads.flatten(1), state.controller, parameters.controller, settings.controller_activation
     )
     heads = _speak(hidden, parameters.heads, settings)
 

@@ -22,6 +22,8 @@ class Sizes(NamedTuple):
     write_read: int
     tanh_key: int
     tanh_add: int
+    relu: int
+    """of a feed-forward controller, in place of tanh"""
     usage_decay: int
     """the bits of a float64: the core's fields are integers of 8 bytes"""
     groups: int = 1
@@ -37,6 +39,7 @@ class Sizes(NamedTuple):
             int(settings.order == "write_read"),
             int(settings.key_activation == "tanh"),
             int(settings.add_activation == "tanh"),
+            int(settings.controller_activation == "relu"),
             bits(settings.usage_decay),
         )
 

@@ -47,6 +47,7 @@ class Plan(NamedTuple):
     write_read: int
     tanh_key: bool
     tanh_add: bool
+    relu: bool
     limited: bool
     """whether there is a `gradient_limit`, and which"""
     limit: float
@@ -104,6 +105,7 @@ def _plan(shape: Shape, dtype: torch.dtype, save: bool, keep_all: bool, trace: b
         write_read=sizes.write_read,
         tanh_key=bool(sizes.tanh_key),
         tanh_add=bool(sizes.tanh_add),
+        relu=bool(sizes.relu),
         limited=limit != math.inf,
         limit=0.0 if limit == math.inf else limit,
         tiny=torch.finfo(dtype).tiny,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from tapehead.ops.controller import ControllerParameters
+from tapehead.ops.controller import ControllerActivation, ControllerParameters
 from tapehead.ops.heads import Activation, HeadParameters, Order
 
 __all__ = ["Addressing", "NTMParameters", "NTMSettings"]
@@ -25,6 +25,8 @@ class NTMSettings(NamedTuple):
     add_activation: Activation
     gradient_limit: float | None = None
     """of the elements of the gradient that flows from a step to the head weights of the one before; None for none"""
+    controller_activation: ControllerActivation = "tanh"
+    """of a feed-forward controller"""
 
     @property
     def num_heads(self) -> int:

@@ -55,7 +55,7 @@ def _step(
 ) -> tuple[Tensor, NTMState, Trace | None]:
     """One step: the controller speaks, the heads move, the memory is read and written."""
     hidden, controller_state = controller_step(
-        projected, state.reads.flatten(1), state.controller, parameters.controller
+        projected, state.reads.flatten(1), state.controller, parameters.controller, settings.controller_activation
     )
 
     heads, erase, add = _speak(hidden, parameters.heads, settings)

@@ -21,6 +21,8 @@ class Sizes(NamedTuple):
     write_read: int
     tanh_key: int
     tanh_add: int
+    relu: int
+    """of a feed-forward controller, in place of tanh"""
     gradient_limit: int
     """the bits of a float64, infinity where there is no limit: the core's fields are integers of 8 bytes"""
     groups: int = 1
@@ -36,6 +38,7 @@ class Sizes(NamedTuple):
             int(settings.order == "write_read"),
             int(settings.key_activation == "tanh"),
             int(settings.add_activation == "tanh"),
+            int(settings.controller_activation == "relu"),
             bits(math.inf if settings.gradient_limit is None else settings.gradient_limit),
         )
 

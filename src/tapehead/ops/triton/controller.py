@@ -65,7 +65,8 @@ def run_layer(
                 tl.store(kept + 4 * s.hidden, cell, mask=inside)
                 tl.store(kept + 5 * s.hidden, squashed, mask=inside)
         else:
-            hidden = tanh(tl.load(sums + i, mask=inside, other=0.0))
+            hidden = tl.load(sums + i, mask=inside, other=0.0)
+            hidden = tl.where(hidden < 0.0, 0.0, hidden) if s.relu else tanh(hidden)
         if layer == s.layers - 1:
             tl.store(output + i, hidden, mask=inside)
         else:
@@ -166,7 +167,8 @@ def layer_backward(
                 made = tl.load(output + i, mask=inside, other=0.0)
             else:
                 made = tl.load(lower + (layer * kept_rows + at) * s.hidden + i, mask=inside, other=0.0)
-            tl.store(to + i, gradient * (1.0 - made * made), mask=inside)
+            through = tl.where(made > 0.0, gradient, 0.0) if s.relu else gradient * (1.0 - made * made)
+            tl.store(to + i, through, mask=inside)
     tl.debug_barrier()
     matrix = weights if layer == 0 else upper_weights + (layer - 1) * depth * s.gates
     product(to, matrix, None, into, False, s.gates, depth, s.product_rows, s.product_columns)
