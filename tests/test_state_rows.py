@@ -213,3 +213,10 @@ def test_an_exported_layer_is_saved_with_its_state_and_trace():
     for (name, one), (other, two) in zip(named_tensors(found), named_tensors(expected), strict=True):
         assert name == other
         torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32])
+@every_layer
+def test_numbers_of_rows_are_of_any_integer_dtype(layer, dtype):
+    state = state_after(layer, batch_size=2)
+    assert_rows(state.rows(torch.tensor([1, 0], dtype=dtype)), rows_of(state)[::-1])

@@ -326,6 +326,8 @@ def _select_rows(state: Any, rows: Rows) -> Any:
         rows = torch.tensor(numbers, dtype=None if numbers else torch.int64, device=state[0].device)
     if isinstance(rows, Tensor) and rows.dim() != 1:
         raise ValueError(f"{owner}: expected rows (K,), one dimension, got {tuple(rows.shape)}.")
+    if isinstance(rows, Tensor) and not rows.is_floating_point() and rows.dtype != torch.bool:
+        rows = rows.to(torch.int64)  # torch takes numbers of uint8 for truth values, and none of 16 bits
     return _map_rows(lambda tensors, dim: tensors[0][(slice(None),) * dim + (rows,)], state)
 
 

@@ -1,5 +1,6 @@
 """Data parallel training: every parameter takes part, and two processes make the step that one makes."""
 
+import copy
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import distributed, multiprocessing
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from tapehead import NTM, Initial
@@ -43,6 +46,29 @@ def test_every_parameter_takes_part_in_a_step(public: Public):
         found = parallel(public.input())
         sum(tensor.square().sum() for _, tensor in named_tensors(found)).backward()
     assert all(parameter.grad is not None for parameter in parallel.parameters())
+
+
+@pytest.mark.parametrize(
+    "public", **by_name([public for public in PUBLIC if public.name in ("LSTM", "MANN-learned", "NTM", "NTM-learned")])
+)
+@pytest.mark.usefixtures("group_of_one")
+def test_a_layer_can_be_sharded(public: Public):
+    layer, input = public.make(dtype=torch.float64), public.input(torch.float64)
+    sharded = fully_shard(copy.deepcopy(layer), mesh=init_device_mesh("cpu", (1,)))
+    for module in (layer, sharded):
+        module(input)[0].square().sum().backward()
+    for (name, one), other in zip(layer.named_parameters(), sharded.parameters(), strict=True):
+        torch.testing.assert_close(other.grad.full_tensor(), one.grad, msg=name)
+
+
+@pytest.mark.parametrize(("part", "kind"), [("cell.heads", ValueError), ("cell", RuntimeError)])
+@pytest.mark.usefixtures("group_of_one")
+def test_a_part_of_a_layer_cannot_be_sharded(part: str, kind: type[Exception]):
+    layer = NTM(3, 4, backend="fused")
+    mesh = init_device_mesh("cpu", (1,))
+    fully_shard(layer.get_submodule(part), mesh=mesh)
+    with pytest.raises(kind, match=r"memory was given back|mixed torch\.Tensor and DTensor"):
+        fully_shard(layer, mesh=mesh)(torch.randn(5, 2, 3))
 
 
 def _layer() -> NTM:

@@ -256,3 +256,12 @@ def test_a_description_that_is_not_one(tmp_path, change, said):
     path.write_text(json.dumps(config))
     with pytest.raises(PretrainedError, match=said):
         tapehead.from_pretrained(tmp_path / "model")
+
+
+def test_another_readout_behind_an_embedding():
+    embedding = ImageEmbedding(18, 4, channels=2, features=3)
+    model = SequenceModel(LSTM(embedding.output_size, 4), 2, embedding).eval()
+    input = torch.randn(5, 2, 18)
+    expected, _ = model(input)
+    model.readout = torch.nn.Sequential(model.readout, torch.nn.Identity())
+    assert torch.equal(model(input)[0], expected)

@@ -276,3 +276,8 @@ def test_a_layer_tells_its_sizes(kind):
     layer = kind(3, 4, memory_size=6, word_size=2, num_layers=2)
     assert (layer.input_size, layer.hidden_size, layer.num_layers) == (3, 4, 2)
     assert (layer.memory_size, layer.word_size) == (6, 2)
+
+
+@pytest.mark.parametrize("module", [ntm, cell, lstm], ids=["NTM", "NTMCell", "LSTM"])
+def test_a_symbolic_trace_is_refused_in_words(module):
+    assert_refused(lambda: torch.fx.symbolic_trace(module), TypeError, "got Proxy")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune, weight_norm
+from torch.nn.utils import parametrizations, prune, weight_norm
 
 from tapehead import NTM
 from tests.cases import by_name
@@ -62,3 +62,19 @@ def test_old_weight_norm(public: Public):
     module.double()
     assert module(input.double())[0].dtype == torch.float64
     module.initial_state(2)
+
+
+@pytest.mark.parametrize(
+    "public", **by_name([public for public in PUBLIC if public.name.startswith(("LSTM", "MANN", "NTM"))])
+)
+def test_a_parametrization_under_autocast(public: Public):
+    module, input = public.make(), public.input()
+    for name, value in list(module.named_parameters()):
+        path, _, own = name.rpartition(".")
+        if value.dim() == 2 and "initial" not in path:
+            parametrizations.orthogonal(module.get_submodule(path), own)
+    expected = loss(module, input)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output, _ = module(input)
+    assert output.dtype == torch.float32
+    torch.testing.assert_close(output.square().sum(), expected)

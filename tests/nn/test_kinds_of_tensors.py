@@ -64,6 +64,19 @@ def test_as_an_argument(machine: type[nn.Module], name: str, place: str) -> None
     torch.testing.assert_close(output("fused", make), output("reference", lambda tensor: tensor * factor))
 
 
+class Named(Tensor):
+    """A subclass whose operations give others of it."""
+
+
+@pytest.mark.parametrize("machine", [NTM, MANN])
+def test_a_call_with_parameters_of_a_subclass_leaves_nothing_behind(machine: type[nn.Module]) -> None:
+    layer, input, _ = layer_and_arguments(machine, "reference")
+    special = {name: value.detach().as_subclass(Named) for name, value in layer.named_parameters()}
+    assert type(functional_call(layer, special, (input,))[0]) is Named
+    output, state = layer(input)
+    assert {type(output), *map(type, state[:4]), *map(type, state.controller)} == {Tensor}
+
+
 @pytest.mark.parametrize("machine", [NTM, MANN])
 @pytest.mark.parametrize("name", KINDS)
 def test_as_a_gradient(machine: type[nn.Module], name: str) -> None:

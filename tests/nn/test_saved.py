@@ -160,3 +160,23 @@ def test_what_is_made_permanent_is_saved(tmp_path):
     model.save_pretrained(tmp_path / "model")
     again = tapehead.from_pretrained(tmp_path / "model")
     assert_equal(again.state_dict(), dict(sorted(model.state_dict().items())))
+
+
+def test_tied_weights_are_not_saved_as_two(tmp_path):
+    model = SequenceModel(NTM(3, 4, num_layers=3), 2)
+    layers = model.core.cell.controller.layers
+    layers[2].weight_hidden = layers[1].weight_hidden
+    with pytest.raises(ValueError, match=r"layers.1.weight_hidden and .*layers.2.weight_hidden, which are one"):
+        model.save_pretrained(tmp_path / "model")
+    layers[2].weight_hidden = nn.Parameter(layers[1].weight_hidden.detach().clone())
+    nn.utils.vector_to_parameters(nn.utils.parameters_to_vector(model.parameters()), model.parameters())  # views of one
+    model.save_pretrained(tmp_path / "model")
+    input = torch.randn(5, 2, 3)
+    assert torch.equal(tapehead.from_pretrained(tmp_path / "model")(input)[0], model(input)[0])
+
+
+def test_a_model_with_another_readout_is_refused_in_words(tmp_path):
+    model = SequenceModel(LSTM(3, 4), 2)
+    model.readout = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    with pytest.raises(ValueError, match=r"^save_pretrained: expected readout.weight .*, got no such tensor"):
+        model.save_pretrained(tmp_path / "model")

@@ -121,3 +121,17 @@ def test_the_ops_themselves_refuse_sizes_that_do_not_fit(
 @pytest.fixture(scope="module")
 def traced_calls() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     return calls_of(problem_of(Case("", {"num_layers": 2})), trace=True)
+
+
+@pytest.mark.parametrize("part", ["cell.heads", "cell.controller"])
+@pytest.mark.usefixtures("no_core")
+def test_a_parameter_whose_memory_was_given_back(part: str):
+    """As fully_shard gives it back after a call of the part that it was told to shard."""
+    layer = NTM(3, 4, memory_size=5, word_size=2, backend="fused")
+
+    def give_back(module: Any, given: Any, parameters: Any) -> None:
+        next(module.parameters()).untyped_storage().resize_(0)
+
+    layer.get_submodule(part).register_forward_hook(give_back)
+    with pytest.raises(ValueError, match=r"whose memory was given back\. .* shard the whole layer"):
+        layer(torch.zeros(6, 2, 3))

@@ -263,3 +263,24 @@ def test_the_rate_once_solved(config, factors):
     found = [solved_factor(config, seen, 100) for seen in (0, 25, 50, 75, 100)]
     assert found == pytest.approx(factors, abs=1e-6)
     assert solved_factor(config, 0, 0) == config.solved_fraction
+
+
+def test_graves_rmsprop_with_a_rate_that_is_a_tensor():
+    parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in ((), (3,), (3, 2))]
+    others = copy.deepcopy(parameters)
+    with_tensor = GravesRMSprop(parameters, learning_rate=torch.tensor(0.1))
+    for optimiser in (with_tensor, GravesRMSprop(others, learning_rate=0.1)):
+        for _ in range(3):
+            for parameter in optimiser.param_groups[0]["params"]:
+                parameter.grad = 2 * parameter.detach() + 1
+            optimiser.step()
+    torch.testing.assert_close(parameters, others)
+
+
+REFUSED = {"learning_rate": [-1e-3, float("nan")], "decay": [-0.1, 1.5], "momentum": [-0.9], "eps": [-1e-4]}
+
+
+@pytest.mark.parametrize(("option", "value"), [(name, value) for name in REFUSED for value in REFUSED[name]])
+def test_graves_rmsprop_refuses_what_would_climb_or_give_nan(option: str, value: float):
+    with pytest.raises(ValueError, match=f"^GravesRMSprop: expected {option} .= [01].*, got {value}"):
+        GravesRMSprop([torch.nn.Parameter(torch.ones(1))], **{option: value})

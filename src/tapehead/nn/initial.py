@@ -169,9 +169,9 @@ class _StartWeights(nn.Module):
     def forward(self, batch_size: int, memory_size: int, like: Tensor) -> Tensor:
         """(B, heads, N), each a distribution."""
         if self.kind == "first_slot":
-            weights = like.new_zeros(batch_size, self.num_heads, memory_size)
-            weights.select(-1, 0).fill_(1)
-            return weights
+            # Nothing in place: what folds the constants of a traced graph would leave the change out.
+            heads = (batch_size, self.num_heads)
+            return torch.cat([like.new_ones(*heads, 1), like.new_zeros(*heads, memory_size - 1)], -1)
         return torch.softmax(self.logits(batch_size, memory_size, like), -1)
 
 
@@ -278,6 +278,7 @@ class _InitialState(nn.Module):
             or options.weights not in ("first_slot", "uniform")
             or options.reads != "constant"
             or options.controller != "zero"
+            or type(like) not in (Tensor, nn.Parameter)  # of a subclass come others of it
             or not is_eager()
         ):
             return self(batch_size, memory_size, like)

@@ -104,7 +104,7 @@ class LSTM(nn.Module):
             batch_size: B; None gives an unbatched state
         """
         check_size("LSTM.initial_state", "batch_size", 1 if batch_size is None else batch_size)
-        state: LSTMState = self.initial(1 if batch_size is None else batch_size, self.lstm.weight_ih_l0)
+        state: LSTMState = self.initial(1 if batch_size is None else batch_size, self._like())
         return state.remove_batch() if batch_size is None else state
 
     def forward(
@@ -129,7 +129,7 @@ class LSTM(nn.Module):
         Raises:
             TypeError, ValueError: an input, state or lengths of the wrong kind, size, dtype or device.
         """
-        like: Tensor = self.lstm.weight_ih_l0  # type: ignore[assignment]
+        like = self._like()
         opened = open_sequence(
             "LSTM", input, lengths, input_size=self.input_size, batch_first=self.batch_first, like=like
         )
@@ -151,15 +151,20 @@ class LSTM(nn.Module):
         output = output.masked_fill(empty, 0)
         return output, LSTMState(*(torch.where(empty, old, new) for old, new in zip(start, new_state, strict=True)))
 
+    def _like(self) -> Tensor:
+        """A parameter that tells dtype and device: a bias, which no parametrization makes a product under autocast."""
+        like: Tensor = self.lstm.bias_ih_l0  # type: ignore[assignment]
+        return like
+
     def _start(self, state: LSTMState | None, batch_size: int, batched: bool) -> LSTMState:
         if state is None:
-            start: LSTMState = self.initial(batch_size, self.lstm.weight_ih_l0)
+            start: LSTMState = self.initial(batch_size, self._like())
             return start
         if not isinstance(state, (LSTMState, tuple)) or len(state) != 2:
             raise TypeError(f"LSTM: expected state to be an LSTMState, got {type(state).__name__}.")
         state = LSTMState(*state)
         shape = (self.num_layers, *((batch_size,) if batched else ()), self.hidden_size)
-        like: Tensor = self.lstm.weight_ih_l0  # type: ignore[assignment]
+        like = self._like()
         check_tensor("LSTM: state", "hidden", state.hidden, shape, like)
         check_tensor("LSTM: state", "cell", state.cell, shape, like)
         return state if batched else state.add_batch()

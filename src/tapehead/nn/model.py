@@ -109,7 +109,7 @@ class SequenceModel(nn.Module):
             lengths,
             input_size=self.embedding.input_size,
             batch_first=getattr(self.core, "batch_first", False),
-            like=self.readout.weight,
+            like=self.embedding.normalisation.weight,
         )
         if opened.packed is not None:
             return opened.packed._replace(data=self.embedding(opened.packed.data))
@@ -159,7 +159,7 @@ class SequenceModel(nn.Module):
         Raises:
             PretrainedError: the folder exists, or cannot be written.
             TypeError: the core or the embedding is not a layer of tapehead.
-            ValueError: the model could not be made again: it is in float16, say, or parametrized.
+            ValueError: the model could not be made again: it is in float16, say, parametrized, or has tied weights.
             ModuleNotFoundError: safetensors is not installed.
 
         >>> import tempfile, torch, tapehead
@@ -177,7 +177,8 @@ class SequenceModel(nn.Module):
             "task": None if task is None else dict(task),
             "provenance": None if provenance is None else dict(provenance),
         }
-        tensors, dtype = self.state_dict(), self.readout.weight.dtype
+        tensors = self.state_dict()
+        dtype = tensors.get("readout.weight", next(iter(tensors.values()))).dtype
         check_dtype("save_pretrained", dtype)
         check_same(tensors, _described(Path(folder), described, dtype).state_dict())
         pretrained.write_folder(Path(folder), config, tensors)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from tapehead.nn.checks import check_size, check_tensor
-from tapehead.nn.precision import own_dtype, under_autocast
+from tapehead.nn.precision import outside_autocast, own_dtype, under_autocast
 from tapehead.nn.sequences import Opened, open_sequence
 from tapehead.states import LSTMState
 
@@ -25,10 +25,10 @@ __all__ = [
 
 def run_step(cell: Any, input: Tensor, state: Any) -> tuple[Tensor, Any]:
     """One step of a cell: (B, D) -> (B, output_size) and the new state; (D,) unbatched."""
-    owner, parameters = type(cell).__name__, cell._parameters_of_call()
+    owner, parameters = type(cell).__name__, _parameters_of(cell, input)
     like = parameters.heads.weight
     batched = not isinstance(input, Tensor) or input.dim() != 1
-    if under_autocast(like):
+    if isinstance(input, Tensor) and under_autocast(like):
         input = own_dtype(input, like)
     check_tensor(owner, "input", input, ("B", cell.input_size) if batched else (cell.input_size,), like)
     steps = (input if batched else input.unsqueeze(0)).unsqueeze(0)
@@ -47,7 +47,7 @@ def run_sequence(
         the form of the input, output (T, B, output_size), the new state in the form of the input, the trace or None
     """
     cell = layer.cell
-    parameters = cell._parameters_of_call()
+    parameters = _parameters_of(cell, input)
     like = parameters.heads.weight
     opened = open_sequence(
         type(layer).__name__,
@@ -60,6 +60,15 @@ def run_sequence(
     start = cell._start(state, opened.input.shape[1], opened.batched, like)
     output, new_state, shown = cell._run(opened.input, start, parameters, lengths=opened.lengths, trace=trace)
     return opened, output, new_state if opened.batched else new_state.remove_batch(), shown
+
+
+def _parameters_of(cell: Any, input: Any) -> Any:
+    """The parameters of a call: autocast does not reach into a parametrization that makes them either."""
+    data = input.data if isinstance(input, PackedSequence) else input
+    if isinstance(data, Tensor) and under_autocast(data):
+        with outside_autocast(data):
+            return cell._parameters_of_call()
+    return cell._parameters_of_call()
 
 
 def initial_state(cell: Any, batch_size: int | None, memory_size: int | None) -> Any:

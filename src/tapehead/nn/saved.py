@@ -146,11 +146,20 @@ def dtype_of(path: Path, tensors: Mapping[str, Tensor]) -> torch.dtype:
 
 
 def check_same(tensors: Mapping[str, Tensor], again: Mapping[str, Tensor]) -> None:
-    """Raise unless a model's tensors are those of the model that is made again, but for their values.
+    """Raise unless a model's tensors are those of the model that is made again, but for their values, and none is tied.
 
     Raises:
-        ValueError: a name, shape or dtype is another.
+        ValueError: a name, shape or dtype is another, or two tensors are one.
     """
+    places: dict[Any, str] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        other = places.setdefault(place, name) if tensor.numel() and not tensor.is_meta else name
+        if other != name:
+            raise ValueError(
+                f"save_pretrained: expected tensors of their own, got {other} and {name}, which are one. The "
+                "model that is made again has two: give it a copy, or save the state_dict with torch.save."
+            )
     have, wanted = ({name: _kind(tensor) for name, tensor in one.items()} for one in (tensors, again))
     for name in [*wanted, *have]:
         if wanted.get(name) != have.get(name):

@@ -77,6 +77,8 @@ def open_sequence(
         TypeError: something is not a tensor of the right kind.
         ValueError: a shape, dtype, device or length does not fit.
     """
+    if not isinstance(input, (Tensor, PackedSequence)):
+        raise TypeError(f"{owner}: expected input to be a Tensor or a PackedSequence, got {type(input).__name__}.")
     if under_autocast(like):  # what comes from other layers is in autocast's dtype, but recurrences are not
         if isinstance(input, PackedSequence):
             input = input._replace(data=own_dtype(input.data, like))
@@ -90,8 +92,6 @@ def open_sequence(
         check_tensor(owner, "the data of the PackedSequence", input.data, ("steps", input_size), like)
         padded, packed_lengths = pad_packed_sequence(input)
         return Opened(padded, packed_lengths.to(padded.device), True, batch_first, input)
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{owner}: expected input to be a Tensor or a PackedSequence, got {type(input).__name__}.")
     batched = input.dim() != 2
     shape = (("B", "T") if batch_first else ("T", "B")) if batched else ("T",)
     check_tensor(owner, "input", input, (*shape, input_size), like)

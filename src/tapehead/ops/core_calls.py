@@ -117,6 +117,11 @@ def checked(op: str, checks: Iterable[Check], tensors: Iterable[Tensor | None], 
                 tensor = tensor.contiguous()
             if tensor.is_neg() or tensor._is_zerotensor():  # then its numbers are not what its memory holds
                 tensor = tensor.clone()
+            if numbers and tensor.untyped_storage().nbytes() == 0:
+                raise ValueError(
+                    f"tapehead::{op}: expected {name} with its numbers, got a tensor whose memory was given back. "
+                    "Where fully_shard gave it back, shard the whole layer instead of its parts."
+                )
         found.append(tensor)
     return found
 

@@ -50,7 +50,7 @@ class GravesRMSprop(torch.optim.Optimizer):
     (models, ...).
 
     Raises:
-        ValueError: a group with a `learning_rate`; in `step`, a sparse gradient.
+        ValueError: an option below 0, a decay above 1, a group with a `learning_rate`; in `step`, a sparse gradient.
 
     >>> weight = torch.nn.Parameter(torch.ones(1))
     >>> weight.grad = torch.ones(1)
@@ -69,6 +69,12 @@ class GravesRMSprop(torch.optim.Optimizer):
         eps: float = 1e-4,
         weight_decay: float = 0.0,
     ) -> None:
+        options = {"learning_rate": learning_rate, "decay": decay, "momentum": momentum, "eps": eps}
+        for name, value in {**options, "weight_decay": weight_decay}.items():
+            if not isinstance(value, Tensor) and not value >= 0:
+                raise ValueError(f"GravesRMSprop: expected {name} >= 0, got {value}.")
+        if decay > 1:
+            raise ValueError(f"GravesRMSprop: expected decay <= 1, of running means, got {decay}.")
         defaults = {
             "lr": learning_rate,
             "decay": decay,
@@ -146,7 +152,9 @@ def _update(
 
 
 def in_rows(numbers: Tensor, parameters: list[Tensor]) -> list[Tensor]:
-    """Numbers (models,) as factors of parameters (models, ...)."""
+    """Numbers (models,) as factors of parameters (models, ...), or one number as that of any."""
+    if not numbers.dim():
+        return [numbers] * len(parameters)
     return [numbers.view(-1, *[1] * (parameter.dim() - 1)) for parameter in parameters]
 
 

@@ -96,7 +96,7 @@ class _Limited(torch.autograd.Function):
 
     @staticmethod
     def forward(tensor: Tensor, limit: float) -> Tensor:
-        return tensor.view_as(tensor)
+        return tensor.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
@@ -108,7 +108,7 @@ class _Limited(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        return tangent.view_as(tangent)
+        return tangent.clone()
 
 
 def _speak(hidden: Tensor, parameters: HeadParameters, settings: NTMSettings) -> tuple[Heads, Tensor, Tensor]:
