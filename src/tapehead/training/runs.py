@@ -195,9 +195,17 @@ class Run:
         """Where the checkpoint after so many sequences goes."""
         return self.checkpoints / f"sequences-{sequences:010d}.ckpt"
 
+    def latest_checkpoints(self) -> list[Path]:
+        """Those that are named by their sequences, the latest one last."""
+        return sorted(
+            path
+            for path in self.checkpoints.glob("sequences-*.ckpt")
+            if path.stem.removeprefix("sequences-").isdecimal()
+        )
+
     def latest_checkpoint(self) -> Path | None:
         """The one after the most sequences, where there is one."""
-        return max(self.checkpoints.glob("sequences-*.ckpt"), default=None)
+        return max(self.latest_checkpoints(), default=None)
 
     def last_checkpoint(self) -> Path:
         """The latest checkpoint.
@@ -228,7 +236,7 @@ class Run:
         if checkpoint != latest:
             with replacing(latest) as file:
                 file.write(checkpoint.read_bytes())
-        for path in self.checkpoints.glob("sequences-*.ckpt"):
+        for path in self.latest_checkpoints():
             if path.name > latest.name:
                 path.unlink(missing_ok=True)  # another node of a distributed run may have done so
         return latest
