@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tapehead.errors import Interrupted, RunError
 from tapehead.files import replacing
+from tapehead.program import typed
 from tapehead.training.runs import Run
 
 __all__ = ["GracefulStop", "SavingStop", "WholeCheckpoints", "model_checkpoints"]
@@ -36,7 +37,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             kept = sorted(other.name for other in path.parent.glob("*.ckpt"))
             advice = "No checkpoint was written before. Make room, then start the run again under another name."
             if kept:
-                advice = f"Kept: {', '.join(kept)}. Make room, then go on with --resume {path.parent.parent}"
+                advice = f"Kept: {', '.join(kept)}. Make room, then go on with --resume {typed(path.parent.parent)}"
             raise RunError(f"{path}: cannot be written: {error}. {advice}") from error
 
 
