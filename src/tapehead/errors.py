@@ -16,7 +16,6 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "did_you_mean",
-    "is_out_of_memory",
 ]
 
 
