@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import tapehead
-from tapehead.errors import TapeheadError, UnknownNameError, did_you_mean
+from tapehead.errors import TapeheadError, UnknownNameError, did_you_mean, is_out_of_memory
 
 __all__ = ["main"]
 
 MISSING = 'This needs {name}, which is not installed. Install it with: pip install "tapehead[{extras}]"'
+
+NO_ROOM = "Out of memory: {error} Take fewer or shorter sequences at a time, or a memory of fewer slots."
 
 EXTRAS = {
     **dict.fromkeys(
@@ -61,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TapeheadError as error:
         return _fail(str(error), error.exit_status)
     except Exception as error:
+        if is_out_of_memory(error):
+            return _fail(NO_ROOM.format(error=" ".join(str(error).split("\n")[0].split())), 1)
         # Lightning's own word for options that do not go together; known only once Lightning is imported.
         if type(error).__name__ != "MisconfigurationException":
             raise

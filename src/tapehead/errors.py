@@ -96,3 +96,15 @@ class Interrupted(TapeheadError):
     """The user stopped a run; the message says whether it is saved, and how to go on."""
 
     exit_status = 130
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is torch's or Python's of a machine or a GPU without room for a tensor.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."))
+    True
+    """
+    # torch's own class of it is known only once torch is imported; on the CPU it is a RuntimeError like others.
+    return isinstance(error, MemoryError) or any(
+        text in str(error) for text in ("can't allocate memory", "not enough memory", "out of memory")
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from tapehead.errors import UsageError
 from tapehead.tasks import TASKS
 
-__all__ = ["TAPEHEAD", "command_of", "program_of"]
+__all__ = ["TAPEHEAD", "command_of", "program_of", "typed"]
 
 TAPEHEAD = ("-m", "tapehead")
 """Python's words that start tapehead itself."""
@@ -48,3 +48,12 @@ def command_of(task: str) -> str:
     if words == TAPEHEAD:
         return "tapehead"
     return shlex.join(["python", *(words if words[0] == "-m" else [sys.argv[0]])])
+
+
+def typed(path: str | Path) -> str:
+    """A path as a user types it in a command: quoted where a shell would split it, and never an option.
+
+    >>> typed("runs/mine"), typed("my run"), typed("-run")
+    ('runs/mine', "'my run'", './-run')
+    """
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))

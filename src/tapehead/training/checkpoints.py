@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from tapehead.errors import Interrupted, RunError
 from tapehead.files import replacing
+from tapehead.program import typed
 from tapehead.training.runs import Run
 
 __all__ = ["GracefulStop", "SavingStop", "WholeCheckpoints", "model_checkpoints"]
@@ -35,46 +37,89 @@ class WholeCheckpoints(TorchCheckpointIO):
             kept = sorted(other.name for other in path.parent.glob("*.ckpt"))
             advice = "No checkpoint was written before. Make room, then start the run again under another name."
             if kept:
-                advice = f"Kept: {', '.join(kept)}. Make room, then go on with --resume {path.parent.parent}"
+                advice = f"Kept: {', '.join(kept)}. Make room, then go on with --resume {typed(path.parent.parent)}"
             raise RunError(f"{path}: cannot be written: {error}. {advice}") from error
 
 
 class _Kept(ModelCheckpoint):
-    """Lightning's, but a run may go on that keeps fewer of them than before."""
+    """Lightning's; what counts for a run that goes on is what its folder holds, not what a checkpoint says of that.
+
+    A checkpoint is written before the best one of the same validation, and its run may have been moved since.
+
+    Args:
+        run: whose checkpoints they are
+        options: Lightning's
+    """
+
+    def __init__(self, run: Run, **options: Any) -> None:
+        super().__init__(
+            dirpath=run.checkpoints, auto_insert_metric_name=False, enable_version_counter=False, **options
+        )
+        self.run = run
 
     @property
     def state_key(self) -> str:
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        if 0 < self.save_top_k <= len(self.best_k_models):  # Lightning looks there for which to replace
-            worst = min if self.mode == "max" else max
-            self.kth_best_model_path = worst(self.best_k_models, key=self.best_k_models.__getitem__)
+        self.best_k_models = found = self.found()
+        if found:
+            best, worst = (max, min) if self.mode == "max" else (min, max)
+            self.best_model_path = best(found, key=found.__getitem__)
+            self.kth_best_model_path = worst(found, key=found.__getitem__)  # Lightning looks there for which to replace
+            self.best_model_score, self.kth_value = found[self.best_model_path], found[self.kth_best_model_path]
+
+    def found(self) -> dict[str, torch.Tensor]:
+        """The checkpoints in the folder that compete with new ones, each with what they compete in."""
+        raise NotImplementedError
+
+    def named(self, path: Path) -> str:
+        """What Lightning calls a checkpoint of the run."""
+        return os.path.join(str(self.dirpath), path.name)
+
+
+class _Latest(_Kept):
+    """The checkpoints after the most sequences; those that a stop has saved, or that were gone on from, among them."""
+
+    def found(self) -> dict[str, torch.Tensor]:
+        paths = self.run.latest_checkpoints()[-self.save_top_k :]
+        return {self.named(path): torch.tensor(float(path.stem.removeprefix("sequences-"))) for path in paths}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        self._forget(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        self._forget(trainer)
+
+    def _forget(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            for path in self.run.latest_checkpoints()[: -self.save_top_k]:
+                path.unlink(missing_ok=True)
+
+
+class _Best(_Kept):
+    """The checkpoint of the best validation."""
+
+    def found(self) -> dict[str, torch.Tensor]:
+        path = self.run.checkpoints / "best.ckpt"
+        with contextlib.suppress(RunError):  # none, or a damaged one, which the next validation replaces
+            states = self.run.load_checkpoint(path).get("callbacks", {})
+            score = states.get(self.state_key, {}).get("best_model_score")
+            if isinstance(score, torch.Tensor):
+                return {self.named(path): score}
+        return {}
 
 
 def model_checkpoints(run: Run, keep_last: int, *, validating: bool) -> list[Callback]:
     """The callbacks that keep the latest checkpoints, and, where the run validates, the best one."""
-    latest = _Kept(
-        dirpath=run.checkpoints,
-        filename="sequences-{sequences:010.0f}",
-        auto_insert_metric_name=False,
-        monitor="sequences",
-        mode="max",
-        save_top_k=keep_last,
-        enable_version_counter=False,
+    latest = _Latest(
+        run, filename="sequences-{sequences:010.0f}", monitor="sequences", mode="max", save_top_k=keep_last
     )
     if not validating:
         return [latest]
-    best = _Kept(
-        dirpath=run.checkpoints,
-        filename="best",
-        monitor="selection",
-        mode="min",
-        save_top_k=1,
-        enable_version_counter=False,
-    )
-    return [latest, best]
+    return [latest, _Best(run, filename="best", monitor="selection", mode="min", save_top_k=1)]
 
 
 class GracefulStop(Callback):

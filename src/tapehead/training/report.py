@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tapehead.errors import UsageError
+from tapehead.errors import RunError, UsageError
 from tapehead.tasks import Measure, Size, Task
 from tapehead.training.capacity import check_memory_size, memory_to_use
 from tapehead.training.evaluate import evaluate
@@ -94,7 +94,7 @@ def evaluate_run(
         what `evaluation.json` holds
 
     Raises:
-        RunError: the run is missing or damaged.
+        RunError: the run is missing or damaged, or cannot be written.
         PretrainedError: the exported folder is.
         UsageError: a length, a count or a memory size that cannot be.
     """
@@ -119,13 +119,18 @@ def evaluate_run(
         table.add_row(name, *(written(score) for written in columns.values()))
     console.print(table)
     if trained.run is not None:
-        write_json(trained.path / "evaluation.json", results)
         scored = trained.run.best_checkpoint().name
         if scored != "best.ckpt":
             console.print(f"This is {scored}, its latest checkpoint: it has no best.ckpt.", style="dim", markup=False)
     for name, score in results["lengths"].items():
         if "instances" in score:
             console.print(_instance_table(name, score["instances"]))
+    if trained.run is not None:
+        try:
+            write_json(trained.path / "evaluation.json", results)
+        except OSError as error:
+            path = trained.path / "evaluation.json"
+            raise RunError(f"{path}: cannot be written: {error.strerror}. The scores are printed, not kept.") from error
     return results
 
 

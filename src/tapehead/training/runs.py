@@ -30,6 +30,7 @@ import tapehead
 from tapehead.errors import RunError, UsageError
 from tapehead.files import lock_folder, replacing
 from tapehead.nn import SequenceModel
+from tapehead.program import typed
 from tapehead.training.arguments import config_from_dict, config_to_dict
 from tapehead.training.config import RunConfig
 
@@ -95,7 +96,7 @@ class Run:
     def check_new(self) -> None:
         """Raise RunError if the folder exists."""
         if self.path.exists():
-            go_on = f", or go on with the run in it: --resume {self.path}" if self.config_path.is_file() else "."
+            go_on = f", or go on with the run in it: --resume {typed(self.path)}" if self.config_path.is_file() else "."
             raise RunError(
                 f"{self.path}: exists, and a run is never overwritten. Name another folder with --out{go_on}"
             )
@@ -195,9 +196,17 @@ class Run:
         """Where the checkpoint after so many sequences goes."""
         return self.checkpoints / f"sequences-{sequences:010d}.ckpt"
 
+    def latest_checkpoints(self) -> list[Path]:
+        """Those that are named by their sequences, the latest one last."""
+        return sorted(
+            path
+            for path in self.checkpoints.glob("sequences-*.ckpt")
+            if path.stem.removeprefix("sequences-").isdecimal()
+        )
+
     def latest_checkpoint(self) -> Path | None:
         """The one after the most sequences, where there is one."""
-        return max(self.checkpoints.glob("sequences-*.ckpt"), default=None)
+        return max(self.latest_checkpoints(), default=None)
 
     def last_checkpoint(self) -> Path:
         """The latest checkpoint.
@@ -228,7 +237,7 @@ class Run:
         if checkpoint != latest:
             with replacing(latest) as file:
                 file.write(checkpoint.read_bytes())
-        for path in self.checkpoints.glob("sequences-*.ckpt"):
+        for path in self.latest_checkpoints():
             if path.name > latest.name:
                 path.unlink(missing_ok=True)  # another node of a distributed run may have done so
         return latest
@@ -263,6 +272,8 @@ class Run:
         except Exception as error:  # torch raises whatever its unpickler and zip reader raise
             others = [other.name for other in sorted(self.checkpoints.glob("*.ckpt")) if other != path]
             hint = f" Others in the folder: {', '.join(others)}." if others else ""
+            if others and to_go_on:
+                hint += f" Go back to one of them with --from, such as --from {Path(others[-1]).stem}."
             raise RunError(f"{path}: damaged, it cannot be read ({type(error).__name__}).{hint}") from error
         found = contents if isinstance(contents, dict) else {}
         wanted = PARTS if to_go_on else {"state_dict": dict}

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError
-from tapehead.program import command_of
+from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError, is_out_of_memory
+from tapehead.program import command_of, typed
 from tapehead.training import trainer as trainers
 from tapehead.training.arguments import check_names, find_recipe, model_to_train, parse
 from tapehead.training.bar import RunConsole
@@ -72,8 +72,9 @@ def train(
             fit(prepared)
             finish(prepared)
             say_what_next(prepared)
-        except DataError:
-            forget(prepared)
+        except (DataError, RuntimeError) as error:
+            if isinstance(error, DataError) or is_out_of_memory(error):
+                forget(prepared)
             raise
         finally:
             prepared.run.release()
@@ -165,8 +166,14 @@ def begin(prepared: Prepared, facts: dict[str, Any] | None = None) -> None:
         if run.latest_checkpoint() != prepared.latest:
             raise RunError(f"{run.path}: another `tapehead train` has gone on with it since. Repeat the command.")
         if not prepared.ended:
-            prepared.checkpoint = run.go_back(prepared.checkpoint, prepared.before)
-            run.reopen(config)
+            try:
+                prepared.checkpoint = run.go_back(prepared.checkpoint, prepared.before)
+                run.reopen(config)
+            except OSError as error:
+                raise RunError(
+                    f"{run.path}: cannot be written: {error.strerror}. A run goes on in its own folder; a copy of it "
+                    "goes on as well."
+                ) from error
     warn_of_training_memories(prepared.module.model.core, config)
 
 
@@ -270,7 +277,7 @@ def fit(prepared: Prepared) -> None:
         if not any(isinstance(callback, SavingStop) for callback in trainer.callbacks):
             raise Interrupted("Stopped; nothing is saved, because checkpoints are turned off.") from None
         raise Interrupted(
-            f"Stopped and saved. Go on with: {command_of(prepared.config.task_name)} train --resume {run.path}"
+            f"Stopped and saved. Go on with: {command_of(prepared.config.task_name)} train --resume {typed(run.path)}"
         ) from None
     except SystemExit:  # Lightning's way out of a second Ctrl-C
         raise Interrupted("Stopped at once.") from None
@@ -322,19 +329,23 @@ def finish(prepared: Prepared) -> None:
         console.print(f"[bold]{ended}[/] after {progress.sequences:,} sequences. Latest validation: {found}.")
     if before and progress.sequences == before:
         more = "add --training.stop_when_solved false" if progress.finished else "name more: --training.sequences"
-        if 0 <= prepared.trainer.max_steps <= prepared.trainer.global_step:
-            more = "raise --trainer.max_steps"
+        trainer = prepared.trainer
+        if not module.has_ended():  # one of Lightning's own limits
+            limits = {"max_steps": trainer.global_step, "max_epochs": trainer.current_epoch}
+            reached = (name for name, now in limits.items() if 0 <= (getattr(trainer, name) or -1) <= now)
+            more = f"raise --trainer.{next(reached, 'max_time')}"
         console.print(f"Nothing was left to train. To go on, {more}.")
     console.print(f"Run: {run.path}", markup=False)
 
 
 def say_what_next(prepared: Prepared) -> None:
     """The commands that look at a run, for whoever has just trained their first one."""
-    if not prepared.trainer.is_global_zero:
-        return
-    program, path = command_of(prepared.config.task_name), shlex.quote(str(prepared.run.path))
-    console = RunConsole(highlight=False, soft_wrap=True, markup=False)
-    console.print(f"Next: {program} evaluate {path}\n      {program} plot {path}")
+    run = prepared.run
+    if not prepared.trainer.is_global_zero or not any(run.checkpoints.glob("*.ckpt")):
+        return  # it was told to save nothing
+    commands = ["evaluate", "plot"] if (run.logs / "csv").is_dir() else ["evaluate"]
+    program, console = command_of(prepared.config.task_name), RunConsole(highlight=False, soft_wrap=True, markup=False)
+    console.print("Next: " + "\n      ".join(f"{program} {command} {typed(run.path)}" for command in commands))
 
 
 class _Noise(logging.Filter):

@@ -89,6 +89,8 @@ def build(config: RunConfig, options: dict[str, Any], run: Run) -> tuple[Trainer
     except (TypeError, ValueError) as error:
         kinds = option_kinds(config.task_name, config.model_name, trainer=False)
         raise UsageError(with_option(str(error), kinds)) from error
+    if trainer.precision == "64-true":
+        module.double()  # Lightning does so only after it has read a checkpoint, which float32 would round
     return trainer, module
 
 
