@@ -8,11 +8,15 @@ import re
 import shlex
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tapehead.cli import _build_parser, main
+from tapehead.studies.folder import StudyFolder
+from tapehead.studies.making import make_plan
+from tapehead.studies.study import _command
 from tapehead.training.runs import Run
 from tests.studies.tiny_study import (
     LONG,
@@ -199,6 +203,15 @@ def test_ctrl_c_saves_every_run_and_the_command_it_names_goes_on(tmp_path, capsy
     assert main(again) == 0
     assert Run.open(run).summary()["sequences"] == 700
     assert (folder / "ntm-seed1" / "summary.json").is_file()
+
+
+def test_the_command_that_goes_on_is_the_same_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("-wide.yaml").write_text("model:\n  hidden_size: 9\n")
+    words = ["--models", "./-wide.yaml", "--seeds", "1", "--no-evaluation"]
+    plan = make_plan("copy", ["-wide.yaml"], seeds=1, evaluate=False)
+    command = _command(plan, StudyFolder("-mine"), None, 1, "joblib", None, together=False, band=True)
+    assert command == shlex.join(["tapehead", "study", "copy", *words[:4], "--out", "./-mine", "--band", words[-1]])
 
 
 def test_only_one_study_at_a_time_works_in_a_folder(finished, capsys):
