@@ -133,6 +133,15 @@ def test_further_seeds_and_models_extend_a_study(finished, tmp_path, in_process)
     assert yaml.safe_load((folder / "study.yaml").read_text())["seeds"] == 3
 
 
+def test_a_study_without_scores_is_scored_later(tmp_path, in_process):
+    words = ["--models", "ntm", "--seeds", "1", "--workers", "1"]
+    assert study(tmp_path / "study", *words, "--no-evaluation") == 0
+    assert study(tmp_path / "study", *words, *SCORED) == 0
+    assert [words[0] for words in in_process] == ["train", "evaluate"]
+    (run,) = json.loads((tmp_path / "study" / "results.json").read_text())["runs"]
+    assert run["scores"].keys() == {"3", "5"}
+
+
 def test_scores_follow_a_training_that_went_on(finished, tmp_path, in_process):
     folder = shutil.copytree(finished, tmp_path / "study")
     assert main(["train", "--resume", str(folder / "ntm-seed0"), "--training.sequences", "64"]) == 0
