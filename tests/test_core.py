@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import tapehead
 from tapehead import BackendError, core
 
 FOLDER = Path(core.__file__).parent
@@ -159,3 +161,14 @@ def test_import_does_not_load_it():
     script = "import tapehead; from tapehead import core; print(core._load.cache_info().currsize)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "0"
+
+
+@needs_core
+@pytest.mark.parametrize("variable", ["TAPEHEAD_ISA", "TAPEHEAD_CORE"])
+def test_a_wish_that_is_refused_is_not_passed_over(fresh, variable):
+    fresh.setenv(variable, "sse9")
+    assert core.wish_refused().startswith(f"{variable}: expected")
+    for backend in ("auto", "fused"):
+        with pytest.raises(BackendError, match=f"{variable}: expected .*sse9"):
+            tapehead.NTM(3, 4, backend=backend)(torch.zeros(2, 1, 3))
+    tapehead.NTM(3, 4, backend="reference")(torch.zeros(2, 1, 3))

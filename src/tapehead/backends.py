@@ -3,7 +3,7 @@
 `"reference"` is the paper's equations as a plain loop in torch, on any device; it defines what is correct.
 `"fused"` runs a whole sequence in one call: C++ on CPU tensors, Triton on CUDA tensors.
 `"auto"` takes the first of `fused`, `reference` that can run and that it does not pass over. An explicit choice never
-falls back: it raises `BackendError` with every reason.
+falls back: it raises `BackendError` with every reason. Nor does "auto" where TAPEHEAD_ISA or TAPEHEAD_CORE is invalid.
 
 Every implementation answers one question, *why can you not run this?*, with a tuple of sentences; empty means it can.
 A new one is a row in `_IMPLEMENTATIONS`. What can run but is not proved on the device yet, `passed_over` tells.
@@ -118,6 +118,11 @@ def _constant(function: Callable[..., Any]) -> Callable[..., Any]:
 @_constant
 def _core_is_missing() -> tuple[str, ...]:
     return core.why_not()
+
+
+@_constant
+def _wish_refused() -> str | None:
+    return core.wish_refused()
 
 
 def triton_version() -> str | None:
@@ -242,6 +247,8 @@ def choose(backend: str, request: Request) -> str:
     refusals = []
     for candidate in candidates:
         reasons = why_not(candidate, request)
+        if reasons and candidate == "fused" and request.device.type == "cpu" and (wish := _wish_refused()):
+            raise BackendError(f"backend {backend!r} cannot run {request.op}: {wish}")
         if not reasons and backend == "auto":
             reasons = passed_over(candidate, request)
         if not reasons:

@@ -92,7 +92,20 @@ class _Parser(argparse.ArgumentParser):
             message = f"{found[1]}: expected a whole number, got {found[2].strip(chr(39))}."
             if self.prog.endswith("evaluate") and found[1] in ("--lengths", "--repeats"):
                 message += f" What follows {found[1]} is read as numbers: name the runs first."
+        elif found := re.match(r"argument (\S+): (expected .*)", message):
+            message = f"{found[1]}: {found[2]}"
         super().error(message)
+
+
+def _count(text: str) -> int:
+    """A length, a size or a number of sequences: one that torch can count to."""
+    value = int(text)
+    if abs(value) >= 2**31:
+        raise argparse.ArgumentTypeError(f"expected less than {2**31:,}, got {text}.")
+    return value
+
+
+_count.__name__ = "int"  # for argparse's message of what is none
 
 
 def _fail(message: str, status: int) -> int:
@@ -140,11 +153,13 @@ def _build_parser() -> _Parser:
     )
     evaluate.add_argument("runs", metavar="RUN", nargs="+", help=f"folder of a run, {OR_PRETRAINED}")
     evaluate.add_argument(
-        "--lengths", type=int, nargs="+", metavar="L", help="of the sequences; associative recall: how many items"
+        "--lengths", type=_count, nargs="+", metavar="L", help="of the sequences; associative recall: how many items"
     )
-    evaluate.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
-    evaluate.add_argument("--memory-size", type=int, metavar="N", help="slots (default: as trained, or more if needed)")
-    evaluate.add_argument("--sequences", type=int, metavar="K", help="of each length (default: the task's own)")
+    evaluate.add_argument("--repeats", type=_count, nargs="+", metavar="R", help="repeat copy: how often to repeat")
+    evaluate.add_argument(
+        "--memory-size", type=_count, metavar="N", help="slots (default: as trained, or more if needed)"
+    )
+    evaluate.add_argument("--sequences", type=_count, metavar="K", help="of each length (default: the task's own)")
     evaluate.add_argument("--seed", type=int, default=0, help="of the sequences (default 0)")
     evaluate.set_defaults(run=_evaluate)
 
@@ -154,9 +169,11 @@ def _build_parser() -> _Parser:
     plot.add_argument(
         "runs", metavar="RUN", nargs="+", help=f"folder of a run, {OR_PRETRAINED}; runs give mean and deviation"
     )
-    plot.add_argument("--length", type=int, metavar="L", help="of the sequence drawn (default: the longest trained on)")
-    plot.add_argument("--repeats", type=int, metavar="R", help="repeat copy: how often to repeat it")
-    plot.add_argument("--memory-size", type=int, metavar="N", help="slots (default: as trained, or more if needed)")
+    plot.add_argument(
+        "--length", type=_count, metavar="L", help="of the sequence drawn (default: the longest trained on)"
+    )
+    plot.add_argument("--repeats", type=_count, metavar="R", help="repeat copy: how often to repeat it")
+    plot.add_argument("--memory-size", type=_count, metavar="N", help="slots (default: as trained, or more if needed)")
     plot.add_argument("--seed", type=int, default=0, help="of the sequence drawn (default 0)")
     plot.add_argument("--animate", action="store_true", help="also make a GIF of the memory at work, step by step")
     plot.add_argument("--out", metavar="DIR", help="where the pictures go (default: RUN/plots, or NAME-plots here)")
@@ -225,12 +242,14 @@ def _add_study(commands: Any) -> None:
     where.add_argument("--address", metavar="ADDRESS", help="of the cluster: auto (the default), HOST:PORT, or local")
     scored = study.add_argument_group("how each run is scored, and drawn")
     scored.add_argument("--no-evaluation", action="store_true", help="only train")
-    scored.add_argument("--lengths", type=int, nargs="+", metavar="L", help="to evaluate at (default: the task's own)")
-    scored.add_argument("--repeats", type=int, nargs="+", metavar="R", help="repeat copy: how often to repeat")
     scored.add_argument(
-        "--memory-size", type=int, metavar="N", help="slots of models with a memory (default: as for evaluate)"
+        "--lengths", type=_count, nargs="+", metavar="L", help="to evaluate at (default: the task's own)"
     )
-    scored.add_argument("--sequences", type=int, metavar="K", help="to evaluate, of each length")
+    scored.add_argument("--repeats", type=_count, nargs="+", metavar="R", help="repeat copy: how often to repeat")
+    scored.add_argument(
+        "--memory-size", type=_count, metavar="N", help="slots of models with a memory (default: as for evaluate)"
+    )
+    scored.add_argument("--sequences", type=_count, metavar="K", help="to evaluate, of each length")
     scored.add_argument("--band", action="store_true", help="draw mean and deviation, not every seed and the median")
     study.set_defaults(run=_study)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tapehead.errors import BackendError
 
-__all__ = ["isa", "isas_built", "library", "path", "why_not"]
+__all__ = ["isa", "isas_built", "library", "path", "why_not", "wish_refused"]
 
 NAME = "_core.dll" if sys.platform == "win32" else "_core.so"
 
@@ -65,6 +65,11 @@ def library() -> ctypes.CDLL:
 def why_not() -> tuple[str, ...]:
     """Every reason why the core cannot be used; empty when it can."""
     return _load()[1]
+
+
+def wish_refused() -> str | None:
+    """Why the core cannot be as TAPEHEAD_ISA or TAPEHEAD_CORE asks; None where it is, or where neither is to blame."""
+    return next((reason for reason in why_not() if reason.startswith("TAPEHEAD_")), None)
 
 
 def isa() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tapehead.errors import UsageError
 from tapehead.tasks import TASKS
 
-__all__ = ["TAPEHEAD", "command_of", "program_of", "typed"]
+__all__ = ["TAPEHEAD", "command_of", "program_of", "typed", "unlike_option"]
 
 TAPEHEAD = ("-m", "tapehead")
 """Python's words that start tapehead itself."""
@@ -56,4 +56,13 @@ def typed(path: str | Path) -> str:
     >>> typed("runs/mine"), typed("my run"), typed("-run")
     ('runs/mine', "'my run'", './-run')
     """
-    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))
+    return shlex.quote(unlike_option(path))
+
+
+def unlike_option(path: str | Path) -> str:
+    """A path as a word of a command, which is never taken for an option.
+
+    >>> unlike_option("my run"), unlike_option("-run")
+    ('my run', './-run')
+    """
+    return f"./{path}" if str(path).startswith("-") else str(path)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tapehead.cli import main
+from tapehead.files import lock_folder
 from tapehead.studies import one_process
 from tapehead.studies.folder import StudyFolder
 from tapehead.studies.worker import Order
@@ -143,3 +144,24 @@ def test_only_on_this_machine(tmp_path, capsys, words):
     assert study(tmp_path / "study", "--together", *words) == 2
     assert "--together: expected only with --backend joblib" in capsys.readouterr().err
     assert not (tmp_path / "study").exists()
+
+
+def test_a_run_that_another_process_trains_dies_and_the_others_go_on(tmp_path, here):
+    folder = tmp_path / "study"
+    here()
+    words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation"]
+    assert study(folder, *words, "--training.sequences=32") == 0
+    for seed in range(2):
+        assert main(["train", "--resume", str(folder / f"ntm-seed{seed}"), "--training.sequences=48"]) == 0
+        (folder / f"ntm-seed{seed}" / "checkpoints" / "sequences-0000000048.ckpt").unlink()
+        (folder / f"ntm-seed{seed}" / "summary.json").unlink()
+    other = lock_folder(folder / "ntm-seed0")
+    orders = tmp_path / "orders.json"
+    orders.write_text(json.dumps([order(folder, seed) for seed in range(2)]))
+    assert one_process.train_orders(orders) == 1
+    os.close(other)
+    record = json.loads((StudyFolder(folder).logs / "ntm-seed0.json").read_text())
+    assert record["state"] == "died"
+    assert "another `tapehead train` is at work in it" in record["message"]
+    assert "another `tapehead train`" in (folder / "logs" / "ntm-seed0.log").read_text()
+    assert Run.open(folder / "ntm-seed1").summary()["sequences"] == 48

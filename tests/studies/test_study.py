@@ -8,11 +8,15 @@ import re
 import shlex
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tapehead.cli import _build_parser, main
+from tapehead.studies.folder import StudyFolder
+from tapehead.studies.making import make_plan
+from tapehead.studies.study import _command
 from tapehead.training.runs import Run
 from tests.studies.tiny_study import (
     LONG,
@@ -129,6 +133,15 @@ def test_further_seeds_and_models_extend_a_study(finished, tmp_path, in_process)
     assert yaml.safe_load((folder / "study.yaml").read_text())["seeds"] == 3
 
 
+def test_a_study_without_scores_is_scored_later(tmp_path, in_process):
+    words = ["--models", "ntm", "--seeds", "1", "--workers", "1"]
+    assert study(tmp_path / "study", *words, "--no-evaluation") == 0
+    assert study(tmp_path / "study", *words, *SCORED) == 0
+    assert [words[0] for words in in_process] == ["train", "evaluate"]
+    (run,) = json.loads((tmp_path / "study" / "results.json").read_text())["runs"]
+    assert run["scores"].keys() == {"3", "5"}
+
+
 def test_scores_follow_a_training_that_went_on(finished, tmp_path, in_process):
     folder = shutil.copytree(finished, tmp_path / "study")
     assert main(["train", "--resume", str(folder / "ntm-seed0"), "--training.sequences", "64"]) == 0
@@ -199,6 +212,15 @@ def test_ctrl_c_saves_every_run_and_the_command_it_names_goes_on(tmp_path, capsy
     assert main(again) == 0
     assert Run.open(run).summary()["sequences"] == 700
     assert (folder / "ntm-seed1" / "summary.json").is_file()
+
+
+def test_the_command_that_goes_on_is_the_same_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("-wide.yaml").write_text("model:\n  hidden_size: 9\n")
+    words = ["--models", "./-wide.yaml", "--seeds", "1", "--no-evaluation"]
+    plan = make_plan("copy", ["-wide.yaml"], seeds=1, evaluate=False)
+    command = _command(plan, StudyFolder("-mine"), None, 1, "joblib", None, together=False, band=True)
+    assert command == shlex.join(["tapehead", "study", "copy", *words[:4], "--out", "./-mine", "--band", words[-1]])
 
 
 def test_only_one_study_at_a_time_works_in_a_folder(finished, capsys):

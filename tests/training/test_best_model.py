@@ -127,3 +127,22 @@ def test_what_is_scored_without_a_best_checkpoint_is_said(tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", str(tmp_path / "run"), "--lengths", "2", "--sequences", "1"]) == 0
     assert f"This is {latest}, its latest checkpoint: it has no best.ckpt." in capsys.readouterr().out
+
+
+def test_a_score_of_other_lengths_no_longer_decides(tmp_path):
+    """Few bits at the training sizes alone would keep every later checkpoint, with more at longer ones, from it."""
+    run = Run(tmp_path / "run")
+    assert train(run.path, "--training.solved_below=100", "--training.stop_when_solved=false") == 0
+    resume = ["train", "--resume", str(run.path)]
+    assert main([*resume, "--training.sequences=64", "--training.select_at=[30]"]) == 0
+    best = run.load_checkpoint(run.checkpoints / "best.ckpt")
+    assert best["progress"]["sequences"] == 64
+    (latest,) = [float(row["selection"]) for row in rows(run, 1) if row.get("selection")]
+    assert latest > best["progress"]["bits"]
+    assert main([*resume, "--training.sequences=80", "--optimiser.learning_rate=1000"]) == 0
+    assert run.load_checkpoint(run.checkpoints / "best.ckpt")["progress"]["sequences"] == 64
+
+
+def rows(run: Run, version: int) -> list[dict[str, str]]:
+    with (run.logs / "csv" / f"version_{version}" / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -174,6 +174,21 @@ def test_what_cannot_be_evaluated_gets_a_sentence(runs, capsys, run, words, said
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("option", ["--lengths", "--sequences", "--memory-size"])
+def test_numbers_that_nobody_can_count_to_are_refused(option, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "copy-ntm", option, str(10**23)])
+    assert f"{option}: expected less than 2,147,483,648, got 1000" in capsys.readouterr().err
+
+
+def test_no_heading_is_cut_where_the_terminal_is_narrow(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["evaluate", "copy-ntm", "--lengths", "5", "--sequences", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert "length" in said
+
+
 @pytest.mark.parametrize("sequences", [0, -1])
 def test_no_sequences_are_refused(sequences):
     model = SequenceModel(NTM(5, 4, memory_size=4, word_size=3), 3)

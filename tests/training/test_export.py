@@ -207,3 +207,18 @@ def test_a_task_that_does_not_fit(command, task, said, capsys):
     assert said in error
     assert "mine/config.json" in error
     assert "Traceback" not in error
+
+
+def test_a_checkpoint_by_its_name_and_none_of_another_run(made, tmp_path, capsys):
+    run = Run.open(made / "ntm")
+    assert main(["export", str(run.path), "named", "--checkpoint", "best"]) == 0
+    assert same(tapehead.from_pretrained("named").state_dict(), run.load_model().state_dict())
+    other = shutil.copytree(run.path, tmp_path / "other")
+    capsys.readouterr()
+    assert main(["export", str(run.path), "mixed", "--checkpoint", str(other / "checkpoints" / "best.ckpt")]) == 1
+    assert f"is of another run. Export that one: {other}" in capsys.readouterr().err
+    assert not (tmp_path / "mixed").exists()
+    (tmp_path / "link").symlink_to(run.path)
+    assert main(["export", "link", "linked", "--checkpoint", str(run.checkpoints / "best.ckpt")]) == 0
+    shutil.copy(run.checkpoints / "best.ckpt", tmp_path / "copied.ckpt")
+    assert main(["export", str(run.path), "copied", "--checkpoint", "copied.ckpt"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from tapehead.tasks import Stream
 from tapehead.training.metrics import Score
 from tapehead.training.runs import Run
+from tests.studies.tiny_study import study
 from tests.training.tiny import train
 
 
@@ -41,3 +43,16 @@ def test_a_row_is_the_mean_of_its_updates(tmp_path, accumulate: int):
         assert float(row["train_bit_errors"]) == pytest.approx(mean.bit_errors, rel=1e-4)
         assert float(row["gradient_norm"]) == pytest.approx(sum(norms) / 4, rel=1e-4)
         assert float(row["learning_rate"]) == 1e-30
+
+
+def test_a_folder_that_the_locale_cannot_name_is_refused_before_it_is_made(tmp_path, capsys):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")  # as é is read in another locale: TensorBoard cannot write there
+    assert train(folder) == 2
+    assert "expected a folder whose name this locale can read" in capsys.readouterr().err
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("command", [train, study])
+def test_a_name_that_is_too_long_gets_a_sentence(command, tmp_path, capsys):
+    assert command(tmp_path / ("d" * 300)) == 1
+    assert "File name too long. Name another with --out." in capsys.readouterr().err

@@ -343,6 +343,18 @@ def test_there_has_to_be_something_to_go_back_to(tmp_path, capsys):
     assert sorted((run / "checkpoints").iterdir()) == before
 
 
+def test_a_seed_that_was_edited_is_refused(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(run, "--seed=4") == 0
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("seed: 4", "seed: 5"))
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run), "--training.sequences=64"]) == 1
+    assert "trained with seed 4, and config.yaml says 5. Put 4 back there." in capsys.readouterr().err
+    (run / "config.yaml").write_text(config)
+    assert main(["train", "--resume", str(run), "--training.sequences=64"]) == 0
+
+
 def test_a_run_that_another_process_went_on_with_since_is_refused(tmp_path):
     assert train(tmp_path / "run", "--training.sequences=16") == 0
     argv = ["--training.sequences", "48"]

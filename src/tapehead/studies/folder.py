@@ -59,7 +59,7 @@ class StudyFolder:
         Raises:
             RunError: it holds something else; the message says what differs.
         """
-        if not self.path.exists():
+        if not os.path.exists(self.path):
             return
         if not self.path.is_dir() or (not self.plan_path.is_file() and any(self.path.iterdir())):
             raise RunError(f"{self.path}: exists, and is no study's folder. Name another with --out.")

@@ -97,8 +97,8 @@ class Plan:
     def differences(self, there: Mapping[str, Any]) -> list[str]:
         """What a folder's study.yaml has that this study would not go on with; empty if it goes on or is extended.
 
-        Further models and further seeds extend a study. Options are compared by what they come to, not as they were
-        written.
+        Further models, further seeds, and scores where there were none extend a study. Options are compared by what
+        they come to, not as they were written.
         """
         here = self.to_dict()
         found = list(_compare("task", there.get("task"), here["task"]))
@@ -111,7 +111,8 @@ class Plan:
         end = self.first_seed + self.seeds - 1
         if first < self.first_seed or last > end:
             found.append(f"seeds: {first} to {last} there, {self.first_seed} to {end} asked for")
-        found += _compare("evaluation", there.get("evaluation"), here["evaluation"])
+        if there.get("evaluation") is not None:
+            found += _compare("evaluation", there["evaluation"], here["evaluation"])
         for name, config in configurations.items():
             if name in here["configurations"]:
                 found += [f"{name}: {text}" for text in _compare("", config, here["configurations"][name])]

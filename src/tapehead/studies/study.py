@@ -17,7 +17,7 @@ from rich.console import Console
 from tapehead.errors import Interrupted, RunError, UsageError
 from tapehead.files import replacing
 from tapehead.plots import RunCurves, draw_study, png, read_metrics
-from tapehead.program import command_of
+from tapehead.program import command_of, unlike_option
 from tapehead.studies.folder import StudyFolder, read_json
 from tapehead.studies.plan import Plan
 from tapehead.studies.progress import StudyProgress
@@ -92,7 +92,7 @@ def run_study(
         found = _results(plan, orders)
         _write(plan, folder, found, band)
     if stop.level():
-        again = f"Go on with: {_command(plan, folder, workers, threads, backend, address, together)}"
+        again = f"Go on with: {_command(plan, folder, workers, threads, backend, address, together, band)}"
         how = "Every run under way has saved" if stop.level() == 1 else "Runs under way were killed"
         raise Interrupted(f"Stopped. {how}. {again}")
     print_tables(plan.task, found, console)
@@ -273,6 +273,7 @@ def _command(
     backend: str,
     address: str | None,
     together: bool,
+    band: bool,
 ) -> str:
     """The command that goes on with a study."""
     words = [
@@ -280,14 +281,14 @@ def _command(
         "study",
         plan.task,
         "--models",
-        *(recipe.source for recipe in plan.recipes),
+        *(unlike_option(recipe.source) for recipe in plan.recipes),
     ]
     words += ["--seeds", str(plan.seeds)] + (["--first-seed", str(plan.first_seed)] if plan.first_seed else [])
-    words += ["--out", str(folder.path)]
+    words += ["--out", unlike_option(folder.path)]
     words += [] if workers is None else ["--workers", str(workers)]
     words += [] if threads == 1 else ["--threads", str(threads)]
     words += ["--backend", backend] * (backend != "joblib") + (["--address", address] if address else [])
-    words += ["--together"] * together
+    words += ["--together"] * together + ["--band"] * band
     evaluation = plan.evaluation
     if evaluation is None:
         words.append("--no-evaluation")

@@ -19,6 +19,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from tapehead.errors import Interrupted, RunError
 from tapehead.files import replacing
 from tapehead.program import typed
+from tapehead.training.config import TrainingConfig
 from tapehead.training.runs import Run
 
 __all__ = ["GracefulStop", "SavingStop", "WholeCheckpoints", "model_checkpoints"]
@@ -100,26 +101,40 @@ class _Latest(_Kept):
 
 
 class _Best(_Kept):
-    """The checkpoint of the best validation."""
+    """The checkpoint of the best validation.
+
+    Args:
+        run: whose checkpoints they are
+        selected_by: what the score is of; one of something else cannot be compared
+        options: Lightning's
+    """
+
+    def __init__(self, run: Run, selected_by: dict[str, Any], **options: Any) -> None:
+        super().__init__(run, **options)
+        self.selected_by = selected_by
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "selected_by": self.selected_by}
 
     def found(self) -> dict[str, torch.Tensor]:
         path = self.run.checkpoints / "best.ckpt"
         with contextlib.suppress(RunError):  # none, or a damaged one, which the next validation replaces
-            states = self.run.load_checkpoint(path).get("callbacks", {})
-            score = states.get(self.state_key, {}).get("best_model_score")
-            if isinstance(score, torch.Tensor):
+            state = self.run.load_checkpoint(path).get("callbacks", {}).get(self.state_key, {})
+            score = state.get("best_model_score")
+            same = state.get("selected_by", self.selected_by) == self.selected_by  # earlier versions did not say
+            if isinstance(score, torch.Tensor) and same:
                 return {self.named(path): score}
         return {}
 
 
-def model_checkpoints(run: Run, keep_last: int, *, validating: bool) -> list[Callback]:
+def model_checkpoints(run: Run, training: TrainingConfig, *, validating: bool) -> list[Callback]:
     """The callbacks that keep the latest checkpoints, and, where the run validates, the best one."""
     latest = _Latest(
-        run, filename="sequences-{sequences:010.0f}", monitor="sequences", mode="max", save_top_k=keep_last
+        run, filename="sequences-{sequences:010.0f}", monitor="sequences", mode="max", save_top_k=training.keep_last
     )
     if not validating:
         return [latest]
-    return [latest, _Best(run, filename="best", monitor="selection", mode="min", save_top_k=1)]
+    return [latest, _Best(run, training.selected_by(), filename="best", monitor="selection", mode="min", save_top_k=1)]
 
 
 class GracefulStop(Callback):

@@ -192,6 +192,15 @@ class TrainingConfig:
                 f"TrainingConfig: expected sequences_after_solved >= 0, got {self.sequences_after_solved}."
             )
 
+    def selected_by(self) -> dict[str, Any]:
+        """What the score of best.ckpt is of, as plain data; other scores cannot be compared with it.
+
+        >>> TrainingConfig(select_at=(120,)).selected_by()
+        {'select_at': [120], 'select_memory_size': None, 'solved_below': 0.01}
+        """
+        names = ("select_memory_size", "solved_below") if self.select_at else ()
+        return {"select_at": list(self.select_at), **{name: getattr(self, name) for name in names}}
+
 
 @dataclass(frozen=True)
 class RunConfig:

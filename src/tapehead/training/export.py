@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tapehead.errors import PretrainedError, RunError
+from tapehead.program import typed
 from tapehead.training.arguments import recipe_names
 from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import evaluate
@@ -28,10 +29,10 @@ def export_run(path: str | Path, folder: str | Path, *, checkpoint: str | Path |
     Args:
         path: the run's folder
         folder: must not exist
-        checkpoint: file in the run's `checkpoints`, or a path; None takes the best one
+        checkpoint: file in the run's `checkpoints`, with or without ".ckpt", or a path; None takes the best one
 
     Raises:
-        RunError: the run or the checkpoint is missing or damaged.
+        RunError: the run or the checkpoint is missing or damaged, or the checkpoint is of another run.
         PretrainedError: the folder exists, or cannot be written.
         ModuleNotFoundError: safetensors is not installed.
     """
@@ -64,8 +65,11 @@ PRIVATE = ("--out", "--config", "--task.data", "--task.cache", "--trainer.defaul
 def _checkpoint(run: Run, name: str | Path | None) -> Path:
     if name is None:
         return run.best_checkpoint()
-    for path in (run.checkpoints / name, Path(name)):
+    for path in (run.checkpoints / name, run.checkpoints / f"{name}.ckpt", Path(name)):
         if path.is_file():
+            owner = Run(path.resolve().parent.parent)
+            if owner.config_path.is_file() and owner.path != run.path.resolve():
+                raise RunError(f"--checkpoint: {name} is of another run. Export that one: {typed(owner.path)}")
             return path
     others = sorted(path.name for path in run.checkpoints.glob("*.ckpt"))
     raise RunError(

@@ -292,6 +292,7 @@ class TrainingModule(LightningModule):
         if self.companions is not None:  # a part of a tensor would be saved with all the rest of it
             for kept in ("state_dict", "optimizer_states"):
                 checkpoint[kept] = pytree.tree_map_only(torch.Tensor, torch.clone, checkpoint.get(kept))
+        checkpoint["seed"] = self.config.seed
         checkpoint["progress"] = asdict(self.progress)
         checkpoint["stream_position"] = self.stream.position
         checkpoint["random_state"] = torch.get_rng_state()

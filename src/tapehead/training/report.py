@@ -111,7 +111,7 @@ def evaluate_run(
     table = Table(title=title + (f", {slots} slots" if slots else ""))
     columns = COLUMNS[task.measure]
     for heading in (" x ".join(sizes[0]), *columns):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
 
     with console.status("evaluating"):
         results = evaluate(model, task, sizes, sequences=sequences, seed=seed, memory_size=memory_size)
@@ -138,7 +138,7 @@ def _instance_table(size: str, rows: dict[str, dict[str, float]]) -> Table:
     """The k-th presentation of a class, and how often it was named rightly."""
     table = Table(title=f"{size}: right at the k-th presentation of a class")
     for heading in ("instance", "right", "standard error"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for instance, row in rows.items():
         table.add_row(instance, f"{row['accuracy']:.1%}", f"{row['standard_error']:.1%}")
     return table

@@ -95,7 +95,7 @@ class Run:
 
     def check_new(self) -> None:
         """Raise RunError if the folder exists."""
-        if self.path.exists():
+        if os.path.exists(self.path):  # Path.exists raises for a name that is too long, which making it tells of
             go_on = f", or go on with the run in it: --resume {typed(self.path)}" if self.config_path.is_file() else "."
             raise RunError(
                 f"{self.path}: exists, and a run is never overwritten. Name another folder with --out{go_on}"

@@ -248,6 +248,11 @@ def _check_fits(module: TrainingModule, contents: dict[str, Any], checkpoint: Pa
     unknown = ", ".join(contents["progress"].keys() - {field.name for field in fields(Progress)})
     if unknown:
         raise RunError(f"{checkpoint}: of a later tapehead, whose runs keep {unknown} as well. Go on with that one.")
+    seed, trained = module.config.seed, contents.get("seed")  # earlier versions did not say it
+    if trained not in (None, seed):
+        raise RunError(
+            f"{checkpoint}: trained with seed {trained}, and config.yaml says {seed}. Put {trained} back there."
+        )
     try:
         module.load_state_dict(contents["state_dict"])
     except RuntimeError as error:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import sys
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -126,6 +128,17 @@ def _epoch_steps(steps: int, limit_train_batches: float | None, val_check_interv
     return max(1, steps)
 
 
+def _check_name(run: Run) -> None:
+    """Raise unless the run's folder has a name that TensorBoard can write."""
+    try:
+        os.path.abspath(run.path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{os.fsencode(run.path)!r}: expected a folder whose name this locale can read, got one outside of "
+            f"{sys.getfilesystemencoding()}. Set PYTHONUTF8=1, or name another folder."
+        ) from None
+
+
 def _add_parts(options: dict[str, Any], config: RunConfig, run: Run) -> None:
     """Our callbacks, loggers and checkpoint writer, where the user has not turned them off."""
     callbacks: list[Callback] = [ProgressFile(run.path / "progress.json")]
@@ -135,7 +148,7 @@ def _add_parts(options: dict[str, Any], config: RunConfig, run: Run) -> None:
         callbacks.append(RunBar())
     if options.get("enable_checkpointing") is not False:
         validating = options.get("limit_val_batches") != 0
-        callbacks += model_checkpoints(run, config.training.keep_last, validating=validating)
+        callbacks += model_checkpoints(run, config.training, validating=validating)
         callbacks.append(SavingStop(run))
     else:
         callbacks.append(GracefulStop())
@@ -143,6 +156,7 @@ def _add_parts(options: dict[str, Any], config: RunConfig, run: Run) -> None:
     options["callbacks"] = [*(own if isinstance(own, list) else [own]), *callbacks]
 
     if options.get("logger") in (None, True):
+        _check_name(run)
         loggers: list[Logger] = [CSVLogger(run.logs, name="csv"), TensorBoardLogger(run.logs, name="tensorboard")]
         options["logger"] = loggers
     plugins = options.get("plugins") or []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TextIO
 
-from tapehead.errors import DataError, TapeheadError
+from tapehead.errors import DataError, RunError, TapeheadError
 from tapehead.nn import MANN, NTM
 from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.config import RunConfig
@@ -77,11 +77,24 @@ def train_together(
     with quiet_lightning(), _stopping(runs), _outputs() as own_output, contextlib.ExitStack() as stack:
         for run in runs:
             stack.callback(run.run.release)
-        for run, more in zip(runs, facts or [{}] * len(runs), strict=True):
-            begin(run, more)
-        ensemble = Ensemble([run.module for run in runs])
-        jobs = [partial(_train, run, partial(own_output, output)) for run, output in zip(runs, outputs, strict=True)]
-        return [ended if isinstance(ended, BaseException) else None for ended in ensemble.run(jobs)]
+        refused = [_begin(*each) for each in zip(runs, facts or [{}] * len(runs), outputs, strict=True)]
+        begun = [pair for pair, error in zip(zip(runs, outputs, strict=True), refused, strict=True) if error is None]
+        if not begun:
+            return [*refused]
+        ensemble = Ensemble([run.module for run, _ in begun])
+        found = iter(ensemble.run([partial(_train, run, partial(own_output, output)) for run, output in begun]))
+        ended = [next(found) if error is None else error for error in refused]
+        return [error if isinstance(error, BaseException) else None for error in ended]
+
+
+def _begin(run: Prepared, facts: dict[str, Any], output: TextIO) -> RunError | None:
+    """Open a run's folder, or say why it cannot be: another process may train in it. The others go on."""
+    try:
+        begin(run, facts)
+    except RunError as error:
+        print(f"tapehead: {error}", file=output)
+        return error
+    return None
 
 
 def _train(run: Prepared, begin_output: Callable[[], None]) -> None:
