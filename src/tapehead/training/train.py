@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import re
 import shlex
 import shutil
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -28,10 +25,11 @@ from tapehead.training.config import RunConfig
 from tapehead.training.devices import why_on_cpu
 from tapehead.training.metrics import MEASURES
 from tapehead.training.module import Progress, TrainingModule
+from tapehead.training.quiet import quiet_lightning
 from tapehead.training.runs import Run, write_json
 from tapehead.training.updates import NonFiniteError
 
-__all__ = ["Prepared", "begin", "check", "finish", "fit", "forget", "prepare", "quiet_lightning", "train"]
+__all__ = ["Prepared", "begin", "check", "finish", "fit", "forget", "prepare", "train"]
 
 FOLDER_VARIABLE = "TAPEHEAD_RUN_FOLDER"
 """Tells the further processes of a distributed run which folder the first one made."""
@@ -351,40 +349,6 @@ def say_what_next(prepared: Prepared) -> None:
     commands = ["evaluate", "plot"] if (run.logs / "csv").is_dir() else ["evaluate"]
     program, console = command_of(prepared.config.task_name), RunConsole(highlight=False, soft_wrap=True, markup=False)
     console.print("Next: " + "\n      ".join(f"{program} {command} {typed(run.path)}" for command in commands))
-
-
-class _Noise(logging.Filter):
-    """Drops what Lightning says of hardware that is not there and of the checkpoint gone on from, and its tips."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not re.search(
-            r"available: (True|False)|^.?.? ?Tip:|litlogger|`Trainer.fit` stopped|^Restor(ing|ed) ", record.getMessage()
-        )
-
-
-@contextlib.contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Turn off what Lightning says of data loaders and folders that are not what it thinks they are."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch")]
-    noise = _Noise()
-    with warnings.catch_warnings():
-        for text in (
-            ".*does not have many workers.*",
-            ".*dataloader is not resumable.*",
-            ".*Checkpoint directory .* exists and is not empty.*",
-            ".*The dirpath has changed.*",
-            ".*isinstance.treespec, LeafSpec.*",
-            ".*sync_dist=True.*",  # every process validates on the same sequences
-            ".*GPU available but not used.*",
-        ):
-            warnings.filterwarnings("ignore", text)
-        for logger in loggers:
-            logger.addFilter(noise)
-        try:
-            yield
-        finally:
-            for logger in loggers:
-                logger.removeFilter(noise)
 
 
 @contextlib.contextmanager

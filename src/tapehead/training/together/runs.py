@@ -15,8 +15,9 @@ from tapehead.errors import DataError, RunError, TapeheadError
 from tapehead.nn import MANN, NTM
 from tapehead.training.checkpoints import GracefulStop
 from tapehead.training.config import RunConfig
+from tapehead.training.quiet import quiet_lightning
 from tapehead.training.together.ensemble import Ensemble, is_own, try_together
-from tapehead.training.train import Prepared, begin, finish, fit, forget, quiet_lightning
+from tapehead.training.train import Prepared, begin, finish, fit, forget
 
 __all__ = ["train_together", "why_not_together"]
 
