@@ -50,14 +50,13 @@ class NTMConfig:
         key_activation: of the keys
         add_activation: of the add vectors
         controller: the network that drives the memory
-        controller_activation: of a feed-forward controller; an LSTM has its own
+        controller_activation: of a feed-forward one
         num_layers: depth of the controller
-        key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus
-        read_interpolation_bias: what the read heads' biases of the interpolation gates start with; they begin with its
-            sigmoid
+        key_strength_bias: of new heads; their key strengths begin with its softplus
+        read_interpolation_bias: of new read heads; their interpolation gates begin with its sigmoid
         write_interpolation_bias: the same of the write heads
-        read_shift_bias: what the read heads' biases of the shift weights start with, a number for each offset from
-            -max_shift to max_shift; they begin with its softmax
+        read_shift_bias: of new read heads, a number for each offset from -max_shift to max_shift; their shift weights
+            begin with its softmax
         write_shift_bias: the same of the write heads
         initial: what starts a sequence
         backend: which implementation runs it
@@ -135,7 +134,7 @@ class MANNConfig:
         key_activation: of the keys
         add_activation: of the vectors that are written
         controller: the network that drives the memory
-        controller_activation: of a feed-forward controller; an LSTM has its own
+        controller_activation: of a feed-forward one
         num_layers: depth of the controller
         key_strength_bias: what the biases of the key strengths start with; heads begin with its softplus. Without
             effect where it is always 1
