@@ -113,15 +113,16 @@ def checked(op: str, checks: Iterable[Check], tensors: Iterable[Tensor | None], 
                     f"tapehead::{op}: expected {name} {shape} of {kind} on {device}, got {tuple(tensor.shape)} of "
                     f"{tensor.dtype} on {tensor.device}. Give every tensor of a call one dtype and device."
                 )
-            if not tensor.is_contiguous():
-                tensor = tensor.contiguous()
-            if tensor.is_neg() or tensor._is_zerotensor():  # then its numbers are not what its memory holds
-                tensor = tensor.clone()
-            if numbers and tensor.untyped_storage().nbytes() == 0:
+            zeros = tensor._is_zerotensor()  # without memory
+            if numbers and not zeros and tensor.untyped_storage().nbytes() == 0:
                 raise ValueError(
                     f"tapehead::{op}: expected {name} with its numbers, got a tensor whose memory was given back. "
                     "Where fully_shard gave it back, shard the whole layer instead of its parts."
                 )
+            if not tensor.is_contiguous():
+                tensor = tensor.contiguous()
+            if tensor.is_neg() or zeros:  # then its numbers are not what its memory holds
+                tensor = tensor.clone()
         found.append(tensor)
     return found
 
