@@ -20,9 +20,9 @@ def words_after(text: str, begin: str) -> list[str]:
     return shlex.split(next(line for line in text.splitlines() if begin in line).partition("tapehead ")[2])
 
 
-@pytest.mark.parametrize("name", ["two words", "-dash"])
-def test_a_folder_of_any_name_can_be_gone_on_with_and_looked_at(tmp_path, monkeypatch, capsys, name):
+def test_a_folder_of_any_name_can_be_gone_on_with_and_looked_at(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    name = "-dash and words"
 
     def on_update(self, module, loss, errors):
         os.kill(os.getpid(), signal.SIGTERM)
