@@ -35,8 +35,8 @@ from benchmarks.peaks import cpu_name, fma_peak, product_peak
 from tapehead import NTM, SequenceModel, core
 from tapehead.backends import Backend
 from tapehead.ops.ntm import cpu
-from tapehead.training.config import OptimiserConfig
 from tapehead.training.optimisers import build_optimiser, clip_gradients
+from tapehead.training.options.config import OptimiserConfig
 
 ROOT = Path(__file__).parent.parent
 INPUT_SIZE, TARGET_SIZE = machines.MACHINES["ntm"][2:4]  # of the copy task

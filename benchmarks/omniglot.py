@@ -17,8 +17,8 @@ from benchmarks.clock import once
 from benchmarks.peaks import cpu_name
 from tapehead import MANN, SequenceModel, core
 from tapehead.tasks import Omniglot
-from tapehead.training.config import OptimiserConfig
 from tapehead.training.optimisers import build_optimiser, clip_gradients
+from tapehead.training.options.config import OptimiserConfig
 
 CASES = {
     "5 classes, numbers, 50 drawings": Omniglot(split="1200/423"),

@@ -27,8 +27,8 @@ from tapehead.program import TAPEHEAD
 from tapehead.studies import one_process, worker
 from tapehead.tasks import TASKS
 from tapehead.training import tune
-from tapehead.training.arguments import build_parser
-from tapehead.training.models import MODELS
+from tapehead.training.options.arguments import build_parser
+from tapehead.training.options.models import MODELS
 from tests import examples
 from tests.training import tiny
 

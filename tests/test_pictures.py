@@ -12,7 +12,7 @@ from tapehead.errors import RunError, UsageError
 from tapehead.pictures import plot_runs
 from tapehead.plots import draw_predictions
 from tapehead.tasks import NGrams
-from tapehead.training.arguments import config_from_dict
+from tapehead.training.options.arguments import config_from_dict
 from tapehead.training.runs import Run
 
 METRICS = """sequences,train_bits,train_bit_errors,validation_bits,validation_bit_errors

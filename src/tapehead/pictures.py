@@ -32,9 +32,9 @@ from tapehead.tasks import Batch, NGrams, Omniglot, RepeatCopy, Size, Task
 from tapehead.tasks.stream import generator_for
 from tapehead.traces import MANNTrace, Trace
 from tapehead.training.capacity import memory_to_use
-from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import PICTURE_STREAM
 from tapehead.training.metrics import MEASURES
+from tapehead.training.options.config import RunConfig
 from tapehead.training.report import user_sizes
 from tapehead.training.runs import Run, plain_config
 from tapehead.training.trained_models import Trained, open_model

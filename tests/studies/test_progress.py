@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tapehead.studies.progress import StudyProgress
 from tapehead.studies.worker import Order
-from tapehead.training.progress_file import ProgressFile
+from tapehead.training.lightning.progress_file import ProgressFile
 from tests.training.tiny import train
 
 

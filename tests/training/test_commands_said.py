@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tapehead.cli import main
-from tapehead.training.checkpoints import GracefulStop
+from tapehead.training.lightning.checkpoints import GracefulStop
 from tapehead.training.runs import Run
 from tests.training.tiny import train
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tapehead.tasks import Copy, Size
-from tapehead.training import module
+from tapehead.training.lightning import module
 from tapehead.training.metrics import Score
 from tapehead.training.runs import Run
 from tests.training.test_best_model import validations

@@ -15,8 +15,8 @@ from tapehead.tasks import Omniglot
 from tapehead.tasks.omniglot import task as omniglot_task
 from tapehead.training.evaluate import evaluate, score_size
 from tapehead.training.instances import Instances
+from tapehead.training.lightning.same_buffers import SameBuffers
 from tapehead.training.runs import Run
-from tapehead.training.same_buffers import SameBuffers
 from tests.training import tiny
 
 pytestmark = pytest.mark.usefixtures("signed")

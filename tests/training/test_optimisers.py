@@ -11,8 +11,8 @@ import torch
 
 from tapehead import core
 from tapehead.training import optimisers
-from tapehead.training.config import OptimiserConfig, ScheduleConfig
 from tapehead.training.optimisers import GravesRMSprop, build_optimiser, clip_gradients, rate_factor, solved_factor
+from tapehead.training.options.config import OptimiserConfig, ScheduleConfig
 
 
 def test_graves_rmsprop_is_equations_38_to_41():

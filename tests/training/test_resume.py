@@ -11,8 +11,8 @@ import torch
 from tapehead.cli import main
 from tapehead.errors import RunError
 from tapehead.files import lock_folder
-from tapehead.training.checkpoints import GracefulStop
-from tapehead.training.module import TrainingModule
+from tapehead.training.lightning.checkpoints import GracefulStop
+from tapehead.training.lightning.module import TrainingModule
 from tapehead.training.runs import Run
 from tapehead.training.train import begin, prepare
 from tests.training.tiny import same, train, weights

@@ -31,7 +31,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_what_to_do(tmp_path, capsy
 
 
 def test_an_update_with_gradients_that_are_not_finite_is_left_out_and_counted(tmp_path, monkeypatch):
-    from tapehead.training.module import TrainingModule
+    from tapehead.training.lightning.module import TrainingModule
 
     backward, seen = TrainingModule.manual_backward, []
 

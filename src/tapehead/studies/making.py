@@ -9,10 +9,10 @@ import yaml
 
 from tapehead.errors import UnknownNameError, UsageError
 from tapehead.studies.plan import Evaluation, Plan, Recipe
-from tapehead.training.arguments import check_task, model_in_file, model_to_train, recipe_names
 from tapehead.training.capacity import check_memory_size
-from tapehead.training.config import RunConfig
-from tapehead.training.models import MODELS, default_model
+from tapehead.training.options.arguments import check_task, model_in_file, model_to_train, recipe_names
+from tapehead.training.options.config import RunConfig
+from tapehead.training.options.models import MODELS, default_model
 from tapehead.training.report import user_sizes
 from tapehead.training.runs import plain_config
 from tapehead.training.train import check

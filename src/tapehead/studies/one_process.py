@@ -76,7 +76,7 @@ def train_orders(told: str | Path) -> int:
         the exit status: 0 done, 1 where any died, 130 stopped
     """
     orders = [Order(*fields) for fields in json.loads(Path(told).read_text(encoding="utf-8"))]
-    from tapehead.training.quiet import quiet_lightning
+    from tapehead.training.lightning.quiet import quiet_lightning
     from tapehead.training.together import train_together
     from tapehead.training.train import prepare
 

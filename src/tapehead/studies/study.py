@@ -24,7 +24,7 @@ from tapehead.studies.progress import StudyProgress
 from tapehead.studies.summary import RunResult, measure_of
 from tapehead.studies.table import markdown, print_tables, results
 from tapehead.studies.worker import Order, is_done, run_order
-from tapehead.training.arguments import config_from_dict
+from tapehead.training.options.arguments import config_from_dict
 from tapehead.training.runs import write_json
 
 __all__ = ["run_study"]

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tapehead.errors import UsageError
 from tapehead.tasks import Size, Task
-from tapehead.training.config import RunConfig, TrainingConfig
+from tapehead.training.options.config import RunConfig, TrainingConfig
 
 __all__ = [
     "capacity_warning",

@@ -11,10 +11,10 @@ from typing import Any
 
 from tapehead.errors import PretrainedError, RunError
 from tapehead.program import typed
-from tapehead.training.arguments import recipe_names
-from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import evaluate
-from tapehead.training.option_kinds import option_kinds
+from tapehead.training.options.arguments import recipe_names
+from tapehead.training.options.config import RunConfig
+from tapehead.training.options.kinds import option_kinds
 from tapehead.training.runs import Run
 
 __all__ = ["export_run"]

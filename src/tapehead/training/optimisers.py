@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tapehead import core
-from tapehead.training.config import OptimiserConfig, ScheduleConfig
+from tapehead.training.options.config import OptimiserConfig, ScheduleConfig
 
 __all__ = [
     "GravesRMSprop",

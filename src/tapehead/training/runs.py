@@ -31,8 +31,8 @@ from tapehead.errors import RunError, UsageError
 from tapehead.files import lock_folder, replacing
 from tapehead.nn import SequenceModel
 from tapehead.program import typed
-from tapehead.training.arguments import config_from_dict, config_to_dict
-from tapehead.training.config import RunConfig
+from tapehead.training.options.arguments import config_from_dict, config_to_dict
+from tapehead.training.options.config import RunConfig
 
 __all__ = ["Run", "environment", "plain_config", "write_json"]
 

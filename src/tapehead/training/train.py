@@ -16,16 +16,16 @@ import torch
 
 from tapehead.errors import DataError, Interrupted, RunError, TrainingError, UsageError, is_out_of_memory
 from tapehead.program import command_of, typed
-from tapehead.training import trainer as trainers
-from tapehead.training.arguments import check_names, find_recipe, model_to_train, parse
-from tapehead.training.bar import RunConsole
 from tapehead.training.capacity import warn_of_training_memories
-from tapehead.training.checkpoints import GracefulStop, SavingStop
-from tapehead.training.config import RunConfig
-from tapehead.training.devices import why_on_cpu
+from tapehead.training.lightning import trainer as trainers
+from tapehead.training.lightning.bar import RunConsole
+from tapehead.training.lightning.checkpoints import GracefulStop, SavingStop
+from tapehead.training.lightning.devices import why_on_cpu
+from tapehead.training.lightning.module import Progress, TrainingModule
+from tapehead.training.lightning.quiet import quiet_lightning
 from tapehead.training.metrics import MEASURES
-from tapehead.training.module import Progress, TrainingModule
-from tapehead.training.quiet import quiet_lightning
+from tapehead.training.options.arguments import check_names, find_recipe, model_to_train, parse
+from tapehead.training.options.config import RunConfig
 from tapehead.training.runs import Run, write_json
 from tapehead.training.updates import NonFiniteError
 

@@ -15,7 +15,7 @@ from tapehead.ops import tunings_file
 from tapehead.ops.tilings import Tiling
 from tapehead.ops.tuner import Tuning
 from tapehead.tasks import Stream
-from tapehead.training.arguments import check_names, find_recipe, model_to_train, parse
+from tapehead.training.options.arguments import check_names, find_recipe, model_to_train, parse
 
 __all__ = ["table", "tune_task"]
 

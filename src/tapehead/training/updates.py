@@ -25,7 +25,7 @@ from tapehead.training.optimisers import (
 )
 
 if TYPE_CHECKING:
-    from tapehead.training.module import TrainingModule
+    from tapehead.training.lightning.module import TrainingModule
 
 __all__ = ["NonFiniteError", "Update", "Updates"]
 

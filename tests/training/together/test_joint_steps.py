@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tapehead.nn import NTM, SequenceModel
-from tapehead.training.config import OptimiserConfig
 from tapehead.training.optimisers import build_optimiser, clip_gradients
+from tapehead.training.options.config import OptimiserConfig
 from tapehead.training.together.joint_steps import JointSteps, clip_each
 from tapehead.training.together.stack import Stack
 

@@ -20,7 +20,7 @@ from tapehead.cli import main
 from tapehead.errors import DataError, Interrupted, TrainingError
 from tapehead.nn import SequenceModel
 from tapehead.tasks import TASKS, Batch, Copy
-from tapehead.training.module import TrainingModule
+from tapehead.training.lightning.module import TrainingModule
 from tapehead.training.runs import Run
 from tapehead.training.together import train_together, why_not_together
 from tapehead.training.together.stack import Stack

@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from tapehead.tasks import Batch, Task
 from tapehead.tasks.stream import generator_for
-from tapehead.training.config import RunConfig
+from tapehead.training.lightning.module import TrainingModule
 from tapehead.training.metrics import training_errors
-from tapehead.training.module import TrainingModule
+from tapehead.training.options.config import RunConfig
 from tapehead.training.together.joint_steps import JointSteps, clip_each
 from tapehead.training.together.stack import Stack
 from tapehead.training.together.turns import Turns

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tapehead.training.config import OptimiserConfig
 from tapehead.training.optimisers import GravesRMSprop, build_optimiser, in_rows
+from tapehead.training.options.config import OptimiserConfig
 from tapehead.training.together.stack import Stack
 
 __all__ = ["JointSteps", "clip_each"]

@@ -13,9 +13,9 @@ from typing import Any, TextIO
 
 from tapehead.errors import DataError, RunError, TapeheadError
 from tapehead.nn import MANN, NTM
-from tapehead.training.checkpoints import GracefulStop
-from tapehead.training.config import RunConfig
-from tapehead.training.quiet import quiet_lightning
+from tapehead.training.lightning.checkpoints import GracefulStop
+from tapehead.training.lightning.quiet import quiet_lightning
+from tapehead.training.options.config import RunConfig
 from tapehead.training.together.ensemble import Ensemble, is_own, try_together
 from tapehead.training.train import Prepared, begin, finish, fit, forget
 

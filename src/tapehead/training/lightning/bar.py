@@ -12,8 +12,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tapehead.training.lightning.running_means import Running
 from tapehead.training.metrics import MEASURES, TRAINING_ERRORS
-from tapehead.training.running_means import Running
 
 __all__ = ["RunBar", "RunConsole"]
 

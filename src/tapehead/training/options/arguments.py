@@ -15,11 +15,11 @@ from jsonargparse import ArgumentParser, Namespace
 
 from tapehead.errors import UnknownNameError, UsageError, did_you_mean
 from tapehead.tasks import TASKS
-from tapehead.training.config import RunConfig
-from tapehead.training.help import BriefHelp, Elsewhere, ShowFullHelp
-from tapehead.training.models import MODELS, default_model
-from tapehead.training.option_kinds import GROUPS, Seed, option_kinds, placeholder
-from tapehead.training.refusals import check_files, config_files, refusal, with_option
+from tapehead.training.options.config import RunConfig
+from tapehead.training.options.help import BriefHelp, Elsewhere, ShowFullHelp
+from tapehead.training.options.kinds import GROUPS, Seed, option_kinds, placeholder
+from tapehead.training.options.models import MODELS, default_model
+from tapehead.training.options.refusals import check_files, config_files, refusal, with_option
 
 __all__ = ["check_names", "check_task", "config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
 

@@ -11,7 +11,7 @@ from tapehead.nn import SequenceModel
 from tapehead.nn.checks import check_choice
 from tapehead.tasks import Task
 from tapehead.tasks.checks import check_task
-from tapehead.training.models import EmbeddingConfig, ModelConfig
+from tapehead.training.options.models import EmbeddingConfig, ModelConfig
 
 __all__ = [
     "CurriculumConfig",

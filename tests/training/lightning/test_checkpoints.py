@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tapehead.cli import main
-from tapehead.training.checkpoints import GracefulStop
-from tapehead.training.module import TrainingModule
+from tapehead.training.lightning.checkpoints import GracefulStop
+from tapehead.training.lightning.module import TrainingModule
 from tapehead.training.runs import Run
 from tests.training.tiny import same, train, weights
 

@@ -1,8 +1,8 @@
 """Why an option is refused, in a sentence that names the option, what was given and what is allowed.
 
 jsonargparse reports all that is wrong as text, and in the words of Python's types. What is taken from its text is the
-name of the option and the value; what is expected comes from the annotations (`tapehead.training.option_kinds`). A text
-that is not known here is passed on as it is.
+name of the option and the value; what is expected comes from the annotations (`kinds`). A text that is not known here
+is passed on as it is.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import yaml
 from tapehead.errors import UnknownNameError, UsageError
 from tapehead.nn import LSTM, MANN, NTM, ImageEmbedding, Initial, MANNCell, NTMCell
 from tapehead.tasks import TASKS
-from tapehead.training.models import MODELS
-from tapehead.training.option_kinds import GROUPS, describe, takes_null
+from tapehead.training.options.kinds import GROUPS, describe, takes_null
+from tapehead.training.options.models import MODELS
 
 __all__ = ["check_files", "config_files", "refusal", "with_option", "with_trainer_option"]
 

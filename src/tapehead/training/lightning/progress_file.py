@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tapehead.files import replacing
-from tapehead.training.running_means import Running
+from tapehead.training.lightning.running_means import Running
 
 __all__ = ["ProgressFile"]
 

@@ -24,16 +24,16 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from tapehead.errors import UsageError
-from tapehead.training.bar import RunBar
-from tapehead.training.checkpoints import GracefulStop, SavingStop, WholeCheckpoints, model_checkpoints
-from tapehead.training.config import OptimiserConfig, RunConfig
-from tapehead.training.devices import why_on_cpu
-from tapehead.training.module import TrainingModule
-from tapehead.training.option_kinds import option_kinds
-from tapehead.training.progress_file import ProgressFile
-from tapehead.training.refusals import with_option, with_trainer_option
+from tapehead.training.lightning.bar import RunBar
+from tapehead.training.lightning.checkpoints import GracefulStop, SavingStop, WholeCheckpoints, model_checkpoints
+from tapehead.training.lightning.devices import why_on_cpu
+from tapehead.training.lightning.module import TrainingModule
+from tapehead.training.lightning.progress_file import ProgressFile
+from tapehead.training.lightning.same_buffers import SameBuffers
+from tapehead.training.options.config import OptimiserConfig, RunConfig
+from tapehead.training.options.kinds import option_kinds
+from tapehead.training.options.refusals import with_option, with_trainer_option
 from tapehead.training.runs import Run
-from tapehead.training.same_buffers import SameBuffers
 
 __all__ = ["build"]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tapehead import backends, core
-from tapehead.training.arguments import parse
-from tapehead.training.devices import why_on_cpu
+from tapehead.training.lightning.devices import why_on_cpu
+from tapehead.training.options.arguments import parse
 from tapehead.training.runs import Run
 from tests.training import tiny
 

@@ -12,9 +12,16 @@ import yaml
 
 from tapehead.cli import main
 from tapehead.tasks import TASKS
-from tapehead.training.arguments import build_parser, config_from_dict, config_to_dict, find_recipe, parse, recipe_names
-from tapehead.training.models import MODELS
-from tapehead.training.option_kinds import option_kinds
+from tapehead.training.options.arguments import (
+    build_parser,
+    config_from_dict,
+    config_to_dict,
+    find_recipe,
+    parse,
+    recipe_names,
+)
+from tapehead.training.options.kinds import option_kinds
+from tapehead.training.options.models import MODELS
 from tests.training import tiny
 
 

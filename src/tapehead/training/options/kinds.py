@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from jsonargparse.typing import restricted_number_type
 
 from tapehead.tasks import TASKS
-from tapehead.training.config import CurriculumConfig, OptimiserConfig, ScheduleConfig, TrainingConfig
-from tapehead.training.models import MODELS, EmbeddingConfig
+from tapehead.training.options.config import CurriculumConfig, OptimiserConfig, ScheduleConfig, TrainingConfig
+from tapehead.training.options.models import MODELS, EmbeddingConfig
 
 __all__ = ["GROUPS", "Seed", "describe", "option_kinds", "placeholder", "takes_null"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tapehead import backends
-from tapehead.training.config import RunConfig
+from tapehead.training.options.config import RunConfig
 
 __all__ = ["why_on_cpu"]
 

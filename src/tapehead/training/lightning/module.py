@@ -3,7 +3,7 @@
 Lightning spends 2-3 ms on a step (hooks, loggers, bars), as much as an update takes. So what it takes for a batch is a
 *block* of updates, each on a batch drawn here. Everything that Lightning does once a batch then happens once a block.
 An epoch ends where the count of updates reaches a multiple of its length, so that a run that was stopped and resumed
-validates where it would have. `tapehead.training.trainer` turns Trainer options that count steps into blocks.
+validates where it would have. `trainer` turns Trainer options that count steps into blocks.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch.utils import _pytree as pytree
 
 from tapehead.tasks import Omniglot, Size, Stream
 from tapehead.training.capacity import check_training_memories
-from tapehead.training.config import RunConfig
 from tapehead.training.evaluate import VALIDATION_STREAM, score_size
 from tapehead.training.instances import Instances
-from tapehead.training.loaders import Blocks, Sizes
+from tapehead.training.lightning.loaders import Blocks, Sizes
 from tapehead.training.metrics import TRAINING_ERRORS, Score
 from tapehead.training.optimisers import build_optimiser
+from tapehead.training.options.config import RunConfig
 from tapehead.training.threads import at_most_threads
 from tapehead.training.updates import Update, Updates
 

@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from tapehead.training import bar, trainer
-from tapehead.training.running_means import Running
+from tapehead.training.lightning import bar, trainer
+from tapehead.training.lightning.running_means import Running
 from tests.training.tiny import train
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tapehead.training.config import CurriculumConfig, OptimiserConfig, ScheduleConfig
+from tapehead.training.options.config import CurriculumConfig, OptimiserConfig, ScheduleConfig
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from tapehead.errors import Interrupted, RunError
 from tapehead.files import replacing
 from tapehead.program import typed
-from tapehead.training.config import TrainingConfig
+from tapehead.training.options.config import TrainingConfig
 from tapehead.training.runs import Run
 
 __all__ = ["GracefulStop", "SavingStop", "WholeCheckpoints", "model_checkpoints"]
