@@ -124,3 +124,14 @@ def test_the_tasks_take_torch_and_nothing_else():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     packages = {name.partition(".")[0] for name in done.stdout.split()} - set(sys.stdlib_module_names)
     assert packages <= {"tapehead", "torch"}
+
+
+@pytest.mark.slow_start
+def test_trained_weights_take_safetensors_and_nothing_else():
+    script = (
+        "import sys, torch, numpy; before = set(sys.modules); import tapehead; "
+        "tapehead.from_pretrained('copy-ntm'); print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    packages = {name.partition(".")[0] for name in done.stdout.split()} - set(sys.stdlib_module_names)
+    assert packages <= {"tapehead", "torch", "safetensors"}

@@ -188,7 +188,8 @@ def fill(path: Path, model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
                 f"{path}: expected {name} {wanted.get(name, 'not to be there')}, as config.json describes the model, "
                 f"got {found.get(name, 'no such tensor')}. The two files belong to different models: export again."
             )
-    model.to_empty(device="cpu").load_state_dict(tensors)
+    # Copies, because what was read may lie in a `bytes`. `to_empty` of "meta" tensors would import sympy.
+    model.load_state_dict({name: tensor.clone() for name, tensor in tensors.items()}, assign=True)
 
 
 NEWER = "The file may come from a newer tapehead: install that one."
