@@ -60,6 +60,14 @@ def signed(monkeypatch, _signed):
 
 
 @pytest.fixture
+def no_png(monkeypatch):
+    """Pictures that do not move are not rendered, which takes most of their time; `tests/plots` looks at rendered ones."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"\x89PNG"))
+
+
+@pytest.fixture
 def core_calls(monkeypatch):
     """Every call of the C++ core for a sequence, by the function's name."""
     from tapehead.ops import mann, ntm  # behind the choice of the interpreter above

@@ -177,7 +177,7 @@ def tunes_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
-def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed):
+def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed, no_png):
     _write_files(command.page, elsewhere)
     program, *words = shlex.split(command.text)
     if program == "python" and words[0].startswith("examples/"):
@@ -301,7 +301,7 @@ def _anchors(page: Path) -> set[str]:
 def test_a_wrong_command_would_be_found(text: str, elsewhere, tiny_run, capsys):
     (command,) = _commands(Block(ROOT / "README.md", 1, "sh", text))
     with pytest.raises(AssertionError, match="README"):
-        test_command_runs_in_tiny_form(command, elsewhere, tiny_run, capsys, None)
+        test_command_runs_in_tiny_form(command, elsewhere, tiny_run, capsys, None, None)
 
 
 def test_commands_are_found_where_a_shell_finds_them():

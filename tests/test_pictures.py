@@ -99,6 +99,7 @@ def test_a_task_of_one_size_has_an_answer_to_draw(tmp_path):
     assert_pictures(paths)
 
 
+@pytest.mark.usefixtures("no_png")
 def test_the_sequence_can_be_chosen(run, tmp_path):
     paths = plot_runs([str(run)], length=6, memory_size=20, seed=3, out=tmp_path / "new" / "out")
     assert [path.name for path in paths[1:]] == [
@@ -136,12 +137,6 @@ def test_the_end_marker_of_repeat_copy_has_its_name(tmp_path, monkeypatch):
     )
     plot_runs([make_run(tmp_path / "run", task="repeat_copy")], repeats=2)
     assert given[0]["target_names"][-2:] == ["bit 2", "end marker"]
-
-
-@pytest.fixture
-def no_png(monkeypatch):
-    """Pictures that do not move are not encoded, which takes most of their time."""
-    monkeypatch.setattr(pictures, "png", lambda figure: b"PNG")
 
 
 @pytest.mark.usefixtures("no_png")
@@ -186,6 +181,7 @@ def test_a_model_without_a_memory_has_no_animation(tmp_path):
     assert [path.name for path in paths] == ["learning_curves.png", "answer_4.png"]
 
 
+@pytest.mark.usefixtures("no_png")
 def test_repeats_are_the_most_trained_on(tmp_path):
     run = make_run(tmp_path / "run", task="repeat_copy", model="lstm")
     assert plot_runs([run])[1].name == "answer_4x10.png"
@@ -201,7 +197,7 @@ def test_several_runs(tmp_path):
 
 
 @pytest.fixture
-def names(monkeypatch):
+def names(monkeypatch, no_png):
     """Of the runs in the picture of their validations."""
     found, draw = [], pictures.draw_study
     monkeypatch.setattr(
@@ -257,6 +253,7 @@ def test_only_a_threshold_that_all_have_is_drawn(tmp_path, monkeypatch, others, 
     assert given[0]["solved_below"] == expected
 
 
+@pytest.mark.usefixtures("no_png")
 def test_several_runs_into_one_folder(tmp_path):
     runs = [make_run(tmp_path / parent / "run", model=model) for parent, model in (("a", "ntm"), ("b", "lstm"))]
     paths = plot_runs(runs, out=tmp_path / "out")

@@ -44,6 +44,7 @@ def test_training_warns_with_the_numbers_and_goes_on(tmp_path, capsys):
 EVALUATE, PLOT = ["evaluate", "--lengths", "3", "17", "--sequences=2"], ["plot", "--length", "17"]
 
 
+@pytest.mark.usefixtures("no_png")
 @pytest.mark.parametrize("words", [EVALUATE, PLOT], ids=["evaluate", "plot"])
 def test_a_memory_is_enlarged_where_the_task_outgrows_it(tmp_path, capsys, words):
     run = tmp_path / "run"
@@ -62,6 +63,7 @@ def test_a_memory_is_enlarged_where_the_task_outgrows_it(tmp_path, capsys, words
         assert (f"{slots} slots" if words is EVALUATE else f"answer_17_slots_{slots}.png") in said.out
 
 
+@pytest.mark.usefixtures("no_png")
 @pytest.mark.parametrize("words", [EVALUATE, PLOT], ids=["evaluate", "plot"])
 def test_a_memory_that_is_tied_to_its_size_is_not_enlarged(tmp_path, capsys, words):
     run = tmp_path / "run"
