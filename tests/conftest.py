@@ -61,7 +61,7 @@ def signed(monkeypatch, _signed):
 
 @pytest.fixture
 def no_png(monkeypatch):
-    """Pictures that do not move are not rendered, which takes most of their time; `tests/plots` looks at rendered ones."""
+    """Pictures that do not move are not rendered, which takes most of their time; `tests/plots` looks at some."""
     from matplotlib.figure import Figure
 
     monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"\x89PNG"))

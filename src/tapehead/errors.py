@@ -22,7 +22,7 @@ __all__ = [
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A question to follow a sentence about a name that does not exist; empty where no known one is near.
 
-    Names with parts, as options have, are near as well where their last part is.
+    Names with parts, as options have, are near as well where their last part is, and no other name's.
 
     >>> did_you_mean("coppy", ["copy", "ngrams"]), did_you_mean("--batch_sise", ["--training.batch_size"])
     (' Did you mean copy?', ' Did you mean --training.batch_size?')
@@ -33,8 +33,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, 3, 0.6 if len(name) < 8 else 0.8)
     near = [one for one in near if difflib.SequenceMatcher(None, _last(name), _last(one)).ratio() >= 0.6]
     if not near and len(name) >= 8:
-        lasts = {_last(one): one for one in known}
-        near = [lasts[last] for last in difflib.get_close_matches(_last(name), lasts, 1, 0.85)]
+        lasts = [_last(one) for one in known]
+        nearest = difflib.get_close_matches(_last(name), lasts, 1, 0.85)
+        near = [one for one, last in zip(known, lasts, strict=True) if last in nearest]
+        near = near if len(near) == 1 else []
     return f" Did you mean {near[0]}?" if near else ""
 
 

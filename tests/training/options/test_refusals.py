@@ -83,6 +83,7 @@ def test_what_the_trainer_refuses_names_the_option(words, said, capsys):
             "modell.memory_size in mine.yaml: no such option. Did you mean model.memory_size?",
         ),
         ("model: {memory_sise: 3}", "model.memory_sise in mine.yaml: no such option. Did you mean model.memory_size?"),
+        ("task: {colour: 3}", "task.colour in mine.yaml: no such option. Of task there are: bits, min_length, "),
     ],
 )
 def test_a_wrong_file_is_named(text, said, tmp_path, capsys):
@@ -152,6 +153,11 @@ def test_who_names_an_unknown_task_is_told_how_to_call_one_of_their_own(command,
         ("--optimiser.lr", "--optimiser.learning_rate"),
         ("--epochs", "--training.sequences"),
         ("--device", "--trainer.accelerator"),
+        (
+            "--optimiser.kind",
+            "Of --optimiser there are: name, learning_rate, decay, ",
+        ),
+        ("--model.learning_rate", "Did you mean --optimiser.learning_rate?"),
     ],
 )
 def test_an_option_that_others_have_is_answered_with_what_is_meant(capsys, option, meant):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tapehead.errors import UnknownNameError, UsageError
+from tapehead.errors import UnknownNameError, UsageError, did_you_mean
 from tapehead.nn import LSTM, MANN, NTM, ImageEmbedding, Initial, MANNCell, NTMCell
 from tapehead.tasks import TASKS
 from tapehead.training.options.kinds import GROUPS, describe, takes_null
@@ -77,8 +77,7 @@ def refusal(
         return UsageError(f"{found[1]}: expected {_expected(found[1][2:], kinds)}, got nothing.")
     if found := NO_NAME.match(text):
         name = ".".join(filter(None, (found["group"], found["name"])))
-        place = _place(name, argv, files).removeprefix("--")
-        return UnknownNameError(f"{place}: no such option.", name, kinds)
+        return _no_option(_place(name, argv, files).removeprefix("--"), name, kinds)
     if found := re.match(r"Parser key \"config\": File does not exist: '(.*)'", text):
         return UsageError(f"--config: no such file: {found[1]}.")
     if found := re.match(r"Parser key \"config\": Path is not a file: '(.*)'", text):
@@ -93,7 +92,17 @@ def _unknown(word: str, known: Sequence[str]) -> UsageError:
         return UsageError(f"{word}: expected options, which begin with --, after the task.")
     if word in MEANT:
         return UsageError(f"{word}: no such option. {MEANT[word]}")
-    return UnknownNameError(f"{word}: no such option.", word, known)
+    return _no_option(word, word, known)
+
+
+def _no_option(place: str, name: str, known: Iterable[str]) -> UsageError:
+    """There is none of this name; where none is near, those of its group are told."""
+    message, known = f"{place}: no such option.", list(known)
+    group = name.rpartition(".")[0]
+    members = [one.removeprefix(f"{group}.") for one in known if group and one.startswith(f"{group}.")]
+    if members and not did_you_mean(name, known):
+        return UsageError(f"{message} Of {group} there are: {', '.join(members)}.")
+    return UnknownNameError(message, name, known)
 
 
 def _wrong_value(name: str, text: str, kinds: Mapping[str, Any], place: str) -> UsageError | None:
