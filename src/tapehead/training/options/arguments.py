@@ -87,14 +87,19 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str | No
         return recipe
     if "/" not in name:
         name = f"{task_name}/{name}"
-    if recipe is None and name not in recipe_names():
+    known = recipe_names()
+    if recipe is None and name not in known:
         return None
-    of_task = ", ".join(known for known in recipe_names() if known.startswith(f"{task_name}/"))
-    if name not in recipe_names():
+    of_task = ", ".join(other for other in known if other.startswith(f"{task_name}/"))
+    if name not in known:
         message = f"--recipe: no recipe {name!r}, and no such file. Of {task_name} there are: {of_task}."
-        raise UnknownNameError(message, name, recipe_names())
+        raise UnknownNameError(message, name, known)
     if name.split("/")[0] != task_name:
         raise UsageError(f"--recipe: {name} is for {name.split('/')[0]}. Of {task_name} there are: {of_task}.")
+    return _recipe_path(name)
+
+
+def _recipe_path(name: str) -> str:
     return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
 
 
@@ -234,8 +239,8 @@ def _add_trainer(parser: ArgumentParser) -> None:
 def _where_defaults_are_from(path: str | None) -> str:
     if path is None:
         return "There is no recipe for it; what is left out is as the code has it."
-    names = {find_recipe(name.split("/")[0], "", name): name for name in recipe_names()}
-    source = f"the recipe {names[path]}" if path in names else path
+    recipe = next((name for name in recipe_names() if _recipe_path(name) == path), None)
+    source = path if recipe is None else f"the recipe {recipe}"
     return f"What is left out comes from {source}, and so do the defaults below."
 
 
