@@ -59,7 +59,7 @@ def when(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Th
     """Do something as soon as a condition holds, beside whatever goes on."""
 
     def wait() -> None:
-        end = time.monotonic() + 180
+        end = time.monotonic() + 600
         while time.monotonic() < end:
             if condition():
                 act()
