@@ -1,4 +1,4 @@
-"""One parser for each task and model: to build one takes as long as to train the runs of many a test here."""
+"""What takes as long as to train the runs of many a test: parsers are kept, and pictures left unrendered."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonargparse import ArgumentParser
 
+from tapehead import pictures
 from tapehead.tasks import TASKS
 from tapehead.training.options import arguments
 
@@ -29,3 +30,9 @@ def one_parser() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(arguments, "build_parser", build_parser)
         yield
+
+
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn and their files written, but nothing is in them: `tests/plots` looks at what is."""
+    monkeypatch.setattr(pictures, "png", lambda figure: b"")
