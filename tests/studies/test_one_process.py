@@ -21,7 +21,7 @@ from tapehead.studies.folder import StudyFolder
 from tapehead.studies.worker import Order
 from tapehead.training.runs import Run
 from tests.studies.conftest import patched
-from tests.studies.tiny_study import LONG, SCORED, has_checkpoint, process_of, study, when
+from tests.studies.tiny_study import KILLED, LONG, SCORED, has_checkpoint, process_of, study, when
 from tests.training.tiny import weights
 
 
@@ -79,7 +79,7 @@ def test_ctrl_c_saves_all_and_the_command_it_names_goes_on(tmp_path, capsys, fro
 
 def test_a_killed_process_is_told_and_repeating_the_command_goes_on(tmp_path, capsys, from_now_on):
     folder = tmp_path / "study"
-    words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *LONG]
+    words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *KILLED]
 
     def process():
         return process_of((folder / "logs" / "ntm-together.json").resolve(), "--train-orders")
@@ -92,7 +92,7 @@ def test_a_killed_process_is_told_and_repeating_the_command_goes_on(tmp_path, ca
     from_now_on()
     assert study(folder, *words) == 0
     assert "--resume" in (folder / "logs" / "ntm-seed0.log").read_text()
-    assert [Run.open(folder / f"ntm-seed{seed}").summary()["sequences"] for seed in range(2)] == [700, 700]
+    assert [Run.open(folder / f"ntm-seed{seed}").summary()["sequences"] for seed in range(2)] == [400, 400]
 
 
 def order(folder, seed):

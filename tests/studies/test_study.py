@@ -20,6 +20,7 @@ from tapehead.studies.making import make_plan
 from tapehead.studies.study import _command
 from tapehead.training.runs import Run
 from tests.studies.tiny_study import (
+    KILLED,
     LONG,
     SCORED,
     contents,
@@ -134,7 +135,7 @@ def test_scores_follow_a_training_that_went_on(finished, tmp_path, in_process):
 
 def test_runs_are_ordinary_one_that_is_killed_is_told_and_repeating_tries_it_again(tmp_path, capsys, from_now_on):
     folder = tmp_path / "study"
-    words = ["--models", "ntm", "--seeds", "2", "--first-seed", "3", *SCORED, *LONG]
+    words = ["--models", "ntm", "--seeds", "2", "--first-seed", "3", *SCORED, *KILLED]
     killed = folder / "ntm-seed3"
     killer = when(lambda: has_checkpoint(killed), lambda: signal_to(killed, signal.SIGKILL))
     assert study(folder, *words) == 1
@@ -151,7 +152,7 @@ def test_runs_are_ordinary_one_that_is_killed_is_told_and_repeating_tries_it_aga
     run = Run.open(folder / "ntm-seed4")
     assert "ntm-seed4  not solved" in said
     assert (run.config().model_name, run.config().seed) == ("ntm", 4)
-    assert run.summary()["sequences"] == 700
+    assert run.summary()["sequences"] == 400
     assert json.loads((run.path / "environment.json").read_text())["threads"] == 1
     assert json.loads((run.path / "evaluation.json").read_text())["lengths"].keys() == {"3", "5"}
     log = (folder / "logs" / "ntm-seed4.log").read_text()

@@ -12,6 +12,7 @@ import torch
 from tapehead.cli import main
 from tapehead.errors import RunError
 from tapehead.files import lock_folder
+from tapehead.tasks import Copy
 from tapehead.training.lightning.checkpoints import GracefulStop
 from tapehead.training.lightning.module import TrainingModule
 from tapehead.training.runs import Run
@@ -197,10 +198,19 @@ def test_missing_and_damaged_runs_are_named(tmp_path, begun, capsys):
     assert "config.yaml: damaged" in capsys.readouterr().err
 
 
-def test_random_numbers_that_a_model_draws_go_on_where_they_were(begun, uninterrupted):
+def test_random_numbers_that_a_model_draws_go_on_where_they_were(tmp_path, monkeypatch):
+    loss = Copy.loss
+
+    def drawn(self, logits, batch):
+        """Where it learns, as dropout does."""
+        return loss(self, logits, batch) * (torch.rand(()) if logits.requires_grad else 1)
+
+    monkeypatch.setattr(Copy, "loss", drawn)
+    assert train(tmp_path / "run", "--training.sequences=16") == 0
     torch.manual_seed(123)
-    assert main(["train", "--resume", str(begun), "--training.sequences", "48"]) == 0
-    assert same(weights(begun), weights(uninterrupted["plain"]))
+    assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 0
+    assert train(tmp_path / "whole") == 0
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 
 def test_a_run_with_nothing_left_to_train_says_so(tmp_path, capsys):
