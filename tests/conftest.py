@@ -60,7 +60,7 @@ def signed(monkeypatch, _signed):
 
 
 @pytest.fixture
-def no_png(monkeypatch):
+def unrendered(monkeypatch):
     """Pictures that do not move are not rendered, which takes most of their time; `tests/plots` looks at some."""
     from matplotlib.figure import Figure
 

@@ -177,7 +177,7 @@ def tunes_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=_ids(COMMANDS))
-def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed, no_png):
+def test_command_runs_in_tiny_form(command: Block, elsewhere, tiny_run, capsys, signed, unrendered):
     _write_files(command.page, elsewhere)
     program, *words = shlex.split(command.text)
     if program == "python" and words[0].startswith("examples/"):

@@ -99,7 +99,7 @@ def test_a_task_of_one_size_has_an_answer_to_draw(tmp_path):
     assert_pictures(paths)
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 def test_the_sequence_can_be_chosen(run, tmp_path):
     paths = plot_runs([str(run)], length=6, memory_size=20, seed=3, out=tmp_path / "new" / "out")
     assert [path.name for path in paths[1:]] == [
@@ -129,7 +129,7 @@ def test_repeat_copy_and_several_heads(tmp_path):
     assert_pictures(paths)
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 def test_the_end_marker_of_repeat_copy_has_its_name(tmp_path, monkeypatch):
     given, draw = [], pictures.draw_answer
     monkeypatch.setattr(
@@ -139,7 +139,7 @@ def test_the_end_marker_of_repeat_copy_has_its_name(tmp_path, monkeypatch):
     assert given[0]["target_names"][-2:] == ["bit 2", "end marker"]
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 def test_an_animation_of_the_memory(tmp_path):
     run = make_run(tmp_path / "run", num_read_heads=2)
     paths = plot_runs([run], length=2, seed=3, animate=True)
@@ -151,7 +151,7 @@ def test_an_animation_of_the_memory(tmp_path):
         assert file.n_frames == 5
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 def test_an_animation_has_what_was_shown_and_answered(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(pictures, "animate_memory", lambda *data, **options: given.append((data, options)) or b"GIF")
@@ -164,7 +164,7 @@ def test_an_animation_has_what_was_shown_and_answered(tmp_path, monkeypatch):
     assert ((output > 0) & (output < 1)).all()
 
 
-@pytest.mark.usefixtures("signed", "no_png")
+@pytest.mark.usefixtures("signed", "unrendered")
 def test_an_animation_shows_drawings(tmp_path, monkeypatch):
     given = {}
     monkeypatch.setattr(pictures, "animate_memory", lambda *data, **options: given.update(options) or b"GIF")
@@ -175,13 +175,13 @@ def test_an_animation_shows_drawings(tmp_path, monkeypatch):
     assert re.fullmatch(r"drawing 1\nof label [01]\nanswer [01]", given["captions"][0])
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 def test_a_model_without_a_memory_has_no_animation(tmp_path):
     paths = plot_runs([make_run(tmp_path / "run", model="lstm")], animate=True)
     assert [path.name for path in paths] == ["learning_curves.png", "answer_4.png"]
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 def test_repeats_are_the_most_trained_on(tmp_path):
     run = make_run(tmp_path / "run", task="repeat_copy", model="lstm")
     assert plot_runs([run])[1].name == "answer_4x10.png"
@@ -197,7 +197,7 @@ def test_several_runs(tmp_path):
 
 
 @pytest.fixture
-def names(monkeypatch, no_png):
+def names(monkeypatch, unrendered):
     """Of the runs in the picture of their validations."""
     found, draw = [], pictures.draw_study
     monkeypatch.setattr(
@@ -229,7 +229,7 @@ def test_what_the_trainer_changes_in_the_training_is_another_setting(tmp_path, n
     assert names == [f"copy, ntm, accumulate_grad_batches {batches}" for batches in (1, 8)]
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 def test_each_measure_has_curves_of_its_own(tmp_path):
     tasks = ("copy", "ngrams", "repeat_copy")
     runs = [make_run(tmp_path / task, task=task, model="lstm") for task in tasks]
@@ -241,7 +241,7 @@ def test_each_measure_has_curves_of_its_own(tmp_path):
     ]
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(("others", "expected"), [(0.01, 0.01), (15.0, None)])
 def test_only_a_threshold_that_all_have_is_drawn(tmp_path, monkeypatch, others, expected):
     given, draw = [], pictures.draw_study
@@ -253,7 +253,7 @@ def test_only_a_threshold_that_all_have_is_drawn(tmp_path, monkeypatch, others, 
     assert given[0]["solved_below"] == expected
 
 
-@pytest.mark.usefixtures("no_png")
+@pytest.mark.usefixtures("unrendered")
 def test_several_runs_into_one_folder(tmp_path):
     runs = [make_run(tmp_path / parent / "run", model=model) for parent, model in (("a", "ntm"), ("b", "lstm"))]
     paths = plot_runs(runs, out=tmp_path / "out")

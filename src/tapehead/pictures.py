@@ -140,7 +140,7 @@ def _load(path: str | Path, length: int | None, repeats: int | None, memory_size
     size = user_sizes(trained.task, [length], None if repeats is None else [repeats])[0]
     curves = None if trained.run is None else _curves(trained.run, trained)
     memory_size = memory_to_use(trained.model.core, trained.task, [size], memory_size)
-    config = None if trained.run is None else trained.run.config()
+    config = trained.config
     solved_below = 0.0 if config is None else config.training.solved_below
     return Loaded(trained, curves, {} if config is None else _settings(config), solved_below, size, memory_size)
 

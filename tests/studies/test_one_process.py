@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 
 import pytest
@@ -17,14 +20,23 @@ from tapehead.studies import one_process
 from tapehead.studies.folder import StudyFolder
 from tapehead.studies.worker import Order
 from tapehead.training.runs import Run
-from tests.studies.tiny_study import LONG, SCORED, has_checkpoint, process_of, study, when
+from tests.studies.conftest import patched
+from tests.studies.tiny_study import KILLED, LONG, SCORED, has_checkpoint, process_of, study, when
 from tests.training.tiny import weights
 
 
-def test_a_study_is_the_same_together(finished, tmp_path, capsys):
-    folder = tmp_path / "study"
-    assert study(folder, "--models", "ntm", "--seeds", "2", "--together", *SCORED) == 0
-    said = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a study whose runs were trained together to their ends, and what was printed."""
+    folder = tmp_path_factory.mktemp("together") / "study"
+    with pytest.MonkeyPatch.context() as monkeypatch, contextlib.redirect_stdout(io.StringIO()) as said:
+        patched(monkeypatch)
+        assert study(folder, "--models", "ntm", "--seeds", "2", "--together", "--workers", "1", *SCORED) == 0
+    return folder, said.getvalue()
+
+
+def test_a_study_is_the_same_together(finished, trained):
+    folder, said = trained
     assert all(f"ntm-seed{seed}  not solved" in said for seed in (0, 1))
     assert "$ tapehead train" not in (folder / "logs" / "ntm-together.log").read_text()
     left = {path.name for path in finished.iterdir() if not path.name.startswith("lstm")}
@@ -49,17 +61,7 @@ def test_what_cannot_be_trained_together_is_trained_all_the_same(tmp_path, in_pr
     assert [words[:2] for words in in_process] == [["train", "copy"]]
 
 
-@pytest.fixture
-def here(monkeypatch):
-    """Call it, and runs that train together do so in this process from then on."""
-
-    def switch():
-        monkeypatch.setattr(one_process, "run_process", lambda command, *_: one_process.train_orders(command[-1]))
-
-    return switch
-
-
-def test_ctrl_c_saves_all_and_the_command_it_names_goes_on(tmp_path, capsys, here):
+def test_ctrl_c_saves_all_and_the_command_it_names_goes_on(tmp_path, capsys, from_now_on):
     folder = tmp_path / "study"
     words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *LONG]
     stopper = when(lambda: has_checkpoint(folder / "ntm-seed1"), lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -70,14 +72,14 @@ def test_ctrl_c_saves_all_and_the_command_it_names_goes_on(tmp_path, capsys, her
         assert json.loads((folder / "logs" / f"ntm-seed{seed}.json").read_text())["state"] == "stopped"
     again = shlex.split(re.search(r"Go on with: tapehead (.*)", capsys.readouterr().err)[1])
     assert "--together" in again
-    here()
+    from_now_on()
     assert main(again) == 0
     assert [Run.open(folder / f"ntm-seed{seed}").summary()["sequences"] for seed in range(2)] == [700, 700]
 
 
-def test_a_killed_process_is_told_and_repeating_the_command_goes_on(tmp_path, capsys, here):
+def test_a_killed_process_is_told_and_repeating_the_command_goes_on(tmp_path, capsys, from_now_on):
     folder = tmp_path / "study"
-    words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *LONG]
+    words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation", *KILLED]
 
     def process():
         return process_of((folder / "logs" / "ntm-together.json").resolve(), "--train-orders")
@@ -87,10 +89,10 @@ def test_a_killed_process_is_told_and_repeating_the_command_goes_on(tmp_path, ca
     killer.join()
     said = capsys.readouterr().out
     assert all(f"ntm-seed{seed}  died: killed by SIGKILL" in said for seed in range(2))
-    here()
+    from_now_on()
     assert study(folder, *words) == 0
     assert "--resume" in (folder / "logs" / "ntm-seed0.log").read_text()
-    assert [Run.open(folder / f"ntm-seed{seed}").summary()["sequences"] for seed in range(2)] == [700, 700]
+    assert [Run.open(folder / f"ntm-seed{seed}").summary()["sequences"] for seed in range(2)] == [400, 400]
 
 
 def order(folder, seed):
@@ -108,23 +110,22 @@ COUNTING = "import json, sys; print(len(json.load(open(sys.argv[-1]))), sum(map(
 
 
 def test_a_command_is_short_however_many_runs_it_trains(tmp_path):
-    folder = tmp_path / "study"
+    folder = tmp_path / ("study" * 50)
     (folder / "logs").mkdir(parents=True)
-    orders = [order(folder, seed)._replace(program=("-c", COUNTING)) for seed in range(1500)]
+    orders = [order(folder, seed)._replace(program=("-c", COUNTING)) for seed in range(300)]
     assert len(json.dumps(orders)) > 128 * 1024  # the longest word of a command that Linux takes
     found = list(one_process.perform_together(orders, workers=1, threads=1, stop=GoOn()))
     assert [one for one, _ in found] == orders
     assert {record["state"] for _, record in found} == {"died"}  # the program only counts them
     count, length = map(int, (folder / "logs" / "ntm-together.log").read_text().split())
-    assert count == 1500
+    assert count == 300
     assert length < 1000
     told = json.loads((folder / "logs" / "ntm-together.json").read_text())
     assert [Order(*fields)._replace(program=("-c", COUNTING)) for fields in told] == orders
 
 
-def test_a_damaged_run_dies_and_the_others_go_on(tmp_path):
-    folder = tmp_path / "study"
-    assert study(folder, "--models", "ntm", "--seeds", "2", "--together", "--no-evaluation") == 0
+def test_a_damaged_run_dies_and_the_others_go_on(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "study")
     for seed in range(2):
         (folder / f"ntm-seed{seed}" / "summary.json").unlink()
     for checkpoint in (folder / "ntm-seed0" / "checkpoints").iterdir():
@@ -146,13 +147,9 @@ def test_only_on_this_machine(tmp_path, capsys, words):
     assert not (tmp_path / "study").exists()
 
 
-def test_a_run_that_another_process_trains_dies_and_the_others_go_on(tmp_path, here):
-    folder = tmp_path / "study"
-    here()
-    words = ["--models", "ntm", "--seeds", "2", "--together", "--no-evaluation"]
-    assert study(folder, *words, "--training.sequences=32") == 0
+def test_a_run_that_another_process_trains_dies_and_the_others_go_on(trained, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / "study")
     for seed in range(2):
-        assert main(["train", "--resume", str(folder / f"ntm-seed{seed}"), "--training.sequences=48"]) == 0
         (folder / f"ntm-seed{seed}" / "checkpoints" / "sequences-0000000048.ckpt").unlink()
         (folder / f"ntm-seed{seed}" / "summary.json").unlink()
     other = lock_folder(folder / "ntm-seed0")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+import runpy
 import sys
 
-from tapehead.training.runs import Run
+import lightning.pytorch  # noqa: F401  (it logs to the standard error of its import, which a test may have taken)
+import pytest
+
+from tapehead.tasks import TASKS, Copy
 
 PROGRAM = """
 import sys
@@ -26,24 +28,25 @@ if __name__ == "__main__":
 """
 
 
-def test_every_run_is_started_by_that_file(tmp_path):
+def test_every_run_is_started_by_that_file(tmp_path, monkeypatch, capsys):
+    """The file is run as `python mine.py` does; the runs are in a process that it starts."""
     (tmp_path / "mine.py").write_text(PROGRAM)
     options = ["--task.bits=2", "--task.max_length=2", "--model.hidden_size=8", "--trainer.accelerator=cpu"]
     options += ["--training.sequences=8", "--training.validate_every=8", "--training.validation_sequences=2"]
     words = ["study", "again", "--models", "ntm", "--seeds=2", "--no-evaluation", "--together"]
-    child = subprocess.run(
-        [sys.executable, str(tmp_path / "mine.py"), *words, "--out=study", *options],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert child.returncode == 0, child.stderr + child.stdout
-    assert "one by one" not in child.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "mine.py"), *words, "--out=study", *options])
+    with monkeypatch.context() as changed:
+        changed.setitem(TASKS, "again", Copy)  # until the file puts its own there
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path("mine.py", run_name="__main__")
+    said = capsys.readouterr()
+    assert ended.value.code == 0, said.err + said.out
+    assert "one by one" not in said.out
     for seed in range(2):
         run = tmp_path / "study" / f"ntm-seed{seed}"
-        assert Run.open(run).summary()["task"] == "again"
+        summary = json.loads((run / "summary.json").read_text())
+        assert (summary["task"], summary["sequences"]) == ("again", 8)
         environment = json.loads((run / "environment.json").read_text())
         assert environment["together"] == 2
         assert environment["command"][:4] == ["python", str(tmp_path / "mine.py"), "train", "again"]

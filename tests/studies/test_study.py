@@ -14,11 +14,13 @@ import pytest
 import yaml
 
 from tapehead.cli import _build_parser, main
+from tapehead.studies import worker
 from tapehead.studies.folder import StudyFolder
 from tapehead.studies.making import make_plan
 from tapehead.studies.study import _command
 from tapehead.training.runs import Run
 from tests.studies.tiny_study import (
+    KILLED,
     LONG,
     SCORED,
     contents,
@@ -33,27 +35,6 @@ from tests.training.tiny import same, weights
 MODELS = ["--models", "ntm", "lstm"]
 
 
-def test_a_study_leaves_ordinary_runs_a_table_numbers_and_a_picture(tmp_path, capsys):
-    folder = tmp_path / "study"
-    assert study(folder, *MODELS, "--seeds", "1", "--first-seed", "3", *SCORED) == 0
-    names = ["lstm-seed3", "ntm-seed3"]
-    others = ["configurations", "curves.png", "logs", "results.json", "study.yaml", "table.md"]
-    assert sorted(path.name for path in folder.iterdir()) == sorted(names + others)
-    for name in names:
-        run = Run.open(folder / name)
-        model, seed = name.split("-seed")
-        assert (run.config().model_name, run.config().seed) == (model, int(seed))
-        assert run.summary()["sequences"] == 48
-        assert json.loads((folder / name / "environment.json").read_text())["threads"] == 1
-        assert json.loads((folder / name / "evaluation.json").read_text())["lengths"].keys() == {"3", "5"}
-        log = (folder / "logs" / f"{name}.log").read_text()
-        assert "$ tapehead train copy" in log
-        assert "$ tapehead evaluate" in log
-    said = capsys.readouterr().out
-    assert all(f"{name}  not solved" in said for name in names)
-    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_tables_and_numbers_hold_every_run_and_its_scores(finished):
     results = json.loads((finished / "results.json").read_text())
     assert [run["name"] for run in results["runs"]] == ["ntm-seed0", "ntm-seed1", "lstm-seed0", "lstm-seed1"]
@@ -61,6 +42,8 @@ def test_tables_and_numbers_hold_every_run_and_its_scores(finished):
     for run in results["runs"]:
         assert run["state"] == "done"
         assert run["summary"] == Run.open(finished / run["name"]).summary()
+        config = Run.open(finished / run["name"]).config()
+        assert (config.model_name, config.seed) == (run["recipe"], run["seed"])
         evaluation = json.loads((finished / run["name"] / "evaluation.json").read_text())
         assert run["scores"] == evaluation["lengths"]
         assert run["scores"].keys() == {"3", "5"}
@@ -150,51 +133,62 @@ def test_scores_follow_a_training_that_went_on(finished, tmp_path, in_process):
     assert "| ntm | 0 | not solved | - | - | 64 |" in (folder / "table.md").read_text()
 
 
-def test_a_killed_run_is_told_the_others_go_on_and_repeating_tries_it_again(tmp_path, capsys):
+def test_runs_are_ordinary_one_that_is_killed_is_told_and_repeating_tries_it_again(tmp_path, capsys, from_now_on):
     folder = tmp_path / "study"
-    words = ["--models", "ntm", "--seeds", "2", "--no-evaluation", *LONG]
-    killed = folder / "ntm-seed0"
+    words = ["--models", "ntm", "--seeds", "2", "--first-seed", "3", *SCORED, *KILLED]
+    killed = folder / "ntm-seed3"
     killer = when(lambda: has_checkpoint(killed), lambda: signal_to(killed, signal.SIGKILL))
     assert study(folder, *words) == 1
     killer.join()
     said = capsys.readouterr().out
-    assert "ntm-seed0  died: killed by SIGKILL" in said
-    assert "| ntm | 0 | died |" in (folder / "table.md").read_text()
-    assert Run.open(folder / "ntm-seed1").summary()["sequences"] == 700
+    assert "ntm-seed3  died: killed by SIGKILL" in said
+    assert "| ntm | 3 | died |" in (folder / "table.md").read_text()
     results = json.loads((folder / "results.json").read_text())
     assert [(model["finished"], model["died"]) for model in results["models"]] == [(1, 1)]
+    others = ["configurations", "curves.png", "logs", "results.json", "study.yaml", "table.md"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["ntm-seed3", "ntm-seed4", *others])
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
-    other = contents(folder / "ntm-seed1")
-    assert study(folder, *words) == 0
-    assert contents(folder / "ntm-seed1") == other
-    assert "$ tapehead train --resume" in (folder / "logs" / "ntm-seed0.log").read_text()
+    run = Run.open(folder / "ntm-seed4")
+    assert "ntm-seed4  not solved" in said
+    assert (run.config().model_name, run.config().seed) == ("ntm", 4)
+    assert run.summary()["sequences"] == 400
+    assert json.loads((run.path / "environment.json").read_text())["threads"] == 1
+    assert json.loads((run.path / "evaluation.json").read_text())["lengths"].keys() == {"3", "5"}
+    log = (folder / "logs" / "ntm-seed4.log").read_text()
+    assert "$ tapehead train copy" in log
+    assert "$ tapehead evaluate" in log
+
+    other, commands = contents(run.path), from_now_on()
+    assert study(folder, *words, "--workers", "1") == 0
+    assert [words[0] for words in commands] == ["train", "evaluate"]
+    assert contents(run.path) == other
+    assert "$ tapehead train --resume" in (folder / "logs" / "ntm-seed3.log").read_text()
     configuration = str(folder / "configurations" / "ntm.yaml")
-    assert main(["train", "copy", "--config", configuration, "--seed", "0", "--out", str(tmp_path / "whole")]) == 0
-    assert same(weights(tmp_path / "whole"), weights(folder / "ntm-seed0"))
+    assert main(["train", "copy", "--config", configuration, "--seed", "3", "--out", str(tmp_path / "whole")]) == 0
+    assert same(weights(tmp_path / "whole"), weights(killed))
 
 
 def test_a_run_that_fails_says_its_last_words_and_begins_anew(tmp_path, in_process, monkeypatch, capsys):
     folder = tmp_path / "study"
     words = ["--models", "ntm", "--seeds", "1", "--no-evaluation", "--workers", "1"]
-    from tapehead.studies import worker
 
-    run_command = worker._run
-
-    def fail(words, order, stop, lock):
-        order.folder.mkdir()
-        (order.folder / "config.yaml").write_text("half")
-        order.log.write_text("Traceback\nMemoryError: no room\n\n")
+    def fail(command, log, *_):
+        run = folder / "ntm-seed0"
+        run.mkdir()
+        (run / "config.yaml").write_text("half")
+        log.write_text("Traceback\nMemoryError: no room\n\n")
         return 1
 
-    monkeypatch.setattr(worker, "_run", fail)
-    assert study(folder, *words) == 1
+    with monkeypatch.context() as failing:
+        failing.setattr(worker, "run_process", fail)
+        assert study(folder, *words) == 1
     assert "exit status 1: MemoryError: no room" in capsys.readouterr().out
-    monkeypatch.setattr(worker, "_run", run_command)
     assert study(folder, *words) == 0
     assert in_process[0][:2] == ["train", "copy"]
 
 
-def test_ctrl_c_saves_every_run_and_the_command_it_names_goes_on(tmp_path, capsys):
+def test_ctrl_c_saves_every_run_and_the_command_it_names_goes_on(tmp_path, capsys, from_now_on):
     folder = tmp_path / "study"
     words = ["--models", "ntm", "--seeds", "2", "--workers", "1", "--no-evaluation", *LONG]
     run, handler = folder / "ntm-seed0", signal.getsignal(signal.SIGINT)
@@ -208,8 +202,9 @@ def test_ctrl_c_saves_every_run_and_the_command_it_names_goes_on(tmp_path, capsy
     assert "Stopped and saved" in (folder / "logs" / "ntm-seed0.log").read_text()
     assert json.loads((folder / "logs" / "ntm-seed0.json").read_text())["state"] == "stopped"
     command = re.search(r"Go on with: tapehead (.*)", capsys.readouterr().err)
-    again = shlex.split(command[1])
+    again, commands = shlex.split(command[1]), from_now_on()
     assert main(again) == 0
+    assert [words[1] for words in commands] == ["--resume", "copy"]
     assert Run.open(run).summary()["sequences"] == 700
     assert (folder / "ntm-seed1" / "summary.json").is_file()
 

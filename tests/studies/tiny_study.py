@@ -25,7 +25,9 @@ OPTIONS = {
 }
 SCORED = ["--lengths", "3", "5", "--sequences", "2"]
 LONG = ["--training.sequences=700", "--training.validate_every=100", "--training.stop_when_solved=false"]
-"""Options of runs that are still at work when something happens to them."""
+"""Options of runs that are still at work when they are asked to stop, which takes a moment."""
+KILLED = [*LONG, "--training.sequences=400"]
+"""The same for a signal that nobody is asked about."""
 
 
 def study(out: Path, *words: str) -> int:
@@ -59,7 +61,7 @@ def when(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Th
     """Do something as soon as a condition holds, beside whatever goes on."""
 
     def wait() -> None:
-        end = time.monotonic() + 180
+        end = time.monotonic() + 600
         while time.monotonic() < end:
             if condition():
                 act()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 from pathlib import Path
 
-import pytest
 import torch
 
 from tapehead.cli import main
@@ -20,7 +20,7 @@ def words_after(text: str, begin: str) -> list[str]:
     return shlex.split(next(line for line in text.splitlines() if begin in line).partition("tapehead ")[2])
 
 
-def test_a_folder_of_any_name_can_be_gone_on_with_and_looked_at(tmp_path, monkeypatch, capsys):
+def test_a_folder_of_any_name_can_be_gone_on_with_and_looked_at(tmp_path, monkeypatch, capsys, unrendered):
     monkeypatch.chdir(tmp_path)
     name = "-dash and words"
 
@@ -45,13 +45,13 @@ def test_nothing_is_next_where_nothing_was_saved(tmp_path, capsys):
     assert "tapehead plot" not in out
 
 
-@pytest.mark.parametrize(("limit", "value"), [("max_epochs", "1"), ("max_steps", "8"), ("max_time", "00:00:00:00")])
-def test_what_lets_a_run_go_on_is_named(tmp_path, capsys, limit, value):
+def test_what_lets_a_run_go_on_is_named(tmp_path, capsys):
     assert train(tmp_path / "run", "--training.sequences=16") == 0
-    capsys.readouterr()
-    more = ["--training.sequences=32", f"--trainer.{limit}={value}"]
-    assert main(["train", "--resume", str(tmp_path / "run"), *more]) == 0
-    assert f"To go on, raise --trainer.{limit}." in capsys.readouterr().out
+    for limit, value in (("max_epochs", "1"), ("max_steps", "8"), ("max_time", "00:00:00:00")):
+        run = shutil.copytree(tmp_path / "run", tmp_path / limit)
+        more = ["--training.sequences=32", f"--trainer.{limit}={value}"]
+        assert main(["train", "--resume", str(run), *more]) == 0
+        assert f"To go on, raise --trainer.{limit}." in capsys.readouterr().out
 
 
 def test_a_damaged_checkpoint_names_one_to_go_back_to(tmp_path, capsys):

@@ -162,8 +162,7 @@ def test_a_larger_memory_where_the_model_takes_one(made, capsys):
     assert "initial.memory='learned'" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("no_png")
-def test_plot_a_name_a_folder_and_a_run(made, elsewhere, capsys):
+def test_plot_a_name_a_folder_and_a_run(made, elsewhere, capsys, unrendered):
     shutil.copytree(made / "lstm-model", elsewhere / "mine")
     assert main(["plot", "copy-ntm", "--length", "3"]) == 0
     assert capsys.readouterr().out.splitlines() == ["copy-ntm-plots/answer_3.png", "copy-ntm-plots/internals_3.png"]

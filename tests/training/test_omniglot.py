@@ -66,8 +66,7 @@ def test_others_are_trained_on_the_same_episodes(tmp_path, model):
     assert Run.open(tmp_path / "run").config().task.way == 2
 
 
-@pytest.mark.usefixtures("no_png")
-def test_a_convolution_before_the_mann(tmp_path):
+def test_a_convolution_before_the_mann(tmp_path, unrendered):
     words = ["--embedding.kind=convolution", "--embedding.channels=2", "--embedding.features=3"]
     assert tiny.train(tmp_path / "run", *words, task="omniglot", model="mann") == 0
     model = Run.open(tmp_path / "run").load_model()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from tapehead.cli import main
 from tapehead.errors import RunError
 from tapehead.files import lock_folder
+from tapehead.tasks import Copy
 from tapehead.training.lightning.checkpoints import GracefulStop
 from tapehead.training.lightning.module import TrainingModule
 from tapehead.training.runs import Run
@@ -31,6 +33,19 @@ def uninterrupted(tmp_path_factory):
     for name, path in paths.items():
         assert train(path, *VARIANTS[name]) == 0
     return paths
+
+
+@pytest.fixture(scope="module")
+def at_16(tmp_path_factory):
+    path = tmp_path_factory.mktemp("begun") / "run"
+    assert train(path, "--training.sequences=16") == 0
+    return path
+
+
+@pytest.fixture
+def begun(at_16, tmp_path):
+    """A run of 16 sequences, the test's own: tmp_path / "run"."""
+    return shutil.copytree(at_16, tmp_path / "run")
 
 
 def validations(path):
@@ -128,23 +143,15 @@ def test_a_finished_run_can_be_given_more_elsewhere(tmp_path, uninterrupted):
     assert [path.name for path in (moved / "checkpoints").glob("best*")] == ["best.ckpt"]
 
 
-def test_a_run_that_goes_on_follows_its_new_options(tmp_path, uninterrupted):
+def test_a_run_that_goes_on_follows_its_new_options(tmp_path):
     for name in ("plain", "schedule and Adam"):
-        run = tmp_path / name
-        assert train(run, *VARIANTS[name], "--training.sequences=16") == 0
-        assert main(["train", "--resume", str(run), "--training.sequences=48", "--optimiser.learning_rate=1e-9"]) == 0
         stopped = tmp_path / f"{name}, stopped"
         assert train(stopped, *VARIANTS[name], "--training.sequences=16") == 0
+        run = shutil.copytree(stopped, tmp_path / name)
+        assert main(["train", "--resume", str(run), "--training.sequences=48", "--optimiser.learning_rate=1e-9"]) == 0
         for tensor, before in zip(weights(run).values(), weights(stopped).values(), strict=True):
             assert (tensor - before).abs().max() < 0.05  # what momentum carries on; the old rate moves 0.1 and more
         assert not same(weights(run), weights(stopped))
-
-
-def test_a_finished_run_resumed_with_nothing_more_stays_as_it_is(tmp_path):
-    assert train(tmp_path / "run") == 0
-    before = weights(tmp_path / "run")
-    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
-    assert same(weights(tmp_path / "run"), before)
 
 
 @pytest.mark.parametrize(
@@ -168,14 +175,13 @@ def test_a_run_goes_on_only_as_itself(tmp_path, uninterrupted, capsys, extra, sa
     assert said in capsys.readouterr().err
 
 
-def test_missing_and_damaged_runs_are_named(tmp_path, capsys):
+def test_missing_and_damaged_runs_are_named(tmp_path, begun, capsys):
     assert main(["train", "--resume", str(tmp_path / "none")]) == 1
     assert "no such run" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     assert main(["train", "--resume", str(tmp_path / "empty")]) == 1
     assert "no config.yaml" in capsys.readouterr().err
 
-    assert train(tmp_path / "run", "--training.sequences=16") == 0
     last = tmp_path / "run" / "checkpoints" / "sequences-0000000016.ckpt"
     whole = last.read_bytes()
     last.write_bytes(whole[: len(whole) // 2])
@@ -192,7 +198,14 @@ def test_missing_and_damaged_runs_are_named(tmp_path, capsys):
     assert "config.yaml: damaged" in capsys.readouterr().err
 
 
-def test_random_numbers_that_a_model_draws_go_on_where_they_were(tmp_path):
+def test_random_numbers_that_a_model_draws_go_on_where_they_were(tmp_path, monkeypatch):
+    loss = Copy.loss
+
+    def drawn(self, logits, batch):
+        """Where it learns, as dropout does."""
+        return loss(self, logits, batch) * (torch.rand(()) if logits.requires_grad else 1)
+
+    monkeypatch.setattr(Copy, "loss", drawn)
     assert train(tmp_path / "run", "--training.sequences=16") == 0
     torch.manual_seed(123)
     assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "48"]) == 0
@@ -238,8 +251,7 @@ def test_an_ended_run_is_told_of_as_it_ended(tmp_path, capsys):
     assert Run.open(tmp_path / "run").config().training.solved_below == 1000
 
 
-def test_an_ended_run_goes_on_where_the_trainer_is_told_to(tmp_path):
-    assert train(tmp_path / "run", "--training.sequences=16") == 0
+def test_an_ended_run_goes_on_where_the_trainer_is_told_to(tmp_path, begun):
     assert main(["train", "--resume", str(tmp_path / "run"), "--trainer.min_steps", "20"]) == 0
     assert Run.open(tmp_path / "run").summary()["sequences"] >= 40
 
@@ -279,8 +291,7 @@ def test_a_run_stopped_after_it_was_solved_still_comes_to_its_validation(tmp_pat
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 
-def test_a_run_of_an_unknown_task(tmp_path, capsys):
-    assert train(tmp_path / "run", "--training.sequences=16") == 0
+def test_a_run_of_an_unknown_task(tmp_path, begun, capsys):
     path = tmp_path / "run" / "config.yaml"
     path.write_text(path.read_text().replace("task_name: copy", "task_name: sing"))
     assert main(["evaluate", str(tmp_path / "run")]) == 1
@@ -307,15 +318,21 @@ def test_a_run_that_goes_on_may_keep_fewer_checkpoints(tmp_path):
     assert "sequences-0000000048.ckpt" in {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
 
 
-@pytest.mark.parametrize("checkpoint", ["best", "sequences-0000000032", "sequences-0000000032.ckpt"])
-def test_a_run_goes_back_to_a_checkpoint(tmp_path, uninterrupted, checkpoint, capsys):
-    run = tmp_path / "run"
+@pytest.fixture(scope="module")
+def worse(tmp_path_factory, uninterrupted):
+    """A run that went on from 32 sequences, its best ones, to what is no good."""
+    run = tmp_path_factory.mktemp("worse") / "run"
     assert train(run, "--training.sequences=32", "--training.keep_last=3") == 0
     (run / "checkpoints" / "best.ckpt").write_bytes((run / "checkpoints" / "sequences-0000000032.ckpt").read_bytes())
-    worse = ["--training.sequences=48", "--optimiser.learning_rate=0.5"]
-    assert main(["train", "--resume", str(run), *worse]) == 0
+    more = ["--training.sequences=48", "--optimiser.learning_rate=0.5"]
+    assert main(["train", "--resume", str(run), *more]) == 0
     assert not same(weights(run), weights(uninterrupted["plain"]))
-    capsys.readouterr()
+    return run
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "sequences-0000000032", "sequences-0000000032.ckpt"])
+def test_a_run_goes_back_to_a_checkpoint(tmp_path, uninterrupted, worse, checkpoint):
+    run = shutil.copytree(worse, tmp_path / "run")
     again = ["--training.sequences=48", "--optimiser.learning_rate=3e-4", "--training.keep_last=2"]
     assert main(["train", "--resume", str(run), "--from", checkpoint, *again]) == 0
     assert same(weights(run), weights(uninterrupted["plain"]))
@@ -355,8 +372,7 @@ def test_a_seed_that_was_edited_is_refused(tmp_path, capsys):
     assert main(["train", "--resume", str(run), "--training.sequences=64"]) == 0
 
 
-def test_a_run_that_another_process_went_on_with_since_is_refused(tmp_path):
-    assert train(tmp_path / "run", "--training.sequences=16") == 0
+def test_a_run_that_another_process_went_on_with_since_is_refused(tmp_path, begun):
     argv = ["--training.sequences", "48"]
     late = prepare(argv, task=None, model=None, resume=str(tmp_path / "run"))
     assert main(["train", "--resume", str(tmp_path / "run"), "--training.sequences", "32"]) == 0

@@ -94,7 +94,7 @@ def test_the_default_folder_names_task_model_and_seed(tmp_path, monkeypatch):
     assert folder.name.startswith("copy-ntm-seed7-")
 
 
-def test_the_commands_named_at_the_end_run(tmp_path, capsys):
+def test_the_commands_named_at_the_end_run(tmp_path, capsys, unrendered):
     assert train(tmp_path / "a [bold] run") == 0
     said, commands = capsys.readouterr().out.split("Next: ")
     assert f"Run: {tmp_path / 'a [bold] run'}\n" in said
@@ -164,7 +164,7 @@ def test_once_solved_weights_may_decay(tmp_path):
     ],
 )
 def test_every_task_trains_every_model(tmp_path, task, model):
-    assert train(tmp_path / "run", task=task, model=model) == 0
+    assert train(tmp_path / "run", "--training.sequences=16", task=task, model=model) == 0
     assert Run.open(tmp_path / "run").summary()["task"] == task.replace("-", "_")
 
 
@@ -181,7 +181,7 @@ def test_every_task_trains_every_model(tmp_path, task, model):
     ids=lambda extra: " ".join(extra),
 )
 def test_options_reach_the_run(tmp_path, extra):
-    assert train(tmp_path / "run", *extra) == 0
+    assert train(tmp_path / "run", *extra, "--training.sequences=16") == 0
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     for word in extra:
         name, value = word.removeprefix("--").split("=")

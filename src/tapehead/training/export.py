@@ -44,7 +44,7 @@ def export_run(path: str | Path, folder: str | Path, *, checkpoint: str | Path |
     config = run.config()
     chosen = _checkpoint(run, checkpoint)
     progress = run.load_checkpoint(chosen).get("progress")
-    model = run.load_model(chosen)
+    model = run.load_model(chosen, config=config)
     environment = _environment(run)
     provenance = {
         "seed": config.seed,

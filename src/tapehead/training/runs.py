@@ -282,13 +282,17 @@ class Run:
             raise RunError(f"{path}: not a checkpoint of tapehead, or a damaged one: it has no {', '.join(missing)}.")
         return contents
 
-    def load_model(self, path: Path | None = None) -> SequenceModel:
-        """The model as trained, in evaluation mode; from the best checkpoint unless a path is given.
+    def load_model(self, path: Path | None = None, *, config: RunConfig | None = None) -> SequenceModel:
+        """The model as trained, in evaluation mode.
+
+        Args:
+            path: of the checkpoint; None takes the best one
+            config: what `config` returns, of who has it already: config.yaml takes longer to read than a small model
 
         Raises:
             RunError: something is missing, damaged, or of another model.
         """
-        config = self.config()
+        config = config or self.config()
         path = path or self.best_checkpoint()
         tensors = self.load_checkpoint(path)["state_dict"]
         prefix = AVERAGE_PREFIX if any(name.startswith(AVERAGE_PREFIX) for name in tensors) else MODEL_PREFIX

@@ -10,6 +10,7 @@ from tapehead import pretrained
 from tapehead.errors import PretrainedError, RunError, did_you_mean
 from tapehead.nn import SequenceModel
 from tapehead.tasks import TASKS, Task
+from tapehead.training.options.config import RunConfig
 from tapehead.training.runs import Run
 
 __all__ = ["Trained", "open_model"]
@@ -30,6 +31,8 @@ class Trained(NamedTuple):
     """in evaluation mode"""
     run: Run | None
     """None for what is not a run, and so has no learning curves and keeps no results"""
+    config: RunConfig | None = None
+    """of the run"""
 
     @property
     def kind(self) -> str:
@@ -84,7 +87,7 @@ def _open_run(path: Path) -> Trained:
     run = Run.open(path)
     config = run.config()
     names = config.task_name, config.model_name
-    return Trained(path, str(path), *names, config.seed, config.task, run.load_model(), run)
+    return Trained(path, str(path), *names, config.seed, config.task, run.load_model(config=config), run, config)
 
 
 def _task(path: Path, description: dict[str, Any] | None) -> Task:

@@ -172,7 +172,7 @@ def test_two_processes_train_one_model_on_twice_the_sequences(tmp_path):
         "--trainer.strategy=ddp",
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Run: ") == 1
     run = Run.open(tmp_path / "run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from argparse import SUPPRESS
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from tapehead.errors import UnknownNameError, UsageError, did_you_mean
-from tapehead.tasks import TASKS
+from tapehead.tasks import TASKS, Task
 from tapehead.training.options.config import RunConfig
 from tapehead.training.options.help import BriefHelp, Elsewhere, ShowFullHelp
 from tapehead.training.options.kinds import GROUPS, Seed, option_kinds, placeholder
@@ -87,14 +88,19 @@ def find_recipe(task_name: str, model_name: str, recipe: str | None) -> str | No
         return recipe
     if "/" not in name:
         name = f"{task_name}/{name}"
-    if recipe is None and name not in recipe_names():
+    known = recipe_names()
+    if recipe is None and name not in known:
         return None
-    of_task = ", ".join(known for known in recipe_names() if known.startswith(f"{task_name}/"))
-    if name not in recipe_names():
+    of_task = ", ".join(other for other in known if other.startswith(f"{task_name}/"))
+    if name not in known:
         message = f"--recipe: no recipe {name!r}, and no such file. Of {task_name} there are: {of_task}."
-        raise UnknownNameError(message, name, recipe_names())
+        raise UnknownNameError(message, name, known)
     if name.split("/")[0] != task_name:
         raise UsageError(f"--recipe: {name} is for {name.split('/')[0]}. Of {task_name} there are: {of_task}.")
+    return _recipe_path(name)
+
+
+def _recipe_path(name: str) -> str:
     return str(resources.files("tapehead") / "recipes" / f"{name}.yaml")
 
 
@@ -159,7 +165,7 @@ def check_names(command: str, argv: Sequence[str], task: str | None, model: str)
 def build_parser(
     task_name: str, model_name: str, *, defaults: str | None = None, trainer: bool = True
 ) -> ArgumentParser:
-    """The parser for one task and one model.
+    """The parser for one task and one model; the next call for both returns the same one, with other defaults.
 
     Args:
         task_name: of `TASKS`
@@ -167,11 +173,17 @@ def build_parser(
         defaults: path of a YAML file that overrides the dataclasses' defaults: a recipe, or a run's configuration
         trainer: whether the Trainer's options are part of it, which imports Lightning
     """
+    parser = _parser(task_name, TASKS[task_name], model_name, trainer)
+    parser.description = f"Train a model on {task_name}. {_where_defaults_are_from(defaults)}"
+    parser.default_config_files = [defaults] if defaults else []
+    return parser
+
+
+@functools.lru_cache(maxsize=64)  # one takes a tenth of a second, and a command may read the options of many runs
+def _parser(task_name: str, task: type[Task], model_name: str, trainer: bool) -> ArgumentParser:
     parser = ArgumentParser(
         prog=f"tapehead train {task_name}",
         usage=f"tapehead train {task_name} [options]",
-        description=f"Train a model on {task_name}. {_where_defaults_are_from(defaults)}",
-        default_config_files=[defaults] if defaults else [],
         exit_on_error=False,
         formatter_class=BriefHelp,
     )
@@ -194,7 +206,7 @@ def build_parser(
         default=None,
         help=f"the run's folder; must not exist (default: runs/{task_name}-{model_name}-seedSEED-DATE-TIME)",
     )
-    parser.add_class_arguments(TASKS[task_name], "task", help=f"Task {task_name}")
+    parser.add_class_arguments(task, "task", help=f"Task {task_name}")
     parser.add_class_arguments(MODELS[model_name], "model", help=f"Model {model_name}")
     groups: Any = parser.groups
     for name, group in GROUPS.items():
@@ -234,8 +246,8 @@ def _add_trainer(parser: ArgumentParser) -> None:
 def _where_defaults_are_from(path: str | None) -> str:
     if path is None:
         return "There is no recipe for it; what is left out is as the code has it."
-    names = {find_recipe(name.split("/")[0], "", name): name for name in recipe_names()}
-    source = f"the recipe {names[path]}" if path in names else path
+    recipe = next((name for name in recipe_names() if _recipe_path(name) == path), None)
+    source = path if recipe is None else f"the recipe {recipe}"
     return f"What is left out comes from {source}, and so do the defaults below."
 
 
