@@ -30,6 +30,10 @@ from tests.ops.mann_problems import MANN_REAL, clear_cut, mann_problem, real_man
 
 pytest.importorskip("triton", minversion="3.4")
 INTERPRETED = os.environ["TRITON_INTERPRET"] == "1"
+if INTERPRETED:
+    from tests.ops.triton_interpreter import hasten  # which needs Triton
+
+    hasten()
 
 
 class Kind(NamedTuple):
