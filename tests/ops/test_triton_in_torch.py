@@ -11,7 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.contestants import captured
 from tapehead.nn import SequenceModel
 from tests.nn.test_distributed import group_of_one  # noqa: F401  (a fixture)
-from tests.ops.test_triton import Kind, device, on_cuda, some_kinds  # noqa: F401  (a fixture)
+from tests.ops.test_triton import device, on_cuda  # noqa: F401  (a fixture)
+from tests.ops.triton_kinds import Kind, some_kinds
 
 some = some_kinds("NTM-plain", "MANN-plain")
 
