@@ -25,7 +25,7 @@ def model_of(kind: Kind, device: str, dtype: torch.dtype = torch.float64) -> Seq
 
 def batch(device: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:  # noqa: F811
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(3, 2, 3, generator=generator, dtype=dtype).to(device)
+    return torch.randn(2, 2, 3, generator=generator, dtype=dtype).to(device)
 
 
 def gradients(model: torch.nn.Module, input: Tensor) -> list[Tensor]:
