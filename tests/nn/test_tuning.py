@@ -59,6 +59,9 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Spied]:
     pytest.importorskip("triton", minversion="3.4")
     if torch.cuda.is_available():
         pytest.skip("the kernels are compiled for the GPU here, not interpreted")
+    from tests.ops.triton_interpreter import hasten  # which needs Triton
+
+    hasten()
     found = {}
     for machine in (ntm, mann):
         launches = machine.fused.cuda.LAUNCHES

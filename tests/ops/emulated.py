@@ -11,7 +11,8 @@ import torch
 from tests.ops.fused_problems import run
 from tests.ops.ptx.launch import Emulated
 from tests.ops.ptx.parse import Kernel
-from tests.ops.test_triton import KINDS, device, some_kinds  # noqa: F401  (a fixture)
+from tests.ops.test_triton import device  # noqa: F401  (a fixture)
+from tests.ops.triton_kinds import some_kinds
 
 
 def _without_barriers(kernel: Kernel) -> Kernel:

@@ -25,6 +25,8 @@ some_cases = pytest.mark.parametrize(
     **by_name([case for case in CASES if case.name in ("plain", "many_heads_write_read", "content", "two_layers")]),
 )
 ragged_or_not = pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+# One without the other is computed in float64, where a wrong term is as wrong, and in float32 in `test_fused_random`.
+ragged_and_traced_or_not = pytest.mark.parametrize("both", [False, True], ids=["full", "ragged_trace"])
 
 # float64: some hundred roundings of 1e-16 in a row, which sharpening multiplies by gamma at every step.
 TOLERANCE = 1e-10
@@ -162,6 +164,7 @@ def assert_as_good(
     together: bool = False,
     count: int = 1,
     found: list[Run] | None = None,
+    finite: bool = False,
     **options: Any,
 ) -> None:
     """The rule of `tapehead.testing`, for the typical problem: the geometric mean of the errors of several.
@@ -177,6 +180,7 @@ def assert_as_good(
         together: take the mean over all values, or gradients, for tensors of a single number
         count: threads of the fused runs; the reference's small products would only wait for each other
         found: what the fused backend gave, a run a problem; None to run it
+        finite: whether every number has to be finite; the reference's as well, or nothing would be compared
         options: of the run
     """
     errors: dict[tuple[int, str], list[tuple[float, float]]] = {}
@@ -188,6 +192,9 @@ def assert_as_good(
         for kind, (left, middle, right) in enumerate(zip(fast, reference, exact, strict=True)):
             assert left.keys() == middle.keys() == right.keys()
             for name, best in right.items():
+                if finite:
+                    assert middle[name].isfinite().all(), f"the reference is not finite: {name}"
+                    assert left[name].isfinite().all(), f"not finite: {name}"
                 info = torch.finfo(left[name].dtype)
                 rounding = info.eps * float(best.abs().max()) if best.numel() else 0.0
                 floor = max(rounding, info.tiny / info.eps)

@@ -11,13 +11,13 @@ from tests.cases import CASES, INITIALS, Case, by_name, make_input, make_layer
 from tests.ops.fused_problems import (
     REAL,
     TOLERANCE,
-    Problem,
     Run,
     assert_as_good,
     assert_close,
     cotangents,
     every_case,
     problem_of,
+    ragged_and_traced_or_not,
     ragged_or_not,
     real_problem,
     run,
@@ -31,10 +31,9 @@ from tests.ops.fused_problems import (
 
 
 @every_case
-@ragged_or_not
-@pytest.mark.parametrize("trace", [False, True], ids=["", "trace"])
-def test_float32_is_as_good_as_the_reference(case: Case, ragged: bool, trace: bool):
-    assert_as_good([problem_of(case, torch.float32, ragged=ragged) for _ in range(8)], trace=trace)
+@ragged_and_traced_or_not
+def test_float32_is_as_good_as_the_reference(case: Case, both: bool):
+    assert_as_good([problem_of(case, torch.float32, ragged=both) for _ in range(8)], trace=both)
 
 
 @pytest.mark.parametrize("case", **by_name(REAL))
@@ -133,7 +132,7 @@ EXTREMES: dict[str, dict[str, float | tuple[float, ...]]] = {
 @pytest.mark.parametrize("order", ["read_write", "write_read"])
 def test_extreme_parameters(name: str, order: str):
     case = Case("", {"order": order})
-    assert_as_good_where_finite([tell(problem_of(case, torch.float32), EXTREMES[name]) for _ in range(8)])
+    assert_as_good([tell(problem_of(case, torch.float32), EXTREMES[name]) for _ in range(8)], finite=True)
 
 
 @pytest.mark.parametrize(("said", "field"), [("key_strength", "content_weights"), ("gamma", "weights")])
@@ -152,20 +151,11 @@ def test_weights_on_one_slot_are_exactly_one_as_the_references(said: str, field:
 @pytest.mark.parametrize("order", ["read_write", "write_read"])
 def test_extreme_memories(scale: float, order: str):
     problems = [problem_of(Case("", {"order": order}), torch.float32) for _ in range(8)]
-    assert_as_good_where_finite([p._replace(state=p.state._replace(memory=p.state.memory * scale)) for p in problems])
+    problems = [p._replace(state=p.state._replace(memory=p.state.memory * scale)) for p in problems]
+    assert_as_good(problems, finite=True)
 
 
 @pytest.mark.parametrize("scale", [1e2, 1e4, 1e30])
 def test_extreme_inputs(scale: float):
     problems = [problem_of(CASES[0], torch.float32) for _ in range(8)]
-    assert_as_good_where_finite([problem._replace(input=problem.input * scale) for problem in problems])
-
-
-def assert_as_good_where_finite(problems: list[Problem]) -> None:
-    """Finite where the reference is, and as good there."""
-    for problem in problems:
-        for found, expected in zip(run(problem, "fused"), run(problem, "reference"), strict=True):
-            for name, tensor in expected.items():
-                assert tensor.isfinite().all(), f"the reference is not finite: {name}"
-                assert found[name].isfinite().all(), name
-    assert_as_good(problems)
+    assert_as_good([problem._replace(input=problem.input * scale) for problem in problems], finite=True)

@@ -24,6 +24,7 @@ from tests.ops.fused_problems import (
     assert_equal,
     cotangents,
     parameters_of,
+    ragged_and_traced_or_not,
     ragged_or_not,
     rows_of,
     run,
@@ -45,10 +46,10 @@ from tests.ops.test_fused_memory import assert_clean
 
 
 @every_case
-@pytest.mark.parametrize("way", ["full", "ragged", "ragged_trace"])
-def test_float32_is_as_good_as_the_reference(case: Case, way: str):
-    problems = clear_cut(lambda: mann_problem(case, torch.float32, ragged="ragged" in way), 8)
-    assert_as_good(problems, trace="trace" in way)
+@ragged_and_traced_or_not
+def test_float32_is_as_good_as_the_reference(case: Case, both: bool):
+    problems = clear_cut(lambda: mann_problem(case, torch.float32, ragged=both), 8)
+    assert_as_good(problems, trace=both)
 
 
 @pytest.mark.parametrize("case", **by_name(MANN_REAL))
@@ -125,9 +126,7 @@ EXTREMES: dict[str, dict[str, float]] = {
 def test_extreme_parameters(name: str, order: str):
     case = Case("", {"order": order, "key_activation": "linear", "add_activation": "linear"})
     problems = clear_cut(lambda: tell(mann_problem(case, torch.float32), EXTREMES[name]), 8)
-    for problem in problems:
-        assert all(tensor.isfinite().all() for part in run(problem, "fused") for tensor in part.values())
-    assert_as_good(problems)
+    assert_as_good(problems, finite=True)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -8,7 +8,8 @@ pytest.importorskip("triton", minversion="3.4")
 from tests.ops.fused_problems import TOLERANCE, assert_as_good, assert_close, run
 from tests.ops.group_problems import problems_of, run_together
 from tests.ops.mann_problems import is_clear_cut
-from tests.ops.test_triton import INTERPRETED, Kind, device, some_kinds  # noqa: F401  (a fixture)
+from tests.ops.test_triton import device  # noqa: F401  (a fixture)
+from tests.ops.triton_kinds import INTERPRETED, Kind, some_kinds
 from tests.ops.triton_races import Watch
 
 # The interpreter takes some 100 ms for a step of a row.

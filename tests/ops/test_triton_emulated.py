@@ -24,7 +24,7 @@ TESTS = [
 def test_the_compiled_kernels_are_the_reference(kind: str, tests: list[str], tmp_path: Path):
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
     names = [f"tests/ops/{test}[emulator-{kind}]" for test in tests]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *names]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--assert=plain", *names]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "." * len(tests) in done.stdout

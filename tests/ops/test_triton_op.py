@@ -12,7 +12,8 @@ from tapehead.ops.custom import SequenceOp
 from tapehead.ops.triton_launches import Launches
 from tests.ops.fused_problems import Problem, calls_of
 from tests.ops.test_fused_op import QUICK
-from tests.ops.test_triton import Kind, on_cuda, some_kinds
+from tests.ops.test_triton import on_cuda
+from tests.ops.triton_kinds import Kind, some_kinds
 
 pytest.importorskip("triton", minversion="3.4")
 

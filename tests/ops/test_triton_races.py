@@ -12,7 +12,8 @@ from tapehead.ops.tilings import Tiling
 from tests.cases import Case
 from tests.ops.fused_problems import problem_of, run, sequence
 from tests.ops.mann_problems import mann_problem
-from tests.ops.test_triton import KINDS, TILED, Kind, device  # noqa: F401  (a fixture)
+from tests.ops.test_triton import TILED, device  # noqa: F401  (a fixture)
+from tests.ops.triton_kinds import KINDS, Kind
 from tests.ops.triton_races import Watch
 
 in_the_interpreter = pytest.mark.parametrize("device", ["interpreter"], indirect=True)
