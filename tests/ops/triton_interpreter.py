@@ -1,4 +1,4 @@
-"""Triton's interpreter without most of its own work: between a half and two thirds of the time of the kernels' tests.
+"""Triton's interpreter without most of its own work, which is about half of the time of the kernels' tests.
 
 For as long as a kernel runs, the interpreter puts functions of its own in the place of those of `triton.language`. It
 looks through the whole language for them again at every call of a function that a kernel calls.
@@ -12,7 +12,12 @@ from triton.runtime import interpreter
 
 @functools.cache
 def hasten() -> None:
-    """From now on, it looks once in a launch for each module that functions of the kernel are from."""
+    """From now on, it looks once in a launch for each module that functions of the kernel are from.
+
+    A Triton whose interpreter has other parts, which are private, stays as slow as it is.
+    """
+    if not hasattr(interpreter, "_patch_lang") or not hasattr(interpreter, "GridExecutor"):
+        return
     replace, launch = interpreter._patch_lang, interpreter.GridExecutor.__call__
     done: set[str] = set()
 
