@@ -57,6 +57,21 @@ def test_the_measure_is_wrong_bits_and_the_answer_certain():
 
 def test_stages_cut_the_length():
     assert [SORT.stage(limit).sizes() for limit in (2, 6, 99)] == [[{"length": length}] for length in (2, 6, 6)]
+    ranged = PrioritySort(length=6, min_length=3)
+    assert [len(ranged.stage(limit).sizes()) for limit in (2, 4, 99)] == [1, 2, 4]
+
+
+def test_a_batch_draws_a_length_of_the_range():
+    task = PrioritySort(bits=2, length=5, highest=4, min_length=2)
+    assert task.sizes() == [{"length": length} for length in (2, 3, 4, 5)]
+    shapes = {(batch.input.shape[0], int(batch.mask.sum())) for batch in map(task.sample, [1] * 200)}
+    assert shapes == {(2 * shown + 1, shown) for shown in (2, 3, 4)} | {(5 + 1 + 4, 4)}
+
+
+def test_a_single_length_is_not_drawn():
+    """The numbers that a seed gives are those of trained models: no draw goes before them."""
+    batch = PrioritySort(bits=2, length=4, highest=2).sample(1, generator(3))
+    assert batch.input[0, 0, 2].item() == pytest.approx(0.1888, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +102,8 @@ def test_examples(vectors: list[list[float]], priorities: list[float], highest: 
         (lambda: PrioritySort(bits=0), "PrioritySort: expected bits >= 1, got 0"),
         (lambda: PrioritySort(length=0), "PrioritySort: expected length >= 1, got 0"),
         (lambda: PrioritySort(highest=0), "PrioritySort: expected highest >= 1, got 0"),
+        (lambda: PrioritySort(min_length=0), "PrioritySort: expected 1 <= min_length <= length, got 0 and 20"),
+        (lambda: PrioritySort(min_length=21), "PrioritySort: expected 1 <= min_length <= length, got 21 and 20"),
         (lambda: SORT.evaluation_size(0), "PrioritySort: expected a length >= 1, got 0"),
         (lambda: SORT.evaluation_size(3, 2), "PrioritySort: expected no repeats, got 2"),
     ],

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_size_names, shown_then_asked
+from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_size_names, draw, shown_then_asked
 
 __all__ = ["PrioritySort"]
 
@@ -35,15 +35,16 @@ class PrioritySort(Task):
 
     Attributes:
         bits: of each vector
-        length: vectors shown
+        length: vectors shown, at the most where `min_length` is given
         highest: vectors asked for; all of them where fewer are shown
+        min_length: vectors shown at the least, a number being drawn for each batch; left out, there are always `length`
 
     Differs from the paper:
         A delimiter tells that the answer is due; the paper says nothing of how it does. Its figures show the first
         vector of the answer as the one of the highest priority, as here.
 
     Raises:
-        ValueError: no bits, no vectors, or none asked for.
+        ValueError: no bits, no vectors, none asked for, or fewer at the most than at the least.
 
     >>> task = PrioritySort(bits=2, length=4, highest=2)
     >>> batch = task.sample(1, torch.Generator().manual_seed(3))
@@ -64,11 +65,20 @@ class PrioritySort(Task):
     bits: int = 8
     length: int = 20
     highest: int = 16
+    min_length: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("bits", "length", "highest"):
             if getattr(self, name) < 1:
                 raise ValueError(f"PrioritySort: expected {name} >= 1, got {getattr(self, name)}.")
+        if not 1 <= self._shortest <= self.length:
+            raise ValueError(
+                f"PrioritySort: expected 1 <= min_length <= length, got {self.min_length} and {self.length}."
+            )
+
+    @property
+    def _shortest(self) -> int:
+        return self.length if self.min_length is None else self.min_length
 
     @property
     def input_size(self) -> int:
@@ -82,11 +92,11 @@ class PrioritySort(Task):
         return [f"bit {index}" for index in range(self.bits)] + ["priority", "delimiter"]
 
     def sizes(self) -> list[Size]:
-        return [{"length": self.length}]
+        return [{"length": length} for length in range(self._shortest, self.length + 1)]
 
     def stage(self, limit: int) -> PrioritySort:
-        """Show at most `limit` vectors."""
-        return dataclasses.replace(self, length=min(limit, self.length))
+        """Show at most `limit` vectors, or `min_length` where that is more."""
+        return dataclasses.replace(self, length=max(self.min_length or 1, min(limit, self.length)))
 
     def evaluation_size(self, length: int, repeats: int | None = None) -> Size:
         if length < 1:
@@ -99,10 +109,15 @@ class PrioritySort(Task):
 
     def sample(self, batch_size: int, generator: torch.Generator | None = None, size: Size | None = None) -> Batch:
         check_size_names("PrioritySort", size, "length")
-        length = size["length"] if size else self.length
+        length = size["length"] if size else self._draw_length(generator)
         dtype = torch.get_default_dtype()
         vectors = torch.randint(0, 2, (length, batch_size, self.bits), generator=generator, dtype=dtype)
         priorities = 2 * torch.rand(length, batch_size, generator=generator, dtype=dtype) - 1
         ranks = priorities.argsort(0, descending=True)[: self.highest]
         answer = vectors.gather(0, ranks.unsqueeze(-1).expand(-1, -1, self.bits))
         return shown_then_asked(torch.cat([vectors, priorities.unsqueeze(-1)], -1), answer)
+
+    def _draw_length(self, generator: torch.Generator | None) -> int:
+        if self.min_length is None:  # a draw would change the numbers that follow
+            return self.length
+        return int(draw(self.min_length, self.length, 1, generator, each=True))
