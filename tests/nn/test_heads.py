@@ -1,5 +1,6 @@
 """What new heads begin with, seen in the trace of a layer whose head weights say nothing."""
 
+import json
 import math
 
 import pytest
@@ -45,6 +46,23 @@ def test_heads_that_walk_from_the_start():
     assert weights.amax(-1).min() > 0.7
 
 
+def test_each_head_may_begin_its_own_way():
+    """One write head walks, the other looks for its slot by content and stays there."""
+    gates, shifts = [-9, 4.0], [(0.0, 7.0, 9.0), [0, 4, 0]]
+    layer = NTM(2, 3, num_write_heads=2, write_interpolation_bias=gates, write_shift_bias=shifts, backend="reference")
+    trace = begin(layer)
+    torch.testing.assert_close(trace.write.interpolation_gate, torch.tensor([[gates]], dtype=torch.float32).sigmoid())
+    torch.testing.assert_close(trace.write.shift_weights, torch.tensor([[shifts]], dtype=torch.float32).softmax(-1))
+    assert layer.arguments()["write_interpolation_bias"] == (-9.0, 4.0)
+    assert layer.arguments()["write_shift_bias"] == ((0.0, 7.0, 9.0), (0.0, 4.0, 0.0))
+    stored = json.loads(json.dumps({**layer.arguments(), "initial": None}))
+    again = NTM(**stored)
+    assert again.arguments()["write_shift_bias"] == layer.arguments()["write_shift_bias"]
+    torch.testing.assert_close(again.cell.heads.bias, layer.cell.heads.bias)
+    read = NTM(2, 3, num_read_heads=2, read_interpolation_bias=(1, 2), read_shift_bias=shifts)
+    torch.testing.assert_close(begin(read).read.shift_weights, torch.tensor([[shifts]]).softmax(-1))
+
+
 def test_biases_without_effect_where_heads_address_by_content_alone():
     options = {"read_interpolation_bias": 2.0, "write_interpolation_bias": -3.0, "write_shift_bias": (1, 2, 3)}
     bias = NTM(2, 3, addressing="content", key_strength_bias=5.0, **options).cell.heads.bias
@@ -64,6 +82,27 @@ def test_a_shift_bias_has_a_number_for_each_offset():
         NTM(2, 3, write_shift_bias=b"abc")
     with pytest.raises(ValueError, match=r"expected read_shift_bias\[2\] to be finite, got nan"):
         NTM(2, 3, read_shift_bias=(0.0, 0.0, math.nan))
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        (
+            {"write_interpolation_bias": [1]},
+            ValueError,
+            r"write_interpolation_bias of length 2, one for each of 2 heads",
+        ),
+        ({"write_interpolation_bias": [1, "2"]}, TypeError, r"write_interpolation_bias\[1\] to be a float, got '2'"),
+        ({"write_interpolation_bias": "2"}, TypeError, r"write_interpolation_bias to be a float, got '2' of type str"),
+        ({"write_shift_bias": [[1, 2, 3]]}, ValueError, r"write_shift_bias to be a list of floats, or 2 such lists"),
+        ({"write_shift_bias": [[1, 2, 3], [1]]}, ValueError, r"write_shift_bias\[1\] of length 3, one for each offset"),
+        ({"write_shift_bias": [[1, 2, 3], None]}, TypeError, r"write_shift_bias\[1\] to be a list of floats, one for"),
+        ({"write_shift_bias": [[1, 2, 3], 1.0]}, TypeError, r"write_shift_bias\[1\] to be None or a list of floats"),
+    ],
+)
+def test_biases_of_each_head_are_as_many_as_heads(options, kind, message):
+    with pytest.raises(kind, match=message):
+        NTM(2, 3, num_write_heads=2, **options)
 
 
 @pytest.mark.parametrize(("options", "strength"), [({}, 15.0), ({"key_strength_bias": 0}, math.log(2))])

@@ -15,44 +15,87 @@ from tapehead.ops.ntm.parameters import NTMSettings
 __all__ = ["Heads", "NTMBiases"]
 
 
+GateBias = float | Sequence[float]
+"""What the biases of some heads' gates start with: a number for all of them, or one for each."""
+ShiftBias = Sequence[float] | Sequence[Sequence[float]]
+"""What those of their shift weights start with: a number for each offset, for all of them, or such a list for each."""
+
+
 class NTMBiases(NamedTuple):
     """What the biases of an NTM's new heads start with, under the names that its constructor has for them."""
 
     key_strength_bias: float
-    read_interpolation_bias: float
-    write_interpolation_bias: float
-    read_shift_bias: Sequence[float] | None
-    write_shift_bias: Sequence[float] | None
+    read_interpolation_bias: GateBias
+    write_interpolation_bias: GateBias
+    read_shift_bias: ShiftBias | None
+    write_shift_bias: ShiftBias | None
 
-    def checked(self, owner: str, max_shift: int) -> NTMBiases:
+    def checked(self, owner: str, max_shift: int, num_read_heads: int, num_write_heads: int) -> NTMBiases:
         """The same as floats and tuples of them.
 
         Raises:
-            TypeError, ValueError: something else than finite numbers, or than one for each offset.
+            TypeError, ValueError: something else than finite numbers, than one for each offset, or for each head.
         """
-        for name in ("key_strength_bias", "read_interpolation_bias", "write_interpolation_bias"):
-            check_number(owner, name, getattr(self, name))
-        offsets = f"one for each offset of max_shift={max_shift}, from {-max_shift} to {max_shift}"
-        for name in ("read_shift_bias", "write_shift_bias"):
-            check_numbers(owner, name, getattr(self, name), 2 * max_shift + 1, offsets)
-        numbers = (self.key_strength_bias, self.read_interpolation_bias, self.write_interpolation_bias)
-        strength, read, write = map(float, numbers)
-        return NTMBiases(strength, read, write, _floats(self.read_shift_bias), _floats(self.write_shift_bias))
+        check_number(owner, "key_strength_bias", self.key_strength_bias)
+        return NTMBiases(
+            float(self.key_strength_bias),
+            _checked_gate(owner, "read_interpolation_bias", self.read_interpolation_bias, num_read_heads),
+            _checked_gate(owner, "write_interpolation_bias", self.write_interpolation_bias, num_write_heads),
+            _checked_shift(owner, "read_shift_bias", self.read_shift_bias, num_read_heads, max_shift),
+            _checked_shift(owner, "write_shift_bias", self.write_shift_bias, num_write_heads, max_shift),
+        )
 
     def rows(self, settings: NTMSettings) -> list[float | Sequence[float]]:
         """As `Heads` takes them."""
         reads, writes = settings.num_read_heads, settings.num_write_heads
-        still = [0.0] * (2 * settings.max_shift + 1)
         strength = [0.0, self.key_strength_bias]
         if settings.addressing == "content":
             return [*strength, 0.0, 0.0]
-        interpolation = [self.read_interpolation_bias] * reads + [self.write_interpolation_bias] * writes
-        shift = [*(self.read_shift_bias or still)] * reads + [*(self.write_shift_bias or still)] * writes
-        return [*strength, interpolation, shift, 0.0, 0.0, 0.0]
+        gates = [*_gates(self.read_interpolation_bias, reads), *_gates(self.write_interpolation_bias, writes)]
+        offsets = 2 * settings.max_shift + 1
+        shifts = [*_shifts(self.read_shift_bias, reads, offsets), *_shifts(self.write_shift_bias, writes, offsets)]
+        return [*strength, gates, shifts, 0.0, 0.0, 0.0]
 
 
-def _floats(values: Sequence[float] | None) -> tuple[float, ...] | None:
-    return None if values is None else tuple(map(float, values))
+def _checked_gate(owner: str, name: str, bias: GateBias, heads: int) -> GateBias:
+    if isinstance(bias, (list, tuple)):
+        check_numbers(owner, name, bias, heads, f"one for each of {heads} heads")
+        return tuple(map(float, bias))
+    check_number(owner, name, bias)
+    return float(bias)  # type: ignore[arg-type]
+
+
+def _checked_shift(owner: str, name: str, bias: ShiftBias | None, heads: int, max_shift: int) -> ShiftBias | None:
+    offsets = f"one for each offset of max_shift={max_shift}, from {-max_shift} to {max_shift}"
+    if bias is None:
+        return None
+    if not (isinstance(bias, (list, tuple)) and any(isinstance(each, (list, tuple)) for each in bias)):
+        check_numbers(owner, name, bias, 2 * max_shift + 1, offsets)
+        return tuple(map(float, bias))  # type: ignore[arg-type]
+    if len(bias) != heads:
+        raise ValueError(
+            f"{owner}: expected {name} to be a list of floats, or {heads} such lists, one for each of {heads} heads, "
+            f"got {len(bias)}: {list(bias)}."
+        )
+    for head, each in enumerate(bias):
+        if each is None:
+            raise TypeError(f"{owner}: expected {name}[{head}] to be a list of floats, {offsets}, got None.")
+        check_numbers(owner, f"{name}[{head}]", each, 2 * max_shift + 1, offsets)
+    return tuple(tuple(map(float, each)) for each in bias)
+
+
+def _gates(bias: GateBias, heads: int) -> list[float]:
+    """A number for each head."""
+    return list(bias) if isinstance(bias, Sequence) else [bias] * heads
+
+
+def _shifts(bias: ShiftBias | None, heads: int, offsets: int) -> list[float]:
+    """The offsets of each head, one head after the other."""
+    if bias is None:
+        return [0.0] * offsets * heads
+    if isinstance(bias[0], Sequence):
+        return [number for each in bias for number in each]  # type: ignore[union-attr]
+    return [*bias] * heads
 
 
 class Heads(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from tapehead import backends
 from tapehead.nn.checks import check_bool, speaking_for
 from tapehead.nn.controller import ControllerKind
+from tapehead.nn.heads import GateBias, ShiftBias
 from tapehead.nn.initial import Initial
 from tapehead.nn.ntm_cell import NTMCell
 from tapehead.nn.recurrent import reset_parts, run_sequence
@@ -55,10 +55,12 @@ class NTM(nn.Module):
         controller_activation: "tanh" or "relu", of a feed-forward controller
         num_layers: depth of the controller
         key_strength_bias: what the biases of the key strengths of new heads start with; they begin with its softplus
-        read_interpolation_bias, write_interpolation_bias: of the interpolation gates; heads begin with its sigmoid
+        read_interpolation_bias, write_interpolation_bias: of the interpolation gates, a number or one for each head;
+            heads begin with its sigmoid
         read_shift_bias, write_shift_bias: of a head's shift weights, one for each offset from -max_shift up, or None,
-            zeros; heads begin with its softmax. Write heads with a gate of -9 and shifts of (0, 7, 9) walk from slot
-            to slot before they have learned anything. Without effect, as the gates, where addressing is "content"
+            zeros; or a list of such for each head. Heads begin with its softmax. Write heads with a gate of -9 and
+            shifts of (0, 7, 9) walk from slot to slot before they have learned anything. Without effect, as the
+            gates, where addressing is "content"
         initial: what starts a sequence, an `Initial`
         batch_first: batched input and output are (B, T, ...) instead of (T, B, ...), in traces as well; states are not
             affected
@@ -112,10 +114,10 @@ class NTM(nn.Module):
         controller_activation: ControllerActivation = "tanh",
         num_layers: int = 1,
         key_strength_bias: float = 0.0,
-        read_interpolation_bias: float = 0.0,
-        write_interpolation_bias: float = 0.0,
-        read_shift_bias: Sequence[float] | None = None,
-        write_shift_bias: Sequence[float] | None = None,
+        read_interpolation_bias: GateBias = 0.0,
+        write_interpolation_bias: GateBias = 0.0,
+        read_shift_bias: ShiftBias | None = None,
+        write_shift_bias: ShiftBias | None = None,
         initial: Initial | None = None,
         batch_first: bool = False,
         backend: backends.Backend = "auto",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from tapehead import backends
 from tapehead.nn.checks import check_choice, check_dtype, check_number, check_size, check_tensor
 from tapehead.nn.controller import Controller, ControllerKind, check_controller
-from tapehead.nn.heads import Heads, NTMBiases
+from tapehead.nn.heads import GateBias, Heads, NTMBiases, ShiftBias
 from tapehead.nn.initial import Initial, InitialNTM, check_initial
 from tapehead.nn.precision import outside_autocast
 from tapehead.nn.recurrent import (
@@ -73,10 +72,10 @@ class NTMCell(nn.Module):
         controller_activation: ControllerActivation = "tanh",
         num_layers: int = 1,
         key_strength_bias: float = 0.0,
-        read_interpolation_bias: float = 0.0,
-        write_interpolation_bias: float = 0.0,
-        read_shift_bias: Sequence[float] | None = None,
-        write_shift_bias: Sequence[float] | None = None,
+        read_interpolation_bias: GateBias = 0.0,
+        write_interpolation_bias: GateBias = 0.0,
+        read_shift_bias: ShiftBias | None = None,
+        write_shift_bias: ShiftBias | None = None,
         initial: Initial | None = None,
         backend: backends.Backend = "auto",
         checkpoint_every: int | None = None,
@@ -106,7 +105,9 @@ class NTMCell(nn.Module):
         check_choice(owner, "add_activation", add_activation, Activation)
         check_controller(owner, controller, controller_activation)
         interpolation, shift = (read_interpolation_bias, write_interpolation_bias), (read_shift_bias, write_shift_bias)
-        self.biases = NTMBiases(key_strength_bias, *interpolation, *shift).checked(owner, max_shift)
+        self.biases = NTMBiases(key_strength_bias, *interpolation, *shift).checked(
+            owner, max_shift, num_read_heads, num_write_heads
+        )
         check_dtype(owner, dtype)
         backends.check_name(backend, auto=True)
         initial = Initial() if initial is None else initial

@@ -33,7 +33,12 @@ def empty(tmp_path, monkeypatch):
         ("seed", "abc", "expected a whole number from 0 to 2^63 - 1, got abc."),
         ("training.memory_sizes", "[a]", "expected a list of whole numbers, such as [1, 2], got a."),
         ("optimiser.betas", "[1]", "expected a list of 2 numbers, such as [0.5, 0.9], got [1]."),
-        ("model.read_shift_bias", "x", "expected a list of numbers, such as [0.5, 0.9], or null, got x."),
+        ("model.read_interpolation_bias", "x", "expected a number, or a list of numbers, such as [0.5, 0.9], got x."),
+        (
+            "model.read_shift_bias",
+            "x",
+            "expected a list of numbers, such as [0.5, 0.9], a list of such lists, or null, got x.",
+        ),
         ("model.gradient_limit", "x", "expected a number or null, got x."),
         ("model.initial.memory", "ones", "expected constant, random or learned, got ones."),
         ("curriculum.solved_task", "3", 'expected names with values, such as {"name": "value"}, got 3.'),

@@ -36,6 +36,8 @@ WORDS: dict[Any, tuple[str, str]] = {
     type(None): ("null", "null"),
 }
 """What a kind is called in a sentence, and what stands for it in the help."""
+LONGEST_PLACEHOLDER = 24
+"""in characters, of those that stand for several kinds"""
 
 
 def option_kinds(task_name: str, model_name: str, *, trainer: bool = True) -> dict[str, Any]:
@@ -83,6 +85,8 @@ def describe(kind: Any) -> str:
     'a list of whole numbers, such as [1, 2], or null'
     >>> describe(Literal["auto", "fused"]), describe(int | float)
     ('auto or fused', 'a number')
+    >>> describe(list[float] | list[list[float]])
+    'a list of numbers, such as [0.5, 0.9], or a list of such lists'
     """
     words = list(dict.fromkeys(part for one in _alternatives(kind) for part in _described(one)))
     apart = ", or " if any("," in word for word in words) else " or "
@@ -97,6 +101,8 @@ def _described(kind: Any) -> list[str]:
         return [WORDS[dict][0]]
     if isinstance(origin, type) and issubclass(origin, Iterable):
         item = arguments[0] if arguments else Any
+        if item == list[float]:
+            return ["a list of such lists"]
         if item not in (int, float):
             return [f"a list of {describe(item).removeprefix('a ')}s"]
         count = len(arguments) if origin is tuple and arguments[-1] is not Ellipsis else None
@@ -113,12 +119,16 @@ def placeholder(kind: Any) -> str:
 
     >>> placeholder(int), placeholder(tuple[int, ...] | None), placeholder(Literal["auto", "fused"])
     ('N', '[N,...]|null', '{auto,fused}')
+    >>> placeholder(float | list[float]), placeholder(list[list[float]])
+    ('X|[X,...]', '[[X,...],...]')
     """
     if kind != (without := _without_null(kind)):
         return f"{placeholder(without)}|null"
     parts = _alternatives(kind)
     if len(parts) != 1:
-        return "VALUE"
+        shown = list(map(placeholder, parts))
+        joined = "|".join(shown)
+        return "VALUE" if "VALUE" in shown or len(joined) > LONGEST_PLACEHOLDER else joined
     origin, arguments = get_origin(parts[0]), get_args(parts[0])
     if origin is Literal:
         return "{" + ",".join(map(str, arguments)) + "}"

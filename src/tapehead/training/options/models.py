@@ -53,10 +53,10 @@ class NTMConfig:
         controller_activation: of a feed-forward one
         num_layers: depth of the controller
         key_strength_bias: of new heads; their key strengths begin with its softplus
-        read_interpolation_bias: of new read heads; their interpolation gates begin with its sigmoid
+        read_interpolation_bias: of new read heads, or of each; interpolation gates begin with its sigmoid
         write_interpolation_bias: the same of the write heads
-        read_shift_bias: of new read heads, a number for each offset from -max_shift to max_shift; their shift weights
-            begin with its softmax
+        read_shift_bias: of new read heads, or of each, a number for each offset from -max_shift to max_shift; shift
+            weights begin with its softmax
         write_shift_bias: the same of the write heads
         initial: what starts a sequence
         backend: which implementation runs it
@@ -79,10 +79,10 @@ class NTMConfig:
     controller_activation: ControllerActivation = "tanh"
     num_layers: int = 1
     key_strength_bias: float = 0.0
-    read_interpolation_bias: float = 0.0
-    write_interpolation_bias: float = 0.0
-    read_shift_bias: list[float] | None = None
-    write_shift_bias: list[float] | None = None
+    read_interpolation_bias: float | list[float] = 0.0
+    write_interpolation_bias: float | list[float] = 0.0
+    read_shift_bias: list[float] | list[list[float]] | None = None
+    write_shift_bias: list[float] | list[list[float]] | None = None
     initial: Initial = field(default_factory=Initial)
     backend: Backend = "auto"
     checkpoint_every: int | None = None
