@@ -107,6 +107,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     True
     """
     # torch's own class of it is known only once torch is imported; on the CPU it is a RuntimeError like others.
-    return isinstance(error, MemoryError) or any(
-        text in str(error) for text in ("can't allocate memory", "not enough memory", "out of memory")
-    )
+    texts = ("can't allocate memory", "not enough memory", "out of memory", "Storage size calculation overflowed")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)

@@ -5,6 +5,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from tapehead import LSTM, LSTMState, MANNCell, NTMCell, SequenceModel
+from tapehead.states import map_tensors
 from tapehead.testing import named_tensors
 from tests.cases import by_name
 from tests.nn.layers import LAYERS, ROWS, STEPS, any_state, assert_same, batch, row_of
@@ -72,6 +73,23 @@ def test_ragged_rows_equal_each_row_at_its_own_length(kind):
         assert (output[length:, row] == 0).all()
         alone = (output[:0, row], row_of(state, row)) if length == 0 else layer(input[:length, row], row_of(state, row))
         assert_same((output[:length, row], row_of(new_state, row)), alone)
+
+
+@every_layer
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_row_of_no_steps_has_its_state_back_and_no_say_in_the_gradients(kind, value):
+    layer, input = kind.make(), batch()
+    good = any_state(layer)
+    lost = torch.arange(ROWS) == LENGTHS.tolist().index(0)
+    bad = good.replace_rows(lost, map_tensors(lambda tensor: torch.full_like(tensor, value), good))
+    results = []
+    for state in (good, bad):
+        output, new_state = layer(input, state, lengths=LENGTHS)
+        gradients = torch.autograd.grad(output.square().sum(), [*layer.parameters()], materialize_grads=True)
+        results.append((output, new_state.rows(~lost), gradients))
+    assert_same(*results)
+    for _, tensor in named_tensors(new_state.rows(lost)):
+        assert torch.equal(tensor, torch.full_like(tensor, value)) or (value != value and tensor.isnan().all())
 
 
 @every_layer

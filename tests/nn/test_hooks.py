@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, prune, weight_norm
+from torch.nn.utils import parametrizations, parametrize, prune, weight_norm
 
 from tapehead import NTM
 from tests.cases import by_name
@@ -78,3 +78,32 @@ def test_a_parametrization_under_autocast(public: Public):
         output, _ = module(input)
     assert output.dtype == torch.float32
     torch.testing.assert_close(output.square().sum(), expected)
+
+
+class _Mixed(nn.Module):
+    """A product, which autocast would make bfloat16."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.mix = nn.Parameter(torch.eye(size) + 0.1)
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value @ self.mix
+
+
+@pytest.mark.parametrize(
+    "public", **by_name([public for public in PUBLIC if public.name.startswith(("LSTM", "MANN", "NTM"))])
+)
+def test_a_parametrization_of_the_initial_state_under_autocast(public: Public):
+    module, input = public.make(), public.input()
+    for name, value in list(module.named_parameters()):
+        path, _, own = name.rpartition(".")
+        if "initial" in path or path.endswith("heads"):
+            nn.init.normal_(value)
+            parametrize.register_parametrization(module.get_submodule(path), own, _Mixed(value.shape[-1]))
+    start, expected = module.initial_state(2), loss(module, input)
+    expected_gradients = torch.autograd.grad(expected, [*module.parameters()])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found_start, found = module.initial_state(2), loss(module, input)
+    gradients = torch.autograd.grad(found, [*module.parameters()])
+    torch.testing.assert_close((found_start, found, gradients), (start, expected, expected_gradients), rtol=0, atol=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import pytest
 from rich.console import Console
@@ -123,3 +124,24 @@ def test_results_hold_no_infinity():
 def test_a_study_whose_runs_all_died_has_a_table():
     text = markdown("copy", [run(0, None, state="died")])
     assert "| ntm | 0 of 0, 1 died | - | - | - | - | - |" in text
+
+
+def test_a_name_with_a_bar_stays_in_its_cell():
+    name = "a|b*c`d\\e<f"
+    text = markdown("copy", [run(0, 1000, recipe=name), run(1, 1000, recipe=name, state="died")])
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    bars = (
+        {len(re.findall(r"(?<!\\)\|", row)) for row in rows[:3]},
+        {len(re.findall(r"(?<!\\)\|", row)) for row in rows[3:]},
+    )
+    assert [len(numbers) for numbers in bars] == [1, 1]
+    assert text.count(r"| a\|b\*c\`d\\e\<f |") == 3
+    assert r"a\|b\*c\`d\\e\<f-seed1 died: " in text
+
+
+def test_names_that_are_states_or_markup_are_printed_as_they_are():
+    out = io.StringIO()
+    names = ["solved", "[red]x[/]", "x\\[red]"]
+    print_tables("copy", [run(0, 1000, recipe=name) for name in names], Console(file=out, width=200, color_system=None))
+    for name in names:
+        assert name in out.getvalue()

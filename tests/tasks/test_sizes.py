@@ -16,3 +16,19 @@ def test_a_size_has_the_names_of_the_task(name, draw):
             getattr(task, draw)(2, torch.Generator(), wrong)
     with pytest.raises(TypeError, match=rf"^{type(task).__name__}: expected a size that is a dict, .* got 5\.$"):
         getattr(task, draw)(2, torch.Generator(), 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("copy", {"max_length": 10**24}),
+        ("repeat_copy", {"max_length": 10**12}),
+        ("repeat_copy", {"max_length": 10**4, "max_repeats": 10**4}),
+        ("associative_recall", {"max_items": 10**10}),
+    ],
+)
+def test_no_more_sizes_than_can_be_looked_at(name, options):
+    kind = TASKS[name]
+    with pytest.raises(ValueError, match=rf"^{kind.__name__}: expected at most 1,000,000 sizes, .* got [\d,]+\. "):
+        kind(**options)
+    assert len(TASKS["copy"](min_length=10**6, max_length=10**6).sizes()) == 1

@@ -216,7 +216,7 @@ def test_a_checkpoint_by_its_name_and_none_of_another_run(made, tmp_path, capsys
     other = shutil.copytree(run.path, tmp_path / "other")
     capsys.readouterr()
     assert main(["export", str(run.path), "mixed", "--checkpoint", str(other / "checkpoints" / "best.ckpt")]) == 1
-    assert f"is of another run. Export that one: {other}" in capsys.readouterr().err
+    assert f"is of another run. Name that one instead: {other}" in capsys.readouterr().err
     assert not (tmp_path / "mixed").exists()
     (tmp_path / "link").symlink_to(run.path)
     assert main(["export", "link", "linked", "--checkpoint", str(run.checkpoints / "best.ckpt")]) == 0

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tapehead.backends import is_eager, is_transformed
 from tapehead.nn.checks import check_choice, check_number
+from tapehead.nn.precision import outside_autocast
 from tapehead.states import LSTMState, MANNState, NTMState
 
 __all__ = ["Initial", "InitialController", "InitialMANN", "InitialNTM", "check_initial"]
@@ -204,7 +205,8 @@ class InitialController(nn.Module):
 
     def forward(self, batch_size: int, like: Tensor) -> LSTMState:
         """(L, B, H) each."""
-        return LSTMState(self._rows(self.hidden, batch_size, like), self._rows(self.cell, batch_size, like))
+        with outside_autocast(like):
+            return LSTMState(self._rows(self.hidden, batch_size, like), self._rows(self.cell, batch_size, like))
 
     def _rows(self, value: Tensor | None, batch_size: int, like: Tensor) -> Tensor:
         num_layers, hidden_size = self.shape
@@ -307,13 +309,14 @@ class InitialNTM(_InitialState):
     def forward(self, batch_size: int, memory_size: int, like: Tensor) -> NTMState:
         """The state for a batch and a memory of these sizes, with the dtype and device of `like`."""
         sizes = (batch_size, memory_size, like)
-        return NTMState(
-            self.memory(*sizes),
-            self.read_weights(*sizes),
-            self.write_weights(*sizes),
-            self.reads(*sizes),
-            self._controller(batch_size, like),
-        )
+        with outside_autocast(like):
+            return NTMState(
+                self.memory(*sizes),
+                self.read_weights(*sizes),
+                self.write_weights(*sizes),
+                self.reads(*sizes),
+                self._controller(batch_size, like),
+            )
 
 
 class InitialMANN(_InitialState):
@@ -322,10 +325,11 @@ class InitialMANN(_InitialState):
     def forward(self, batch_size: int, memory_size: int, like: Tensor) -> MANNState:
         """The state for a batch and a memory of these sizes, with the dtype and device of `like`."""
         sizes = (batch_size, memory_size, like)
-        return MANNState(
-            self.memory(*sizes),
-            self.read_weights(*sizes),
-            like.new_zeros(batch_size, memory_size),
-            self.reads(*sizes),
-            self._controller(batch_size, like),
-        )
+        with outside_autocast(like):
+            return MANNState(
+                self.memory(*sizes),
+                self.read_weights(*sizes),
+                like.new_zeros(batch_size, memory_size),
+                self.reads(*sizes),
+                self._controller(batch_size, like),
+            )

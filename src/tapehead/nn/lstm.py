@@ -145,9 +145,10 @@ class LSTM(nn.Module):
     def _run_ragged(self, input: Tensor, start: LSTMState, lengths: Tensor) -> tuple[Tensor, LSTMState]:
         # torch packs no empty rows: run them for one step, and leave that step out.
         packed = pack_padded_sequence(input, lengths.clamp(min=1).cpu(), enforce_sorted=False)
-        packed_output, new_state = self.lstm(packed, tuple(part.contiguous() for part in start))
-        output, _ = pad_packed_sequence(packed_output, total_length=input.shape[0])
         empty = (lengths == 0).view(1, -1, 1)
+        # What they bring may be NaN, which would reach gradients as 0 * NaN.
+        packed_output, new_state = self.lstm(packed, tuple(part.masked_fill(empty, 0).contiguous() for part in start))
+        output, _ = pad_packed_sequence(packed_output, total_length=input.shape[0])
         output = output.masked_fill(empty, 0)
         return output, LSTMState(*(torch.where(empty, old, new) for old, new in zip(start, new_state, strict=True)))
 

@@ -78,7 +78,8 @@ def initial_state(cell: Any, batch_size: int | None, memory_size: int | None) ->
     memory_size = cell.memory_size if memory_size is None else memory_size
     check_size(owner, "memory_size", memory_size)
     cell._check_memory_size(memory_size)
-    state = cell.initial(1 if batch_size is None else batch_size, memory_size, cell.heads().weight)
+    with outside_autocast(next(cell.parameters())):
+        state = cell.initial(1 if batch_size is None else batch_size, memory_size, cell.heads().weight)
     return state.remove_batch() if batch_size is None else state
 
 

@@ -29,7 +29,9 @@ def run_steps(
     Returns:
         outputs (T, B, ...), zero past a row's length; the state after each row's own last step; the traces, stacked
     """
-    outputs, traces = [], []
+    start, outputs, traces = state, [], []
+    if lengths is not None:  # what a row without steps brings may be NaN, which would reach gradients as 0 * NaN
+        state = select_state(lengths > 0, state, map_tensors(torch.zeros_like, state))
     for time in range(projected.shape[0]):
         output, new_state, trace = step(projected[time], state)
         if lengths is not None:
@@ -39,6 +41,8 @@ def run_steps(
         state = new_state
         outputs.append(output)
         traces.append(trace)
+    if lengths is not None:
+        state = select_state(lengths > 0, state, start)
     return torch.stack(outputs), state, stack_steps(traces)
 
 

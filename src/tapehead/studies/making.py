@@ -19,6 +19,9 @@ from tapehead.training.train import check
 
 __all__ = ["make_plan"]
 
+MOST_SEEDS = 100_000
+"""Each is a process and a folder."""
+
 ELSEWHERE = {
     "--seed": "name the seeds with --seeds and --first-seed",
     "--model": "name the models with --models",
@@ -65,6 +68,9 @@ def make_plan(
     for option, value, least in (("--seeds", seeds, 1), ("--first-seed", first_seed, 0), ("--sequences", sequences, 1)):
         if value is not None and value < least:
             raise UsageError(f"{option}: expected at least {least}, got {value}.")
+    for option, value, most in (("--seeds", seeds, MOST_SEEDS), ("--first-seed", first_seed, 2**63 - seeds)):
+        if value > most:
+            raise UsageError(f"{option}: expected at most {most:,}, got {value}.")
     for word in options:
         instead = ELSEWHERE.get(word.partition("=")[0])
         if instead:
@@ -92,9 +98,15 @@ def make_plan(
 def _find(task: str, source: str) -> tuple[str, str, str | None]:
     """Name, model and recipe of what the user named; None is no recipe."""
     path = Path(source)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            got = "a folder" if path.is_dir() else "no such file"
+            raise UsageError(f"--models: expected a YAML file, got {source}, which is {got}.")
         begins = path.stem.split("-")[0]
-        return path.stem, model_in_file(source) or (begins if begins in MODELS else default_model(task)), source
+        model = model_in_file(source) or (begins if begins in MODELS else default_model(task))
+        if model not in MODELS:
+            raise UsageError(f"model_name in {source}: expected one of {', '.join(MODELS)}, got {model}.")
+        return path.stem, model, source
     name = source.removeprefix(f"{task}/")
     if name in MODELS and f"{task}/{name}" not in recipe_names():
         return name, name, None  # with the defaults

@@ -79,10 +79,11 @@ def run_study(
         lock = stack.enter_context(folder.working(plan))
         orders = [run_order(folder, plan.task, run, plan.evaluation, threads) for run in plan.runs()]
         left = [order for order in orders if not is_done(order)]
-        _forget(left)
+        with _writing(folder):
+            _forget(left)
         progress = StudyProgress(orders, {order.name for order in orders} - {order.name for order in left}, console)
         stop = _Stop(folder, progress)
-        with stop.handling_signals(), progress:
+        with _writing(folder), stop.handling_signals(), progress:
             if cluster is not None:
                 records = cluster.perform(left, workers=workers)
             else:
@@ -96,8 +97,20 @@ def run_study(
         how = "Every run under way has saved" if stop.level() == 1 else "Runs under way were killed"
         raise Interrupted(f"Stopped. {how}. {again}")
     print_tables(plan.task, found, console)
-    console.print(f"Study: {folder.path}: table.md, results.json, curves.png", markup=False)
+    written = [name for name in ("table.md", "results.json", "curves.png") if (folder.path / name).is_file()]
+    console.print(f"Study: {folder.path}: {', '.join(written)}", markup=False)
     return found
+
+
+@contextlib.contextmanager
+def _writing(folder: StudyFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder.path}: cannot be written: {error.strerror}. What its runs have saved is kept. Repeat the command "
+            "once it can be."
+        ) from error
 
 
 def _ensembles(plan: Plan, left: Sequence[Order], console: Console) -> list[list[Order]]:

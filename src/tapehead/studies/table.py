@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tapehead.studies.summary import RecipeResult, RunResult, ShownMeasure, Spread, measure_of, summarise
 
@@ -109,10 +111,15 @@ def markdown(task: str, runs: Sequence[RunResult]) -> str:
     parts = [f"# Study of {task}"]
     for block in (_recipes_block(summarise(runs, measure), measure, sizes), _runs_block(runs, measure, sizes)):
         rules = ["---"] * block.keys + ["---:"] * (len(block.headings) - block.keys)
-        lines = [f"| {' | '.join(cells)} |" for cells in (block.headings, rules, *block.rows)]
+        lines = [f"| {' | '.join(map(_plain, cells))} |" for cells in (block.headings, rules, *block.rows)]
         parts += [f"## {block.title}", "\n".join(lines)]
-    parts += [f"{run.name} died: {run.message}" for run in runs if run.state == "died"]
+    parts += [_plain(f"{run.name} died: {run.message}") for run in runs if run.state == "died"]
     return "\n\n".join([*parts, _note(measure, sizes)]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown shows as it is, in a cell of a table as well; names of recipes are those of users' files."""
+    return re.sub(r"([\\|*`<])", r"\\\1", text)
 
 
 def print_tables(task: str, runs: Sequence[RunResult], console: Console) -> None:
@@ -172,9 +179,9 @@ def _rich(block: Block, *, narrow: bool) -> Table:
         if index == 0 and width is not None:
             width = min(width, LONGEST_NAME)
         table.add_column(heading, justify="left" if index < block.keys else "right", width=width, overflow="fold")
-    colours = {"solved": "[green]solved[/]", "died": "[bold red]died[/]"}
+    colours = {"solved": "green", "died": "bold red"}
     for row in block.rows:
-        table.add_row(*(colours.get(cell, cell.replace("[", r"\[")) for cell in row))
+        table.add_row(*(Text(cell, colours.get(cell, "") if index else "") for index, cell in enumerate(row)))
     return table
 
 

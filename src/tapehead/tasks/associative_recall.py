@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 
 from tapehead.tasks.bits import balanced_bits
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_range, check_size_names, check_word, draw
+from tapehead.tasks.task import (
+    Batch,
+    Size,
+    Task,
+    check_no_repeats,
+    check_number_of_sizes,
+    check_range,
+    check_size_names,
+    check_word,
+    draw,
+)
 
 __all__ = ["AssociativeRecall"]
 
@@ -81,6 +91,7 @@ class AssociativeRecall(Task):
 
     def __post_init__(self) -> None:
         check_range("AssociativeRecall", "items", self.min_items, self.max_items, minimum=2)
+        check_number_of_sizes("AssociativeRecall", (self.min_items, self.max_items))
         for name in ("bits", "item_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"AssociativeRecall: expected {name} >= 1, got {getattr(self, name)}.")

@@ -15,6 +15,7 @@ from tapehead.tasks.task import (
     Size,
     Task,
     check_no_repeats,
+    check_number_of_sizes,
     check_range,
     check_size_names,
     check_word,
@@ -76,6 +77,7 @@ class Copy(Task):
 
     def __post_init__(self) -> None:
         check_range("Copy", "length", self.min_length, self.max_length)
+        check_number_of_sizes("Copy", (self.min_length, self.max_length))
         if self.bits < 1:
             raise ValueError(f"Copy: expected bits >= 1, got {self.bits}.")
         check_word("Copy", "density", self.density, get_args(Density))

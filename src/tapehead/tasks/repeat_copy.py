@@ -10,7 +10,16 @@ from typing import ClassVar, get_args
 import torch
 
 from tapehead.tasks.bits import Density, draw_vectors
-from tapehead.tasks.task import Batch, Size, Task, check_range, check_size_names, check_word, draw
+from tapehead.tasks.task import (
+    Batch,
+    Size,
+    Task,
+    check_number_of_sizes,
+    check_range,
+    check_size_names,
+    check_word,
+    draw,
+)
 
 __all__ = ["RepeatCopy"]
 
@@ -80,6 +89,8 @@ class RepeatCopy(Task):
     def __post_init__(self) -> None:
         check_range("RepeatCopy", "length", self.min_length, self.max_length)
         check_range("RepeatCopy", "repeats", self.min_repeats, self.max_repeats)
+        ranges = (self.min_length, self.max_length), (self.min_repeats, self.max_repeats)
+        check_number_of_sizes("RepeatCopy", *ranges)
         if self.bits < 1:
             raise ValueError(f"RepeatCopy: expected bits >= 1, got {self.bits}.")
         check_word("RepeatCopy", "density", self.density, get_args(Density))

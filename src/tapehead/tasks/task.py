@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ Measure = Literal["bit_errors", "excess_bits", "wrong_answers"]
 """What tells how well a task is done, a field of `tapehead.training.metrics.Score`: wrong bits of a sequence;
 where nobody can know the answer, bits above the best possible predictor's; where a step has one answer, how many are
 wrong."""
+
+
+MOST_SIZES = 1_000_000
+"""That a task of tapehead's own may have."""
 
 
 class Batch(NamedTuple):
@@ -246,3 +251,13 @@ def check_range(owner: str, name: str, low: int, high: int, minimum: int = 1) ->
     """Raise unless minimum <= low <= high."""
     if not minimum <= low <= high:
         raise ValueError(f"{owner}: expected {minimum} <= min_{name} <= max_{name}, got {low} and {high}.")
+
+
+def check_number_of_sizes(owner: str, *ranges: tuple[int, int]) -> None:
+    """Raise unless the sizes between the lowest and the highest numbers are few enough for a list: one for each."""
+    count = math.prod(high - low + 1 for low, high in ranges)
+    if count > MOST_SIZES:
+        raise ValueError(
+            f"{owner}: expected at most {MOST_SIZES:,} sizes, as every one is looked at in a validation, got {count}. "
+            "Take a shorter range."
+        )

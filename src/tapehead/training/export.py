@@ -9,8 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from tapehead.errors import PretrainedError, RunError
-from tapehead.program import typed
+from tapehead.errors import PretrainedError
 from tapehead.training.evaluate import evaluate
 from tapehead.training.options.arguments import recipe_names
 from tapehead.training.options.config import RunConfig
@@ -42,7 +41,7 @@ def export_run(path: str | Path, folder: str | Path, *, checkpoint: str | Path |
             f"{folder}: expected a new folder, got one that exists. Nothing is overwritten: name another."
         )
     config = run.config()
-    chosen = _checkpoint(run, checkpoint)
+    chosen = run.best_checkpoint() if checkpoint is None else run.checkpoint_named(checkpoint, "--checkpoint")
     progress = run.load_checkpoint(chosen).get("progress")
     model = run.load_model(chosen, config=config)
     environment = _environment(run)
@@ -60,21 +59,6 @@ def export_run(path: str | Path, folder: str | Path, *, checkpoint: str | Path |
 
 PRIVATE = ("--out", "--config", "--task.data", "--task.cache", "--trainer.default_root_dir")
 """Options that name files and folders."""
-
-
-def _checkpoint(run: Run, name: str | Path | None) -> Path:
-    if name is None:
-        return run.best_checkpoint()
-    for path in (run.checkpoints / name, run.checkpoints / f"{name}.ckpt", Path(name)):
-        if path.is_file():
-            owner = Run(path.resolve().parent.parent)
-            if owner.config_path.is_file() and owner.path != run.path.resolve():
-                raise RunError(f"--checkpoint: {name} is of another run. Export that one: {typed(owner.path)}")
-            return path
-    others = sorted(path.name for path in run.checkpoints.glob("*.ckpt"))
-    raise RunError(
-        f"--checkpoint: expected a file of {run.checkpoints}, got {name}. There are: {', '.join(others) or 'none'}."
-    )
 
 
 def _environment(run: Run) -> dict[str, Any]:

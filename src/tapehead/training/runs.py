@@ -219,17 +219,24 @@ class Run:
             raise RunError(f"{self.path}: no checkpoint to go on from; start the run again under another name.")
         return path
 
-    def checkpoint_named(self, name: str) -> Path:
-        """A checkpoint by its file's name, with or without ".ckpt".
+    def checkpoint_named(self, name: str | Path, option: str) -> Path:
+        """A checkpoint that a user names.
+
+        Args:
+            name: of a file in `checkpoints`, with or without ".ckpt", or a path
+            option: that it was given to, for the message
 
         Raises:
-            RunError: there is no such one.
+            RunError: there is no such file, or it is another run's.
         """
-        path = self.checkpoints / f"{name.removesuffix('.ckpt')}.ckpt"
-        if path.parent != self.checkpoints or not path.is_file():
-            found = ", ".join(sorted(other.stem for other in self.checkpoints.glob("*.ckpt"))) or "none"
-            raise RunError(f"{self.path}: no checkpoint {name!r} to go back to. There are: {found}.")
-        return path
+        for path in (self.checkpoints / name, self.checkpoints / f"{name}.ckpt", Path(name)):
+            if path.is_file():
+                owner = Run(path.resolve().parent.parent)
+                if owner.config_path.is_file() and owner.path != self.path.resolve():
+                    raise RunError(f"{option}: {name} is of another run. Name that one instead: {typed(owner.path)}")
+                return path
+        found = ", ".join(sorted(path.name for path in self.checkpoints.glob("*.ckpt"))) or "none"
+        raise RunError(f"{option}: expected a file of {self.checkpoints}, got {name or 'nothing'}. There are: {found}.")
 
     def go_back(self, checkpoint: Path, sequences: int) -> Path:
         """Make a checkpoint, which is of so many sequences, the latest one; those that are later are removed."""

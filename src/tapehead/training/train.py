@@ -120,7 +120,7 @@ def prepare(
     else:
         run, config, options = _resumed(argv, task, model, recipe, resume)
         latest = run.latest_checkpoint()
-        checkpoint = run.last_checkpoint() if start is None else run.checkpoint_named(start)
+        checkpoint = run.last_checkpoint() if start is None else run.checkpoint_named(start, "--from")
         contents = run.load_checkpoint(checkpoint, to_go_on=True)
     torch.manual_seed(config.seed)
     trainer, module = trainers.build(config, options, run)

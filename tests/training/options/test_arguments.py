@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
 from tapehead.cli import main
-from tapehead.tasks import TASKS
+from tapehead.tasks import TASKS, Copy
 from tapehead.training.options.arguments import build_parser, find_recipe, parse
 from tapehead.training.options.kinds import option_kinds
 from tapehead.training.options.models import MODELS
@@ -69,6 +72,27 @@ def test_help_tells_defaults_of_the_recipe_choices_and_kinds(columns, capsys):
     assert "--out DIR the run's folder; must not exist (default: runs/copy-ntm-seedSEED-DATE-TIME)" in text
     own = " ".join(help_of(["train", "copy", "--recipe", "copy/ntm-paper", "--help"], capsys).split())
     assert "comes from the recipe copy/ntm-paper" in own
+
+
+def test_help_of_a_task_whose_options_are_not_explained(columns, capsys, monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Silent(Copy):
+        more: int = 3
+
+    monkeypatch.setitem(TASKS, "silent", Silent)
+    text = help_of(["train", "silent", "--help"], capsys)
+    assert re.search(r"^  --task.more N +\(default: 3\)$", text, re.MULTILINE)
+
+
+def test_help_says_it_where_python_has_removed_the_explanations():
+    words = [sys.executable, "-OO", "-m", "tapehead", "train", "copy", "--help"]
+    text = subprocess.run(words, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"}).stdout
+    assert "The explanations of the options are missing, because Python removes them under -OO" in " ".join(
+        text.split()
+    )
+    assert re.search(r"^  --training.batch_size N +\(default: 1\)$", text, re.MULTILINE)
+    assert re.search(r"^Optimiser:$", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_full_help_lists_every_option_of_the_trainer_as_well(columns, capsys):

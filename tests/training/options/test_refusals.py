@@ -62,6 +62,40 @@ def test_a_wrong_value_is_refused_in_a_sentence(option, value, said, tmp_path, c
 
 
 @pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("task.max_length", "--task: expected at most 1,000,000 sizes"),
+        ("task.bits", "--task.bits: expected a whole number below 2,147,483,648"),
+        ("model.memory_size", "--model.memory_size: expected a whole number below 2,147,483,648"),
+        ("model.num_layers", "--model.num_layers: expected a whole number below 2,147,483,648"),
+        ("embedding.features", "--embedding.features: expected a whole number below 2,147,483,648"),
+        ("training.batch_size", "--training.batch_size: expected a whole number below 2,147,483,648"),
+        ("training.memory_sizes", "--training.memory_sizes: expected whole numbers below 2,147,483,648"),
+        ("training.select_at", "--training.select_at: expected whole numbers below 2,147,483,648"),
+        (
+            "training.validate_every",
+            "--training.validate_every: expected a whole number below 9,223,372,036,854,775,808",
+        ),
+        ("training.sequences", "--training.sequences: expected a whole number below 9,223,372,036,854,775,808"),
+    ],
+)
+def test_more_than_can_be_counted_is_refused(option, said, capsys):
+    value = str(10**24)
+    given = f"[1, {value}]" if option in ("training.memory_sizes", "training.select_at") else value
+    error = error_of(["train", "copy", f"--{option}={given}"], capsys)
+    assert error.startswith(f"tapehead: {said}")
+    assert f"got {value}" in error
+    assert error.count("\n") == 1
+
+
+def test_a_tensor_whose_bytes_cannot_be_counted_does_not_fit(capsys):
+    largest = str(2**31 - 1)
+    error = error_of(["train", "copy", f"--model.memory_size={largest}", f"--model.word_size={largest}"], capsys)
+    assert error.startswith("tapehead: Out of memory: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         ("--trainer.max_time soon", "--trainer.max_time: `Timer(duration='soon')` is not a valid duration."),

@@ -108,6 +108,7 @@ class TrainingModule(LightningModule):
         self._instances: Instances | None = None
         self._metrics: dict[str, float] = {}
         self._clock: float | None = None
+        self._stopped_between = False
 
     # Data: Lightning sees only how many updates to make, and which sizes to validate at.
 
@@ -176,6 +177,9 @@ class TrainingModule(LightningModule):
         self._find_epoch_end()
         self.updates = Updates(self)
         self.progress.finished &= self._solved_for_long()  # options of a run that goes on may have changed
+        if self._stopped_between and self.progress.solved_at_sequences == self.progress.sequences:
+            # It was found solved by the look at where it stopped, which one that never stopped does not take.
+            self.progress.solved_at_sequences = self.progress.solved_at_seconds = None
 
     def on_train_epoch_start(self) -> None:
         self._find_epoch_end()
@@ -236,7 +240,11 @@ class TrainingModule(LightningModule):
         model = self.model if self.average is None else self.average
         ask = None if self.companions is None else self.companions.answer
         options: dict[str, Any] = {"memory_size": memory_size, "observe": observe, "ask": ask}
-        return score_size(model, self.config.task, size, sequences, *numbers, **options)
+        state = torch.get_rng_state()
+        try:
+            return score_size(model, self.config.task, size, sequences, *numbers, **options)
+        finally:  # a task may draw from torch's own generator: how often is validated must not change the training
+            torch.set_rng_state(state)
 
     def _selection(self, bits: float, clean: bool) -> float:
         """What best.ckpt has the least of: bits, and where the task is solved those at longer lengths as well."""
@@ -296,10 +304,12 @@ class TrainingModule(LightningModule):
         checkpoint["progress"] = asdict(self.progress)
         checkpoint["stream_position"] = self.stream.position
         checkpoint["random_state"] = torch.get_rng_state()
+        checkpoint["between_validations"] = self.trainer.global_step % self.epoch_steps != 0
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.progress = Progress(**checkpoint["progress"])
         if "finished" not in checkpoint["progress"]:  # of an earlier version
             self.progress.finished = self._solved_for_long()
+        self._stopped_between = checkpoint.get("between_validations", False)  # earlier versions did not say
         self.stream.position = checkpoint["stream_position"]
         torch.set_rng_state(checkpoint["random_state"].cpu())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from importlib import resources
@@ -57,6 +58,10 @@ TAKEN_BEFORE = {
 TRAINER_HELP = (
     "Every option of lightning.pytorch.Trainer is there as --trainer.NAME, such as --trainer.accelerator cpu, "
     "--trainer.precision 64-true and --trainer.max_time 00:01:00:00. --help-all lists them."
+)
+
+WITHOUT_DOCSTRINGS = (
+    "The explanations of the options are missing, because Python removes them under -OO and PYTHONOPTIMIZE=2."
 )
 
 
@@ -175,6 +180,8 @@ def build_parser(
     """
     parser = _parser(task_name, TASKS[task_name], model_name, trainer)
     parser.description = f"Train a model on {task_name}. {_where_defaults_are_from(defaults)}"
+    if sys.flags.optimize >= 2:
+        parser.description += f" {WITHOUT_DOCSTRINGS}"
     parser.default_config_files = [defaults] if defaults else []
     return parser
 
@@ -210,7 +217,8 @@ def _parser(task_name: str, task: type[Task], model_name: str, trainer: bool) ->
     parser.add_class_arguments(MODELS[model_name], "model", help=f"Model {model_name}")
     groups: Any = parser.groups
     for name, group in GROUPS.items():
-        title, _, text = (group.__doc__ or "").splitlines()[0].rstrip(".").partition(". ")
+        first = name.capitalize() if sys.flags.optimize >= 2 else str(group.__doc__).splitlines()[0]
+        title, _, text = first.rstrip(".").partition(". ")
         parser.add_class_arguments(group, name, help=title)
         groups[name].description = text or None
     if "model.initial" in groups:

@@ -31,6 +31,24 @@ SIMPLE_KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool:
 """What the kinds of a task's options are called."""
 
 
+COUNT_LIMIT, SEQUENCES_LIMIT = 2**31, 2**63
+"""What whole numbers are below: those of sizes, which tensors have and loops go through, and those of sequences."""
+
+
+def _check_counts(group: Any) -> None:
+    """Raise if a whole number among the options of a group is more than can be counted to."""
+    for one in dataclasses.fields(group):
+        value = getattr(group, one.name)
+        if dataclasses.is_dataclass(value):
+            _check_counts(value)
+        limit = SEQUENCES_LIMIT if "sequences" in one.name or one.name == "validate_every" else COUNT_LIMIT
+        several = isinstance(value, (list, tuple))
+        for number in value if several else [value]:
+            if isinstance(number, int) and number >= limit:
+                wanted = f"whole numbers below {limit:,}" if several else f"a whole number below {limit:,}"
+                raise ValueError(f"{type(group).__name__}: expected {wanted} for {one.name}, got {number}.")
+
+
 def _positive(owner: str, **values: float) -> None:
     for name, value in values.items():
         if not value > 0:
@@ -219,6 +237,9 @@ class RunConfig:
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for group in (self.task, self.model, self.embedding, self.optimiser, self.schedule, self.curriculum):
+            _check_counts(group)
+        _check_counts(self.training)
         check_task(self.task)
         self.embedding.check(self.task)
         self.solved_task()

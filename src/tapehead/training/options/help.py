@@ -50,7 +50,10 @@ class FullHelp(DefaultHelpFormatter):
         text = text[:-1] if text.endswith(".") and ". " not in text else text
         if action.default is None or action.default == argparse.SUPPRESS:
             return text
-        return f"{text} (default: {_written(action.default)})"
+        default = f"(default: {_written(action.default)})"
+        if text.endswith(default):  # jsonargparse asks again for the help of an option that is not explained
+            return text
+        return f"{text} {default}".lstrip()
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         names = [name for name in action.option_strings if not name.endswith("+")]
