@@ -25,6 +25,7 @@ def test_a_size_has_the_names_of_the_task(name, draw):
         ("repeat_copy", {"max_length": 10**12}),
         ("repeat_copy", {"max_length": 10**4, "max_repeats": 10**4}),
         ("associative_recall", {"max_items": 10**10}),
+        ("priority_sort", {"min_length": 2, "length": 10**10}),
     ],
 )
 def test_no_more_sizes_than_can_be_looked_at(name, options):

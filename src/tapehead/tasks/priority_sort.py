@@ -8,7 +8,16 @@ from typing import ClassVar
 
 import torch
 
-from tapehead.tasks.task import Batch, Size, Task, check_no_repeats, check_size_names, draw, shown_then_asked
+from tapehead.tasks.task import (
+    Batch,
+    Size,
+    Task,
+    check_no_repeats,
+    check_number_of_sizes,
+    check_size_names,
+    draw,
+    shown_then_asked,
+)
 
 __all__ = ["PrioritySort"]
 
@@ -75,6 +84,7 @@ class PrioritySort(Task):
             raise ValueError(
                 f"PrioritySort: expected 1 <= min_length <= length, got {self.min_length} and {self.length}."
             )
+        check_number_of_sizes("PrioritySort", (self._shortest, self.length))
 
     @property
     def _shortest(self) -> int:
