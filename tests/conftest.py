@@ -9,7 +9,6 @@ from hypothesis import settings
 from tapehead import backends
 from tapehead.ops import tunings_file
 from tapehead.tasks.omniglot import task
-from tests import options_parser
 from tests.tasks.omniglot import synthetic
 
 # Where no GPU can run the Triton kernels, Triton's interpreter does, or with TRITON_INTERPRET=0 the emulator of
@@ -24,7 +23,6 @@ else:
 pytest.register_assert_rewrite("tests.ops.fused_problems")
 settings.register_profile("tapehead", deadline=None, derandomize=True, database=None, max_examples=30)
 settings.load_profile("tapehead")
-options_parser.hasten()
 torch.set_num_threads(1)  # the tensors are tiny: more threads only get in each other's way
 
 
