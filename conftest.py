@@ -6,7 +6,7 @@ from importlib.util import find_spec
 KERNELS = ["src/tapehead/ops/triton/*.py", "src/tapehead/ops/*/triton/*.py", "tests/ops/triton_*.py"]
 collect_ignore_glob = [] if find_spec("triton") else KERNELS
 
-# All that is imported and collected stays: to look through it for garbage takes a third of the time until the first test.
+# All that is imported and collected stays: to look through it for garbage is a third of the time to the first test.
 gc.disable()
 
 
