@@ -156,13 +156,6 @@ def test_a_32_bit_python_is_refused(fresh):
     assert core.why_not() == ("the C++ core: expected a 64-bit Python, got a 32-bit one. Install a 64-bit Python.",)
 
 
-@pytest.mark.slow_start
-def test_import_does_not_load_it():
-    script = "import tapehead; from tapehead import core; print(core._load.cache_info().currsize)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "0"
-
-
 @needs_core
 @pytest.mark.parametrize("variable", ["TAPEHEAD_ISA", "TAPEHEAD_CORE"])
 def test_a_wish_that_is_refused_is_not_passed_over(fresh, variable):

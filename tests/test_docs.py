@@ -40,6 +40,8 @@ LINK = re.compile(
     r"\]\(\s*<?([^()\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|^\[[^\]]+\]:\s*(\S+)|(?:src|href)=\"([^\"]+)\"", re.MULTILINE
 )
 TINY_TRAINER = ["--trainer.devices=1", "--trainer.strategy=auto"]
+TINY_TRAINING = {**tiny.TRAINING, "training.sequences": 16}
+"""To the first validation."""
 
 
 class Block(NamedTuple):
@@ -101,7 +103,7 @@ def tiny_run(tmp_path_factory) -> Callable[[str, Path], None]:
     def put(task: str, path: Path) -> None:
         if task not in made:
             made[task] = tmp_path_factory.mktemp("docs") / task
-            assert tiny.train(made[task], task=task) == 0
+            assert tiny.train(made[task], "--training.sequences=16", task=task) == 0
         if not path.exists():
             shutil.copytree(made[task], path)
 
@@ -236,14 +238,14 @@ def _tiny_options(words: list[str]) -> list[str]:
     task = next((word.replace("-", "_") for word in words[1:2] if not word.startswith("-")), None)
     lstm = any(word in ("lstm", "--model=lstm") or "/lstm" in word for word in words)
     model = {**tiny.MODEL, **({"model.num_layers": 1} if lstm else tiny.MEMORY)}
-    options = {**tiny.TASKS.get(task or "", tiny.TASKS["copy"]), **model, **tiny.TRAINING}
+    options = {**tiny.TASKS.get(task or "", tiny.TASKS["copy"]), **model, **TINY_TRAINING}
     return [*(f"--{name}={value}" for name, value in options.items()), *TINY_TRAINER]
 
 
 def _tiny_study_options(words: list[str]) -> list[str]:
     """One seed, on this machine, with options that every model has; `runs_in_process` runs it."""
     task = tiny.TASKS.get(words[1].replace("-", "_"), tiny.TASKS["copy"])
-    options = [f"--{name}={value}" for name, value in {**task, **tiny.MODEL, **tiny.TRAINING}.items()]
+    options = [f"--{name}={value}" for name, value in {**task, **tiny.MODEL, **TINY_TRAINING}.items()]
     for name in ("--address", "--out"):  # of machines and folders that are not here
         if name in words:
             del words[words.index(name) : words.index(name) + 2]

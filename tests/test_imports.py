@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,16 +99,53 @@ def test_the_rules_have_no_circle():
         parts = {part: needs for part, needs in parts.items() if part not in free}
 
 
+SCRIPT = """
+import json, os, sys
+import torch
+
+before = set(sys.modules)
+stages = {}
+
+def stage(name):
+    stages[name] = [sorted(set(sys.modules) - before), sorted(sys.modules)]
+
+if other := os.fork():
+    assert os.waitpid(other, 0)[1] == 0
+    import tapehead
+    from tapehead import core
+    stages["core loaded"] = core._load.cache_info().currsize
+    stage("tapehead")
+    tapehead.tasks.Omniglot(data="nowhere")
+    stage("tasks")
+    tapehead.from_pretrained("copy-ntm")
+    stage("weights")
+else:
+    import tapehead.plots
+    stage("plots")
+print(json.dumps(stages), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, Any]:
+    """What a process imports that has imported torch alone: what is new at each stage, and all that is there then.
+
+    The pictures are looked at in a process of their own, which it starts when there is only torch.
+    """
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    plots, others = map(json.loads, done.stdout.splitlines())
+    return {**plots, **others}
+
+
+def packages(names: list[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
+
+
 @pytest.mark.slow_start
-def test_import_takes_torch_and_nothing_else():
-    script = (
-        "import sys, json, torch; before = set(sys.modules); import tapehead; "
-        "print(json.dumps([sorted(set(sys.modules) - before), sorted(sys.modules)]))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    new, everything = json.loads(done.stdout)
-    packages = {name.partition(".")[0] for name in new} - set(sys.stdlib_module_names)
-    assert packages <= {"tapehead", "torch"}
+def test_import_takes_torch_and_nothing_else(stages):
+    new, everything = stages["tapehead"]
+    assert packages(new) <= {"tapehead", "torch"}
     parts = {name.split(".")[1] for name in new if name.startswith("tapehead.")}
     assert parts <= NN
     absent = {"lightning", "pytorch_lightning", "matplotlib", "jsonargparse", "tensorboard", "rich", "yaml", "triton"}
@@ -116,16 +154,18 @@ def test_import_takes_torch_and_nothing_else():
 
 
 @pytest.mark.slow_start
-def test_the_tasks_take_torch_and_trained_weights_safetensors_and_nothing_else():
-    script = (
-        "import sys, torch; before = set(sys.modules); import tapehead; "
-        "tapehead.tasks.Omniglot(data='nowhere'); print(*sorted(set(sys.modules) - before)); "
-        "tapehead.from_pretrained('copy-ntm'); print(*sorted(set(sys.modules) - before))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    tasks, weights = (
-        {name.partition(".")[0] for name in line.split()} - set(sys.stdlib_module_names)
-        for line in done.stdout.splitlines()
-    )
-    assert tasks <= {"tapehead", "torch"}
-    assert weights <= {"tapehead", "torch", "safetensors"}
+def test_import_does_not_load_the_core(stages):
+    assert stages["core loaded"] == 0
+
+
+@pytest.mark.slow_start
+def test_the_tasks_take_torch_and_trained_weights_safetensors_and_nothing_else(stages):
+    assert packages(stages["tasks"][0]) <= {"tapehead", "torch"}
+    assert packages(stages["weights"][0]) <= {"tapehead", "torch", "safetensors"}
+
+
+@pytest.mark.slow_start
+def test_pictures_need_no_pyplot_and_no_training(stages):
+    _, everything = stages["plots"]
+    assert "tapehead.plots" in everything
+    assert not {"matplotlib.pyplot", "lightning", "tapehead.training", "tapehead.tasks"} & set(everything)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ NOT_DOCUMENTED = {"__version__", "did_you_mean", "map_tensors"}
 @pytest.mark.slow_start
 def test_the_site_is_whole(tmp_path: Path):
     command = [sys.executable, "-m", "sphinx", "-q", "-E", "-W", "--keep-going", "-c", "docs/site", "-b", "html"]
-    # Without the pages of the sources, which take a third of the time.
-    command += ["-D", "extensions=myst_parser,sphinx.ext.autodoc,sphinx.ext.napoleon"]
+    # Without the pages of the sources and what the theme makes around each page, which take half of the time.
+    command += ["-D", "extensions=myst_parser,sphinx.ext.autodoc,sphinx.ext.napoleon", "-D", "html_theme=basic"]
     done = subprocess.run([*command, ".", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert 'url=README.html"' in (tmp_path / "index.html").read_text("utf-8")
@@ -33,3 +34,10 @@ def test_the_site_is_whole(tmp_path: Path):
     assert PUBLIC - documented == NOT_DOCUMENTED
     assert "Alias for field" not in reference  # a field without a docstring
     assert "<math" in reference  # a formula that no script has to set
+
+
+def test_the_theme_is_there():
+    settings = (ROOT / "docs" / "site" / "conf.py").read_text("utf-8")
+    name = re.search(r'^html_theme = "(\w+)"$', settings, re.MULTILINE)[1]
+    (theme,) = entry_points(group="sphinx.html_themes", name=name)
+    assert callable(theme.load().setup)

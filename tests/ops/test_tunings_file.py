@@ -139,20 +139,23 @@ def test_whoever_shares_the_folder_may_read_the_file(tunings: Path):
 
 
 WRITE = """
-import sys
+import os, sys
 from tapehead.ops import tunings_file
 from tapehead.ops.tilings import SHORT_LIST
 key = tunings_file.Key("a GPU", "3.6.0", "0123", "ntm", "forward", "float32", 8, "")
+other = os.fork()
+name = "a" if other else "b"
 for index in range(40):
-    tunings_file.remember({key._replace(sizes=f"{sys.argv[1]} {index}"): SHORT_LIST[3]})
+    tunings_file.remember({key._replace(sizes=f"{name} {index}"): SHORT_LIST[3]})
+if other:
+    sys.exit(os.waitpid(other, 0)[1] != 0)
 """
 
 
 @pytest.mark.slow_start
 def test_processes_that_write_at_once_lose_nothing(tunings: Path):
     environment = {**os.environ, "TAPEHEAD_CACHE": str(tunings.parent)}
-    started = [subprocess.Popen([sys.executable, "-c", WRITE, name], env=environment) for name in ("a", "b")]
-    assert [process.wait(60) for process in started] == [0, 0]
+    subprocess.run([sys.executable, "-c", WRITE], env=environment, check=True, timeout=60)
     keys = [KEY._replace(sizes=f"{name} {index}") for name in ("a", "b") for index in range(40)]
     assert {tunings_file.chosen(key) for key in keys} == {SHORT_LIST[3]}
 

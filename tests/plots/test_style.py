@@ -1,8 +1,4 @@
-import subprocess
-import sys
-
 import matplotlib
-import pytest
 from matplotlib.figure import Figure
 
 from tapehead.plots import draw_curves, png
@@ -25,10 +21,3 @@ def test_lines_differ_in_colour_or_in_dashes():
 
 def test_a_png_is_a_png():
     assert png(Figure(figsize=(1, 1))).startswith(b"\x89PNG")
-
-
-@pytest.mark.slow_start
-def test_pictures_need_no_pyplot_and_no_training():
-    script = "import sys, tapehead.plots; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"matplotlib.pyplot", "lightning", "tapehead.training", "tapehead.tasks"} & set(done.stdout.split())

@@ -9,6 +9,9 @@ import torch
 
 from tapehead.cli import main
 from tapehead.training.runs import Run
+from tests.hastened import hasten
+
+hasten()
 
 TASKS = {
     "copy": {"task.bits": 2, "task.max_length": 3},

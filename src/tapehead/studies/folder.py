@@ -27,6 +27,7 @@ import yaml
 from tapehead.errors import RunError
 from tapehead.files import lock_folder, replacing
 from tapehead.studies.plan import Plan
+from tapehead.training.options.reading import load_yaml
 
 __all__ = ["StudyFolder", "read_json"]
 
@@ -66,7 +67,7 @@ class StudyFolder:
         if not self.plan_path.is_file():
             return
         try:
-            there = yaml.safe_load(self.plan_path.read_text(encoding="utf-8"))
+            there = load_yaml(self.plan_path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RunError(f"{self.plan_path}: damaged, it cannot be read: {error}") from error
         if not isinstance(there, dict) or not {"task", "configurations", "seeds"} <= there.keys():

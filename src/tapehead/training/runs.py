@@ -33,6 +33,7 @@ from tapehead.nn import SequenceModel
 from tapehead.program import typed
 from tapehead.training.options.arguments import config_from_dict, config_to_dict
 from tapehead.training.options.config import RunConfig
+from tapehead.training.options.reading import load_yaml
 
 __all__ = ["Run", "environment", "plain_config", "write_json"]
 
@@ -174,7 +175,7 @@ class Run:
             RunError: it cannot be read.
         """
         try:
-            data = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+            data = load_yaml(self.config_path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RunError(f"{self.config_path}: damaged, it cannot be read: {error}") from error
         if not isinstance(data, dict) or not {"task_name", "model_name"} <= data.keys():

@@ -21,6 +21,7 @@ from tapehead.training.options.config import RunConfig
 from tapehead.training.options.help import BriefHelp, Elsewhere, ShowFullHelp
 from tapehead.training.options.kinds import GROUPS, Seed, option_kinds, placeholder
 from tapehead.training.options.models import MODELS, default_model
+from tapehead.training.options.reading import load_yaml
 from tapehead.training.options.refusals import check_files, config_files, refusal, with_option
 
 __all__ = ["check_names", "check_task", "config_from_dict", "config_to_dict", "find_recipe", "parse", "recipe_names"]
@@ -129,7 +130,7 @@ def model_to_train(task_name: str, model_name: str | None, recipe: str | None, a
 def model_in_file(path: str) -> str | None:
     """The model that a YAML file is for, as a run's config.yaml says; None if it says nothing, or cannot be read."""
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = load_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):  # the parser says what is wrong with it
         return None
     name = data.get("model_name") if isinstance(data, dict) else None

@@ -21,6 +21,7 @@ from tapehead.nn import LSTM, MANN, NTM, ImageEmbedding, Initial, MANNCell, NTMC
 from tapehead.tasks import TASKS
 from tapehead.training.options.kinds import GROUPS, describe, takes_null
 from tapehead.training.options.models import MODELS
+from tapehead.training.options.reading import load_yaml
 
 __all__ = ["check_files", "config_files", "refusal", "with_option", "with_trainer_option"]
 
@@ -132,7 +133,7 @@ def _place(name: str, argv: Sequence[str], files: Sequence[str]) -> str:
 def _holds(file: str, name: str) -> bool:
     data: Any = None
     with contextlib.suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-        data = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        data = load_yaml(Path(file).read_text(encoding="utf-8"))
     for part in name.split("."):
         if not isinstance(data, dict) or part not in data:
             return False
@@ -169,7 +170,7 @@ def check_files(files: Sequence[str], kinds: Mapping[str, Any]) -> None:
         if not path.is_file():
             continue
         try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = load_yaml(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise UsageError(f"{file}: cannot be read as YAML: {' '.join(str(error).split())}") from error
         if not isinstance(data, dict):
