@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -30,6 +31,8 @@ from tapehead.training.runs import write_json
 __all__ = ["run_study"]
 
 BACKENDS = ("joblib", "ray")
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What a disk says that takes no more, or is not ours."""
 
 
 def run_study(
@@ -107,6 +110,8 @@ def _writing(folder: StudyFolder) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno not in UNWRITABLE:  # a terminal that is gone, or a cluster
+            raise
         raise RunError(
             f"{folder.path}: cannot be written: {error.strerror}. What its runs have saved is kept. Repeat the command "
             "once it can be."
