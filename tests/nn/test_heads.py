@@ -90,7 +90,7 @@ def test_a_shift_bias_has_a_number_for_each_offset():
         (
             {"write_interpolation_bias": [1]},
             ValueError,
-            r"write_interpolation_bias of length 2, one for each of 2 heads",
+            r"write_interpolation_bias of length 2, one for each of num_write_heads=2",
         ),
         ({"write_interpolation_bias": [1, "2"]}, TypeError, r"write_interpolation_bias\[1\] to be a float, got '2'"),
         ({"write_interpolation_bias": "2"}, TypeError, r"write_interpolation_bias to be a float, got '2' of type str"),

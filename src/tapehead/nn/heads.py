@@ -59,7 +59,7 @@ class NTMBiases(NamedTuple):
 
 def _checked_gate(owner: str, name: str, bias: GateBias, heads: int) -> GateBias:
     if isinstance(bias, (list, tuple)):
-        check_numbers(owner, name, bias, heads, f"one for each of {heads} heads")
+        check_numbers(owner, name, bias, heads, _each(name, heads))
         return tuple(map(float, bias))
     check_number(owner, name, bias)
     return float(bias)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def _checked_shift(owner: str, name: str, bias: ShiftBias | None, heads: int, ma
         return tuple(map(float, bias))  # type: ignore[arg-type]
     if len(bias) != heads:
         raise ValueError(
-            f"{owner}: expected {name} to be a list of floats, or {heads} such lists, one for each of {heads} heads, "
+            f"{owner}: expected {name} to be a list of floats, or {heads} such lists, {_each(name, heads)}, "
             f"got {len(bias)}: {list(bias)}."
         )
     for head, each in enumerate(bias):
@@ -82,6 +82,10 @@ def _checked_shift(owner: str, name: str, bias: ShiftBias | None, heads: int, ma
             raise TypeError(f"{owner}: expected {name}[{head}] to be a list of floats, {offsets}, got None.")
         check_numbers(owner, f"{name}[{head}]", each, 2 * max_shift + 1, offsets)
     return tuple(tuple(map(float, each)) for each in bias)
+
+
+def _each(name: str, heads: int) -> str:
+    return f"one for each of num_{name.partition('_')[0]}_heads={heads}"
 
 
 def _gates(bias: GateBias, heads: int) -> list[float]:
