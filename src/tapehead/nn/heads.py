@@ -12,8 +12,7 @@ from tapehead.nn.checks import check_number, check_numbers
 from tapehead.ops.ntm import HeadParameters
 from tapehead.ops.ntm.parameters import NTMSettings
 
-__all__ = ["Heads", "NTMBiases"]
-
+__all__ = ["GateBias", "Heads", "NTMBiases", "ShiftBias"]
 
 GateBias = float | Sequence[float]
 """What the biases of some heads' gates start with: a number for all of them, or one for each."""
